@@ -1,0 +1,108 @@
+"""Opens the database: the URL, SQLite's pragmas, and which errors are worth a second try."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from db.errors import StoreError
+
+BUSY_TIMEOUT = 1.0
+"""seconds that SQLite itself waits for another writer; short, so that a signal is heard in between"""
+
+
+def parse_url(text: str) -> URL:
+    """The URL of a store. Raises StoreError for one that is neither SQLite's nor PostgreSQL's."""
+    examples = "sqlite:///results/ledger.db or postgresql://user@host/database"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        # The text may hold a password, so it is not repeated.
+        raise StoreError(f"the database URL cannot be read; write it like {examples}") from None
+    backend = url.get_backend_name()
+    if backend == "postgres":  # the older spelling that many hosts still hand out
+        backend = "postgresql"
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        return url.set(drivername="sqlite")
+    raise StoreError(f"the database URL names {backend!r}; stores are SQLite or PostgreSQL, like {examples}")
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite store; None for PostgreSQL and for a store in memory."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database)
+
+
+def create_store_engine(url: URL) -> Engine:
+    """An engine for the store at `url`. Connects to nothing yet.
+
+    On SQLite a transaction that is opened with the execution option `write` takes the writer's lock at
+    its start (BEGIN IMMEDIATE): it then waits its turn, where an upgrade in mid-transaction would fail.
+    """
+    try:
+        if url.get_backend_name() == "postgresql":
+            # The keep-alives notice a vanished server within about half a minute.
+            return create_engine(
+                url,
+                pool_size=2,
+                connect_args={
+                    "connect_timeout": 10,
+                    "application_name": "epoch-ledger",
+                    "keepalives_idle": 10,
+                    "keepalives_interval": 5,
+                    "keepalives_count": 4,
+                },
+            )
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    except NoSuchModuleError as error:
+        raise StoreError(f"no driver for this database URL: {error}") from None
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin_sqlite, not by the driver
+    connection.execute("PRAGMA foreign_keys = ON")
+    # A power cut may cost the last transactions, never the file; a resume trains them again.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether a database error may be gone on a second try: a lost or refused connection, a lock."""
+    if not isinstance(error, DBAPIError):
+        return False
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    if error.connection_invalidated:
+        return True
+    state = getattr(cause, "sqlstate", None)
+    if state is None:  # psycopg never reached a server that could give one
+        return type(cause).__name__ in ("OperationalError", "ConnectionTimeout", "InterfaceError")
+    # Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback
+    # (deadlock, serialisation), too many connections, operator intervention (shutdown, start-up).
+    return state[:2] in ("08", "40") or state == "53300" or state[:3] == "57P"
+
+
+def describe(error: DBAPIError, url: URL) -> str:
+    """One line for a database error, without the SQL, the parameters or the password."""
+    cause = str(error.orig).strip()
+    line = cause.splitlines()[0] if cause else type(error.orig).__name__
+    if url.password:
+        line = line.replace(str(url.password), "***")
+    return f"{line} ({url.render_as_string(hide_password=True)})"

@@ -1,0 +1,31 @@
+"""Errors that a user meets. Each is one line that says what is wrong, where, and what to do."""
+
+
+class LedgerError(Exception):
+    """A fault worth one line to the user instead of a traceback.
+
+    `exit_status` is what the command line ends with: 2 for wrong use or bad input, 1 for a run or a
+    database that failed.
+    """
+
+    exit_status = 2
+
+
+class StoreError(LedgerError):
+    """The store cannot be used as it is: missing, foreign, corrupted, read only, of another version."""
+
+
+class NotFoundError(StoreError):
+    """The store has no such run."""
+
+
+class StoreFailedError(StoreError):
+    """The store failed in the middle of work: the disk is full, or the database stayed away too long."""
+
+    exit_status = 1
+
+
+class LeaseLostError(StoreError):
+    """Another process holds the run now, so this one must not write to it any more."""
+
+    exit_status = 1

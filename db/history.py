@@ -1,0 +1,92 @@
+"""`History`: the one shape in which training history travels through the whole house."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32s = NDArray[np.float32]
+Float64s = NDArray[np.float64]
+Int64s = NDArray[np.int64]
+
+
+class State(NamedTuple):
+    """All that a model needs to go on: its parameters and how many epochs they have seen."""
+
+    weights: Float32s
+    """float32 [features]"""
+    bias: np.float32
+    epoch: int
+    """the next epoch to train; 0 for a model that has seen none"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """Consecutive epochs of one model, n of them.
+
+    The losses of an epoch belong to the parameters before its update; `weights` and `bias` are those
+    after it. So the last row is the model's whole state, and the store is the checkpoint.
+    """
+
+    epoch: Int64s
+    """int64 [n], counted from 0"""
+    train_loss: Float32s
+    """float32 [n], mean squared error over the training rows, in normalised target units squared"""
+    test_loss: Float32s
+    """float32 [n], the same over the test rows"""
+    weights: Float32s
+    """float32 [n, features]"""
+    bias: Float32s
+    """float32 [n]"""
+    trained_at: Float64s
+    """float64 [n], Unix seconds by the trainer's clock"""
+
+    @classmethod
+    def empty(cls, epochs: int, features: int, first_epoch: int = 0) -> History:
+        """Room for `epochs` epochs from `first_epoch` on, its values not yet set."""
+        return cls(
+            epoch=np.arange(first_epoch, first_epoch + epochs, dtype=np.int64),
+            train_loss=np.empty(epochs, np.float32),
+            test_loss=np.empty(epochs, np.float32),
+            weights=np.empty((epochs, features), np.float32),
+            bias=np.empty(epochs, np.float32),
+            trained_at=np.empty(epochs, np.float64),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[History]) -> History:
+        """One history of all `parts`, in their order. Raises ValueError for none."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def __len__(self) -> int:
+        return len(self.epoch)
+
+    def __getitem__(self, rows: slice) -> History:
+        return History(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @property
+    def state(self) -> State:
+        """The state after the last epoch. Raises IndexError for a history of no epochs."""
+        return State(self.weights[-1], self.bias[-1], int(self.epoch[-1]) + 1)
+
+    def finite(self) -> History:
+        """The epochs before the first that holds a NaN or an infinity; all of them if none does."""
+        good = np.isfinite(self.train_loss) & np.isfinite(self.test_loss) & np.isfinite(self.bias)
+        good &= np.isfinite(self.weights).all(axis=1)
+        return self if good.all() else self[: int(np.argmin(good))]
+
+    def same_bits(self, other: History) -> bool:
+        """Whether epochs, losses and parameters are equal bit for bit (`trained_at` is no result)."""
+        return np.array_equal(self.epoch, other.epoch) and all(
+            np.array_equal(mine.view(np.uint32), theirs.view(np.uint32))
+            for mine, theirs in (
+                (self.train_loss, other.train_loss),
+                (self.test_loss, other.test_loss),
+                (self.weights, other.weights),
+                (self.bias, other.bias),
+            )
+        )

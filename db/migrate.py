@@ -1,0 +1,88 @@
+"""Takes the schema up and down, and says how it differs from what the code expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine
+
+from db.errors import StoreError
+from db.schema import Base
+from db.version import HEAD, VERSION_TABLE, current, require_head
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration for our migrations, which need no alembic.ini."""
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    if connection is not None:
+        made.attributes["connection"] = connection
+    return made
+
+
+@contextmanager
+def _only_migrator(engine: Engine) -> Iterator[Connection]:
+    """One write transaction in which nobody else migrates: all of a migration happens, or nothing."""
+    with engine.execution_options(write=True).connect() as connection:
+        sqlite = connection.dialect.name == "sqlite"
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        if sqlite:
+            # A batch migration drops and recreates tables; with foreign keys on, SQLite would first
+            # delete the rows that refer to them. Neither pragma works inside a transaction.
+            driver.execute("PRAGMA foreign_keys = OFF")
+            # From now on readers and the trainer never block each other; the file remembers it.
+            driver.execute("PRAGMA journal_mode = WAL")
+        try:
+            with connection.begin():
+                if not sqlite:
+                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('epoch-ledger'))")
+                yield connection
+                if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise StoreError(
+                        "the migration would leave rows that refer to nothing; nothing was changed"
+                    )
+        finally:
+            if sqlite:
+                driver.execute("PRAGMA foreign_keys = ON")
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Lift the schema to `revision`. Raises StoreError for a foreign, newer or unknown one."""
+    with _only_migrator(engine) as connection:
+        known = current(connection)
+        if known is not None and known > HEAD:
+            require_head(connection)
+        _run("upgrade", connection, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the schema down to `revision`; what that one cannot hold is lost."""
+    with _only_migrator(engine) as connection:
+        if current(connection) is None:
+            raise StoreError("the database is empty; there is nothing to take down")
+        _run("downgrade", connection, revision)
+
+
+def _run(action: str, connection: Connection, revision: str) -> None:
+    try:
+        getattr(command, action)(config(connection), revision)
+    except CommandError as error:
+        raise StoreError(f"{action} to {revision!r} is not possible: {error}") from None
+
+
+def differences(connection: Connection) -> list[str]:
+    """How the database differs from what the code expects, one line each; none if it does not."""
+    from migrations.comparison import COMPARISON
+
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, **COMPARISON})
+    return [str(difference) for difference in compare_metadata(context, Base.metadata)]

@@ -1,0 +1,175 @@
+"""The tables, as SQLAlchemy sees them. Users write SQL against these: a change needs a migration."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from db.types import Bias, PackedWeights, UtcDateTime, database_now
+
+TRIGGERS = ("manual", "nightly", "sweep")
+STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "failed")
+UNFINISHED = ("interrupted", "crashed", "failed")
+"""statuses of runs that can be taken up again"""
+VERDICT_KINDS = ("parity", "reference", "drift")
+FLOAT32_MAX = "3.4028235e38"
+
+# SQLite gives rowids only to INTEGER keys; PostgreSQL wants the room.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def one_of(column: str, values: tuple[str, ...]) -> str:
+    """The text of a CHECK that `column` is one of `values`."""
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can name it too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class DatasetRow(Base):
+    """A table that was trained on, known by the hash of its file."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("name", "sha256", "target"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(Text)
+    target: Mapped[str] = mapped_column(Text)
+    train_rows: Mapped[int]
+    test_rows: Mapped[int]
+    target_minimum: Mapped[float] = mapped_column(Double)
+    target_maximum: Mapped[float] = mapped_column(Double)
+    target_mean: Mapped[float] = mapped_column(Double)
+
+    features: Mapped[list[FeatureRow]] = relationship(
+        order_by="FeatureRow.position", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+
+class FeatureRow(Base):
+    """A feature of a dataset, with the training rows' statistics that normalise it."""
+
+    __tablename__ = "features"
+    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+
+    dataset_id: Mapped[int] = mapped_column(
+        Id, ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    minimum: Mapped[float] = mapped_column(Double)
+    maximum: Mapped[float] = mapped_column(Double)
+    mean: Mapped[float] = mapped_column(Double)
+
+
+class RunRow(Base):
+    """One training of all models on one dataset."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint("epochs >= 1", name="epochs"),
+        CheckConstraint("learning_rate > 0", name="learning_rate"),
+        CheckConstraint(one_of("trigger", TRIGGERS), name="trigger"),
+        CheckConstraint(one_of("status", STATUSES), name="status"),
+        Index(
+            "uq_runs_live_nightly",
+            "trigger",
+            unique=True,
+            postgresql_where=text("trigger = 'nightly' AND status = 'running'"),
+            sqlite_where=text("trigger = 'nightly' AND status = 'running'"),
+        ),
+        Index("ix_runs_dataset_id", "dataset_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(Id, ForeignKey("datasets.id", ondelete="CASCADE"))
+    epochs: Mapped[int]
+    learning_rate: Mapped[float] = mapped_column(Double)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    trigger: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(Text)
+    stop_reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    resumes: Mapped[int] = mapped_column(default=0)
+    environment: Mapped[dict[str, Any]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))
+    owner: Mapped[str | None] = mapped_column(Text)
+    """token of the process that trains the run; null when none does"""
+
+    dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
+
+
+class EpochRow(Base):
+    """One epoch of one model: the losses before its update, the parameters after it."""
+
+    __tablename__ = "epochs"
+    __table_args__ = (
+        CheckConstraint("epoch >= 0", name="epoch"),
+        CheckConstraint(f"train_loss BETWEEN 0 AND {FLOAT32_MAX}", name="train_loss"),
+        CheckConstraint(f"test_loss BETWEEN 0 AND {FLOAT32_MAX}", name="test_loss"),
+        CheckConstraint(f"bias BETWEEN -{FLOAT32_MAX} AND {FLOAT32_MAX}", name="bias"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(Text, primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    train_loss: Mapped[float] = mapped_column(Double)
+    test_loss: Mapped[float] = mapped_column(Double)
+    weights: Mapped[Any] = mapped_column(PackedWeights)
+    bias: Mapped[float] = mapped_column(Bias)
+    trained_at: Mapped[float] = mapped_column(Double)
+
+
+class VerdictRow(Base):
+    """What a check of a run's history said."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (
+        CheckConstraint(one_of("kind", VERDICT_KINDS), name="kind"),
+        Index("ix_verdicts_run_id", "run_id"),
+        Index("ix_verdicts_against_run_id", "against_run_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(Text)
+    # A verdict outlives the run it was measured against.
+    against_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("runs.id", ondelete="SET NULL"))
+    passed: Mapped[bool]
+    first_epoch: Mapped[int | None]
+    worst: Mapped[float | None] = mapped_column(Double)
+    tolerance: Mapped[float] = mapped_column(Double)
+    detail: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())

@@ -1,0 +1,123 @@
+"""Column types that keep float32 exact, and the database's own clock, on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+from sqlalchemy import REAL, DateTime, Dialect, Double, Text, types
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement, FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from db.history import Float32s
+
+
+def pack_weights(weights: Float32s) -> list[str]:
+    """One JSON array a row, of the shortest numbers that give back the same float32.
+
+    `weights` is float32 [n, features]. A reader that parses a number as a double and rounds it to
+    float32, as JSON readers do, gets the same bits. For a few values (7.038531e-26 is the famous one)
+    the shortest number does not survive these two roundings; their row is written in full double
+    precision.
+    """
+    if not len(weights):
+        return []
+    text = orjson.dumps(np.ascontiguousarray(weights), option=orjson.OPT_SERIALIZE_NUMPY)
+    rows = [f"[{row}]" for row in text.decode()[2:-2].split("],[")]
+    read_back = np.array(orjson.loads(text), np.float64).astype(np.float32)
+    for i in np.flatnonzero((read_back.view(np.uint32) != weights.view(np.uint32)).any(axis=1)):
+        rows[i] = orjson.dumps(weights[i].tolist()).decode()
+    return rows
+
+
+def unpack_weights(rows: Sequence[str]) -> Float32s:
+    """float32 [n, features] from the n JSON arrays of `pack_weights`."""
+    return np.array(orjson.loads(f"[{','.join(rows)}]"), np.float64).astype(np.float32)
+
+
+class PackedWeights(TypeDecorator[Any]):
+    """A vector of float32: `real[]` on PostgreSQL, a JSON array as text on SQLite."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type on each database."""
+        return dialect.type_descriptor(ARRAY(REAL) if dialect.name == "postgresql" else Text())
+
+
+class SignedZeroReal(types.UserDefinedType[float]):
+    """A double that keeps the sign of zero on SQLite, whose REAL columns store -0.0 as the integer 0.
+
+    The name holds "BLOB", which by SQLite's rules (https://www.sqlite.org/datatype3.html, 3.1) means
+    that values are stored as they come.
+    """
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The name that the column is declared with."""
+        return "REAL_BLOB"
+
+
+Bias: TypeEngine[float] = Double().with_variant(SignedZeroReal(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC: `timestamptz` on PostgreSQL, ISO text on SQLite; aware in Python on both."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Into UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Out of the database, aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class database_now(FunctionElement[datetime]):  # noqa: N801 - named like the SQL functions it stands for
+    """The moment by the database's clock, the same clock for every trainer that writes to it."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(database_now, "postgresql")
+def _now_on_postgresql(element: database_now, compiler: SQLCompiler, **_: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(database_now, "sqlite")
+def _now_on_sqlite(element: database_now, compiler: SQLCompiler, **_: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+
+
+class seconds_since(FunctionElement[float]):  # noqa: N801
+    """Seconds by the database's clock since the moment in a column."""
+
+    type = Double()
+    inherit_cache = True
+
+    def __init__(self, moment: ColumnElement[Any]) -> None:
+        super().__init__(moment)
+
+
+@compiles(seconds_since, "postgresql")
+def _seconds_on_postgresql(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"extract(epoch FROM clock_timestamp() - {compiler.process(element.clauses, **kw)})"
+
+
+@compiles(seconds_since, "sqlite")
+def _seconds_on_sqlite(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"((julianday('now') - julianday({compiler.process(element.clauses, **kw)})) * 86400)"

@@ -1,0 +1,86 @@
+"""The command line. Only this package knows Typer; what needs NumPy or Paddle is imported in a command."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+# Typer carries its own copy of click and names its exceptions nowhere in public.
+from typer._click.exceptions import ClickException
+
+from db.errors import LedgerError
+from job import __version__
+from job.cli import database, runs, train
+
+app = typer.Typer(
+    name="job",
+    help=(
+        "Train one linear regression twice, by hand in NumPy and with PaddlePaddle, and keep every epoch of "
+        "both in a SQL database.\n\nSettings come from options, then from the environment, then from .env in "
+        "the current directory. Exit status: 0 fine; 1 a verdict failed, or the run diverged or failed; 2 "
+        "wrong use or bad input; 130 or 143 stopped by a signal."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("runs")(runs.runs)
+app.command("show")(runs.show)
+app.command("verify")(runs.verify)
+app.add_typer(database.app, name="db")
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end, where --version was given."""
+    if wanted:
+        typer.echo(f"epoch-ledger {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback with an error; anywhere on the line.")
+    ] = False,
+) -> None:
+    """Options of every command; `run` looks for --debug itself, so that it may stand anywhere."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit status. An error is one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        return app(words, prog_name="job", standalone_mode=False) or 0
+    except ClickException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "job"
+        message = error.format_message().replace("\n", " ")
+        return fail(f"{message} (see `{where} --help`)", error.exit_code, debug)
+    except LedgerError as error:
+        return fail(str(error), error.exit_status, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", 130, debug)
+    except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
+        sys.stdout = None
+        return 0
+    except Exception as error:
+        return fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+
+
+def fail(message: str, status: int, debug: bool) -> int:
+    """Print the one line of an error, with its traceback where asked for."""
+    if debug:
+        traceback.print_exc()
+    print(f"job: error: {message.splitlines()[0] if message else 'unknown'}", file=sys.stderr)
+    return status

@@ -1,0 +1,92 @@
+"""What commands print: rich tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from db.schema import RunRow, VerdictRow
+
+WIDE = 200
+"""columns of output that no terminal limits"""
+
+
+def console() -> Console:
+    """A console on stdout: as wide as the terminal, or wide enough for every table in a pipe."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON, moments in ISO form."""
+    print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """Print a table, numbers to the right, None as nothing."""
+    cells = [["" if cell is None else cell for cell in row] for row in rows]
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for i, name in enumerate(columns):
+        numeric = any(isinstance(row[i], int | float) for row in cells)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+    for row in cells:
+        table.add_row(*(Text(moment(c) if isinstance(c, datetime) else str(c)) for c in row))
+    console().print(table)
+
+
+def print_line(text: str, style: str = "") -> None:
+    """Print one line, however long it is."""
+    console().print(Text(text, style=style))
+
+
+def moment(value: datetime | None) -> str:
+    """A moment in UTC, to the second."""
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S}Z"
+
+
+def loss(value: float) -> str:
+    """A loss, to eight digits after the point: about what float32 holds."""
+    return f"{value:.8f}" if abs(value) < 1e6 else f"{value:.7e}"
+
+
+def run_record(run: RunRow, progress: dict[str, int]) -> dict[str, Any]:
+    """A run as JSON has it, without its environment."""
+    return {
+        "id": run.id,
+        "status": run.status,
+        "stop_reason": run.stop_reason,
+        "trigger": run.trigger,
+        "dataset": run.dataset.name,
+        "sha256": run.dataset.sha256,
+        "target": run.dataset.target,
+        "epochs": run.epochs,
+        "learning_rate": run.learning_rate,
+        "seed": run.seed,
+        "trained": progress,
+        "resumes": run.resumes,
+        "created_at": run.created_at,
+        "heartbeat_at": run.heartbeat_at,
+        "finished_at": run.finished_at,
+    }
+
+
+def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
+    """A verdict as JSON has it."""
+    names = ("id", "run_id", "kind", "against_run_id", "passed", "first_epoch", "worst", "tolerance")
+    return {name: getattr(verdict, name) for name in (*names, "detail", "created_at")}
+
+
+def print_verdict(verdict: VerdictRow) -> None:
+    """Print one verdict as a sentence."""
+    passed = verdict.passed
+    print_line(
+        f"{verdict.kind}: {'passed' if passed else 'FAILED'}: {verdict.detail}",
+        style="green" if passed else "bold red",
+    )

@@ -1,0 +1,86 @@
+"""Progress of a training: bars on a terminal, plain lines every tenth elsewhere; both on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from db.history import History
+
+
+class Report(Protocol):
+    """What the training loop tells after each stored block."""
+
+    def __call__(self, model: str, history: History) -> None:
+        """Take note of a stored block."""
+
+
+@contextmanager
+def training_progress(done: dict[str, int], epochs: int) -> Iterator[Report]:
+    """A report for models that have `done` epochs of `epochs`."""
+    if not sys.stderr.isatty():
+        yield PlainLines(done, epochs)
+        return
+    with Progress(
+        TextColumn("{task.description:>6}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]:>6} epochs/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+        console=Console(stderr=True),
+    ) as progress:
+        yield Bars(progress, done, epochs)
+
+
+class Bars:
+    """One bar a model, with its speed, the time left and its losses."""
+
+    def __init__(self, progress: Progress, done: dict[str, int], epochs: int) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {
+            model: progress.add_task(model, total=epochs, completed=count, speed="", losses="")
+            for model, count in done.items()
+        }
+
+    def __call__(self, model: str, history: History) -> None:
+        """Move the model's bar."""
+        task = self.tasks[model]
+        speed = self.progress.tasks[task].speed
+        self.progress.update(
+            task,
+            advance=len(history),
+            speed=f"{speed:,.0f}" if speed else "",
+            losses=f"train {history.train_loss[-1]:.6f}  test {history.test_loss[-1]:.6f}",
+        )
+
+
+class PlainLines:
+    """A line for every tenth of the run that all models have passed, with that epoch's losses."""
+
+    def __init__(self, done: dict[str, int], epochs: int) -> None:
+        self.epochs = epochs
+        self.done = dict(done)
+        step = max(1, epochs // 10)
+        behind = min(done.values(), default=0)
+        self.tenths = [epoch for epoch in range(step, epochs + 1, step) if epoch > behind]
+        self.losses: dict[int, dict[str, str]] = {epoch: {} for epoch in self.tenths}
+
+    def __call__(self, model: str, history: History) -> None:
+        """Print the tenths that this block completes."""
+        first = int(history.epoch[0])
+        self.done[model] = first + len(history)
+        for tenth in self.tenths:
+            if first < tenth <= self.done[model]:
+                i = tenth - 1 - first
+                train, test = history.train_loss[i], history.test_loss[i]
+                self.losses[tenth][model] = f"{model} train {train:.6f} test {test:.6f}"
+        while self.tenths and self.tenths[0] <= min(self.done.values()):
+            tenth = self.tenths.pop(0)
+            losses = "  ".join(self.losses[tenth][name] for name in sorted(self.losses[tenth]))
+            print(f"{tenth:>{len(str(self.epochs))}} of {self.epochs} epochs  {losses}", file=sys.stderr)

@@ -1,0 +1,116 @@
+"""The dataset: a table, split in file order and normalised with the training rows' statistics."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from db.history import Float32s, Float64s
+from db.schema import DatasetRow, FeatureRow
+from job.errors import DataError
+from job.table import read_table
+
+DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data" / "housing.data"
+TRAIN_SHARE = 0.8
+FEWEST_ROWS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A regression table, ready to train on: r training rows, s test rows, k features, one target."""
+
+    name: str
+    sha256: str
+    target: str
+    features: tuple[str, ...]
+    """k names, in the order of the weights"""
+    train_x: Float32s
+    """float32 [r, k], normalised"""
+    train_y: Float32s
+    """float32 [r, 1], normalised"""
+    test_x: Float32s
+    """float32 [s, k]"""
+    test_y: Float32s
+    """float32 [s, 1]"""
+    minimum: Float64s
+    """float64 [k + 1], over the training rows, the target last; likewise `maximum` and `mean`"""
+    maximum: Float64s
+    mean: Float64s
+
+    def row(self) -> DatasetRow:
+        """The dataset as the store keeps it: its identity and statistics, without the values."""
+        *features, target = zip(
+            (*self.features, self.target),
+            self.minimum.tolist(),
+            self.maximum.tolist(),
+            self.mean.tolist(),
+            strict=True,
+        )
+        return DatasetRow(
+            name=self.name,
+            sha256=self.sha256,
+            target=self.target,
+            train_rows=len(self.train_x),
+            test_rows=len(self.test_x),
+            target_minimum=target[1],
+            target_maximum=target[2],
+            target_mean=target[3],
+            features=[
+                FeatureRow(position=position, name=name, minimum=minimum, maximum=maximum, mean=mean)
+                for position, (name, minimum, maximum, mean) in enumerate(features)
+            ],
+        )
+
+
+def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
+    """Read, check, split and normalise the table in `path`; `target` is by default its last column.
+
+    The first 80 % of the rows, in file order, are trained on. Every column, the target too, becomes
+    (value - mean) / (maximum - minimum), with the statistics of the training rows alone.
+
+    Raises DataError, naming file and place, for a table that cannot be trained on.
+    """
+    columns, table = read_table(path)
+    if len(columns) < 2:
+        raise DataError(f"{path}: one column only ({columns[0]}); a feature and a target are needed")
+    target = columns[-1] if target is None else target
+    if target not in columns:
+        raise DataError(f"{path}: there is no column {target!r}; the columns are {', '.join(columns)}")
+    if len(table) < FEWEST_ROWS:
+        raise DataError(f"{path}: {len(table)} rows; at least {FEWEST_ROWS} are needed")
+
+    features = tuple(name for name in columns if name != target)
+    order = [columns.index(name) for name in (*features, target)]
+    table = table[:, order]
+    split = int(TRAIN_SHARE * len(table))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        minimum, maximum, mean = table[:split].min(0), table[:split].max(0), table[:split].mean(0)
+        for name, low, high in zip((*features, target), minimum, maximum, strict=True):
+            if low == high:
+                raise DataError(
+                    f"{path}: column {name} is {low:g} in all {split} training rows; its range is zero, so "
+                    "it cannot be normalised: remove it"
+                )
+        normalised = ((table - mean) / (maximum - minimum)).astype(np.float32)
+    if not np.isfinite(normalised).all():
+        row, column = np.argwhere(~np.isfinite(normalised))[0]
+        raise DataError(
+            f"{path}: column {(*features, target)[column]}: data row {row + 1}: {table[row, column]:g} is "
+            "beyond float32 once normalised"
+        )
+    return Dataset(
+        name=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        target=target,
+        features=features,
+        train_x=np.ascontiguousarray(normalised[:split, :-1]),
+        train_y=np.ascontiguousarray(normalised[:split, -1:]),
+        test_x=np.ascontiguousarray(normalised[split:, :-1]),
+        test_y=np.ascontiguousarray(normalised[split:, -1:]),
+        minimum=minimum,
+        maximum=maximum,
+        mean=mean,
+    )

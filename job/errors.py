@@ -1,0 +1,7 @@
+"""The errors of the job itself; those of the store are in `db.errors`."""
+
+from db.errors import LedgerError
+
+
+class DataError(LedgerError):
+    """The data file cannot be trained on. The message names the file and, where there is one, the place."""

@@ -1,0 +1,77 @@
+"""One run from its start, or from where it stopped, to its end: models, loop, outcome, lease."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import FrameType
+
+from db.errors import LeaseLostError, StoreFailedError
+from db.history import History, State
+from db.lease import RunWriter
+from db.schema import RunRow
+from job.dataset import Dataset
+from job.models import REGISTRY, initial_state, make_model
+from job.training import Cancelled, Outcome, train
+
+
+@contextmanager
+def stopped_by_signals(stop: Cancelled) -> Iterator[None]:
+    """While open, SIGINT and SIGTERM set `stop` and name themselves in it, so that a block is finished.
+
+    A second signal of the same kind does what it always did.
+    """
+
+    def handle(number: int, _: FrameType | None) -> None:
+        stop.by = signal.Signals(number).name
+        stop.set()
+        signal.signal(number, before[number])
+
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train_run(
+    writer: RunWriter,
+    run: RunRow,
+    dataset: Dataset,
+    states: dict[str, State],
+    *,
+    report: Callable[[str, History], None],
+    stop: Cancelled,
+) -> Outcome:
+    """Train a run whose lease `writer` holds, each model from its state, and store how it ended.
+
+    Raises StoreFailedError when the database stayed away, and LeaseLostError when another process took
+    the run over; in both cases nothing more is written, and what was stored stays.
+    """
+    models = {name: make_model(name, dataset, run.learning_rate, states[name]) for name in states}
+    try:
+        outcome = train(writer, models, run.epochs, report=report, stop=stop)
+    except (StoreFailedError, LeaseLostError):
+        raise
+    except BaseException as error:
+        writer.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    writer.finish(outcome.status, outcome.reason)
+    return outcome
+
+
+def load_models() -> None:
+    """Import every model's framework; Paddle takes seconds."""
+    for name in REGISTRY:
+        import_module(f"job.models.{name}")
+
+
+def first_states(dataset: Dataset, seed: int) -> dict[str, State]:
+    """The common start of all models."""
+    start = initial_state(len(dataset.features), seed)
+    return dict.fromkeys(REGISTRY, start)

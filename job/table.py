@@ -1,0 +1,127 @@
+"""Reads a table of numbers from a file, or says in one line where it is not one."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from db.history import Float64s
+from job.errors import DataError
+
+HOUSING_COLUMNS = (
+    *("CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE"),
+    *("DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT", "MEDV"),
+)
+"""columns of the whitespace-separated housing table, which has no header"""
+Line = tuple[int, list[str]]
+
+
+def read_table(path: Path) -> tuple[tuple[str, ...], Float64s]:
+    """The column names and the values, float64 [rows, columns], of a file of numbers.
+
+    A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as
+    the housing table, 14 numbers a line between white space. Blank lines are skipped.
+
+    Raises DataError, naming file, line and column, for anything else.
+    """
+    lines = _text(path).splitlines()
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        raise DataError(f"{path}: the file is empty")
+    if path.suffix.lower() == ".csv" or "," in first:
+        records = _csv_records(path, lines)
+        columns = _header(path, *next(records))
+    else:
+        records = ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
+        columns = HOUSING_COLUMNS
+    values = [_numbers(path, number, cells, columns) for number, cells in records]
+    return columns, np.array(values, np.float64).reshape(-1, len(columns))
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: this is a directory, not a data file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        column = error.start - raw.rfind(b"\n", 0, error.start)
+        raise DataError(
+            f"{path}: line {line}, byte {column}: not UTF-8 text; save the table as UTF-8"
+        ) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path}: line {line}: a binary file, not a table of numbers")
+    return text
+
+
+def _csv_records(path: Path, lines: list[str]) -> Iterator[Line]:
+    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
+
+
+def _header(path: Path, number: int, names: list[str]) -> tuple[str, ...]:
+    for column, name in enumerate(names, 1):
+        if not name:
+            raise DataError(f"{path}: line {number}, column {column}: the column has no name")
+        if _is_number(name):
+            raise DataError(
+                f"{path}: line {number}, column {column}: {name!r} is a number, but the first line of a "
+                "CSV file must name the columns"
+            )
+        if name == "bias":
+            raise DataError(
+                f"{path}: line {number}, column {column}: 'bias' is the name of the model's own parameter; "
+                "rename the column"
+            )
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        columns = " and ".join(str(i) for i, name in enumerate(names, 1) if name == doubled[0])
+        raise DataError(f"{path}: line {number}, columns {columns}: both are named {doubled[0]!r}")
+    return tuple(names)
+
+
+def _numbers(path: Path, number: int, cells: list[str], columns: tuple[str, ...]) -> list[float]:
+    values = []
+    for column, (cell, name) in enumerate(zip(cells, columns, strict=False), 1):
+        where = f"{path}: line {number}, column {column} ({name})"
+        if not cell:
+            raise DataError(f"{where}: the value is missing")
+        if not _is_number(cell):
+            raise DataError(f"{where}: {cell[:40]!r} is not a number")
+        value = float(cell)
+        if not math.isfinite(value):
+            raise DataError(f"{where}: {cell[:40]!r} is not a finite number")
+        values.append(value)
+    if len(cells) != len(columns):
+        raise DataError(
+            f"{path}: line {number}: {len(cells)} values, but the table has {len(columns)} columns"
+        )
+    return values
+
+
+def _is_number(cell: str) -> bool:
+    # Python alone also reads 1_000 and digits of other scripts, which nobody means in a table.
+    if "_" in cell or not cell.isascii():
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,89 @@
+"""The one training loop: advance a model, append to the store, report progress."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from db.history import History
+from job.models import Model
+
+BLOCK_EPOCHS = 500
+BLOCK_SECONDS = 0.5
+"""A block is what one transaction stores: at most so many epochs, or about so much training. What a kill
+costs, and how long a signal waits, is one block; half a second leaves room for a machine that slows down."""
+FIRST_BLOCK = 10
+"""epochs of a model's first block, before its speed is known"""
+
+
+class Writer(Protocol):
+    """Where the loop appends to; `db.lease.RunWriter` is one."""
+
+    def append(self, model: str, history: History) -> None:
+        """Store consecutive epochs of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended: `completed`, `interrupted` or `diverged`, and why."""
+
+    status: str
+    reason: str | None = None
+
+
+class Cancelled(threading.Event):
+    """Set once the training is to stop, by `by`."""
+
+    by = "request"
+
+
+def train(
+    writer: Writer,
+    models: Mapping[str, Model],
+    epochs: int,
+    *,
+    report: Callable[[str, History], None],
+    stop: Cancelled,
+) -> Outcome:
+    """Train every model up to `epochs` epochs, always the one that is behind, block by block.
+
+    Every block is stored before the next begins. A model whose numbers stop being finite ends there, its
+    finite epochs stored; the others go on, so that what is stored does not depend on the blocks.
+    """
+    size = dict.fromkeys(models, FIRST_BLOCK)
+    diverged: dict[str, int] = {}
+
+    def behind() -> str | None:
+        unfinished = [name for name in models if models[name].epoch < epochs and name not in diverged]
+        return min(unfinished, key=lambda name: models[name].epoch, default=None)
+
+    while (name := behind()) is not None:
+        if stop.is_set():
+            return Outcome("interrupted", f"stopped by {stop.by}")
+        count = min(size[name], epochs - models[name].epoch)
+        started = time.perf_counter()
+        with np.errstate(over="ignore", invalid="ignore"):  # a divergence is a result, not a warning
+            history = models[name].advance(count)
+        size[name] = next_size(count, time.perf_counter() - started)
+
+        finite = history.finite()
+        if len(finite) < count:
+            diverged[name] = int(history.epoch[len(finite)])
+        if len(finite):
+            writer.append(name, finite)
+            report(name, finite)
+    if diverged:
+        where = ", ".join(f"{name} at epoch {epoch}" for name, epoch in diverged.items())
+        return Outcome("diverged", f"not finite any more: {where}")
+    return Outcome("completed")
+
+
+def next_size(count: int, seconds: float) -> int:
+    """Epochs for a model's next block, after one of `count` epochs that took `seconds`."""
+    affordable = int(count * BLOCK_SECONDS / max(seconds, 1e-9))
+    return max(1, min(affordable, 4 * count, BLOCK_EPOCHS))

@@ -1,0 +1,108 @@
+"""The verdicts on a run: parity of its models, and agreement with the notebook's printed numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from db.errors import StoreError
+from db.history import History
+from db.schema import RunRow, VerdictRow
+from db.store import Store
+from job.dataset import DEFAULT_DATA
+from job.parity import TOLERANCE, difference
+
+REFERENCE = Path(__file__).resolve().parent.parent / "data" / "reference_run.json"
+DEFAULT_EPOCHS, DEFAULT_LEARNING_RATE, DEFAULT_SEED = 10_000, 0.01, 0
+MODELS = ("paddle", "python")
+
+
+def verify(store: Store, run: RunRow) -> list[VerdictRow]:
+    """Judge a stored run, store the verdicts and give them back.
+
+    Raises StoreError for a run that has not yet an epoch of both models.
+    """
+    histories = {model: store.history(run.id, model) for model in MODELS}
+    empty = [model for model, history in histories.items() if not len(history)]
+    if empty:
+        raise StoreError(f"run {run.id} has no epoch of {' or '.join(empty)} yet, so nothing can be verified")
+    verdicts = [parity_verdict(run, histories)]
+    if is_default_run(run) and run.status == "completed":
+        verdicts.append(reference_verdict(run, histories))
+    return [store.add_verdict(verdict) for verdict in verdicts]
+
+
+def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
+    """Whether the two models agree on every epoch that the run should have."""
+    features = [feature.name for feature in run.dataset.features]
+    found = difference(histories["paddle"], histories["python"], features, MODELS)
+    missing = found.missing
+    if run.status != "completed":
+        missing = None  # one model may be ahead where the run stopped; that is no disagreement
+    elif missing is None and found.epochs != run.epochs:
+        missing = f"both models have {found.epochs:,} epochs of {run.epochs:,}"
+    passed = found.beyond_epoch is None and missing is None
+    word = "agree" if passed else "disagree"
+    detail = (
+        f"the two models {word} over {found.epochs:,} epochs: largest gap {found.worst:.2g} "
+        f"({found.worst_value}, epoch {found.worst_epoch}), tolerance {TOLERANCE:g}"
+    )
+    if found.beyond_epoch is not None:
+        detail += f"; beyond it from epoch {found.beyond_epoch} on"
+    if missing:
+        detail += f"; {missing}"
+    return VerdictRow(
+        run_id=run.id,
+        kind="parity",
+        passed=passed,
+        first_epoch=found.beyond_epoch,
+        worst=found.worst if np.isfinite(found.worst) else None,
+        tolerance=TOLERANCE,
+        detail=detail,
+    )
+
+
+def is_default_run(run: RunRow) -> bool:
+    """Whether the run has the notebook's table, learning rate and seed, and at least its epochs."""
+    table = hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
+    return (
+        (run.dataset.sha256, run.dataset.target) == (table, "MEDV")
+        and (run.learning_rate, run.seed) == (DEFAULT_LEARNING_RATE, DEFAULT_SEED)
+        and run.epochs >= DEFAULT_EPOCHS
+    )
+
+
+def reference_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
+    """Whether a default run has the notebook's printed losses and final parameters."""
+    reference = json.loads(REFERENCE.read_text())
+    gaps: list[tuple[float, int, str]] = []
+    for model, history in histories.items():
+        row = {epoch: i for i, epoch in enumerate(history.epoch.tolist())}
+        for printed in reference["losses"]:
+            i = row.get(printed["epoch"])
+            for part, losses in (("train", history.train_loss), ("test", history.test_loss)):
+                stored = np.nan if i is None else float(losses[i])
+                gaps.append((abs(stored - printed[model][part]), printed["epoch"], f"{model} {part} loss"))
+        i = row.get(DEFAULT_EPOCHS - 1)
+        parameters = reference["final_weights_and_bias"][model]
+        nothing = [np.nan] * len(parameters)
+        ours = nothing if i is None else [*history.weights[i].tolist(), float(history.bias[i])]
+        names = [*(feature.name for feature in run.dataset.features), "bias"]
+        for name, mine, theirs in zip(names, ours, parameters, strict=True):
+            gaps.append((abs(mine - theirs), DEFAULT_EPOCHS - 1, f"{model} {name}"))
+    worst, epoch, where = max(gaps, key=lambda gap: (np.isnan(gap[0]), gap[0]))
+    beyond = [epoch for gap, epoch, _ in gaps if not gap <= TOLERANCE]
+    agrees = "misses" if beyond else "has"
+    return VerdictRow(
+        run_id=run.id,
+        kind="reference",
+        passed=not beyond,
+        first_epoch=min(beyond, default=None),
+        worst=worst if np.isfinite(worst) else None,
+        tolerance=TOLERANCE,
+        detail=f"the run {agrees} the {len(gaps)} numbers that the notebook printed: largest gap {worst:.2g} "
+        f"({where}, epoch {epoch}), tolerance {TOLERANCE:g}",
+    )

@@ -1,0 +1,16 @@
+"""Runs the migrations on the connection that `db.migrate` (or a test) hands over."""
+
+from alembic import context
+
+from db.schema import Base
+from db.version import VERSION_TABLE
+from migrations.comparison import COMPARISON
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    version_table=VERSION_TABLE,
+    **COMPARISON,
+)
+with context.begin_transaction():
+    context.run_migrations()

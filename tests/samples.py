@@ -1,0 +1,49 @@
+"""Small made-up datasets and histories for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from db.history import History
+from db.schema import DatasetRow, FeatureRow
+
+
+def write_csv(path: Path, rows: int = 30, features: int = 3, seed: int = 1) -> Path:
+    """A CSV of random features and a target that depends on them."""
+    random = np.random.RandomState(seed)
+    table = random.randn(rows, features)
+    target = table @ np.arange(1, features + 1) + 0.1 * random.randn(rows)
+    names = [*(f"x{i}" for i in range(features)), "y"]
+    lines = [",".join(f"{value:.6f}" for value in row) for row in np.column_stack([table, target])]
+    path.write_text("\n".join([",".join(names), *lines]) + "\n")
+    return path
+
+
+def dataset_row(features: int = 3, name: str = "made.csv") -> DatasetRow:
+    return DatasetRow(
+        name=name,
+        sha256="0" * 64,
+        target="y",
+        train_rows=24,
+        test_rows=6,
+        target_minimum=0.0,
+        target_maximum=1.0,
+        target_mean=0.5,
+        features=[
+            FeatureRow(position=i, name=f"x{i}", minimum=0.0, maximum=1.0, mean=0.5) for i in range(features)
+        ],
+    )
+
+
+def history(epochs: int = 5, features: int = 3, first_epoch: int = 0, seed: int = 0) -> History:
+    """Random numbers in the shape of a history."""
+    random = np.random.RandomState(seed)
+    made = History.empty(epochs, features, first_epoch)
+    made.train_loss[:] = random.rand(epochs)
+    made.test_loss[:] = random.rand(epochs)
+    made.weights[:] = random.randn(epochs, features)
+    made.bias[:] = random.randn(epochs)
+    made.trained_at[:] = 1.7e9 + random.rand(epochs)
+    return made
