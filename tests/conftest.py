@@ -124,9 +124,7 @@ def sqlite_url(tmp_path: Path) -> str:
 def job() -> Job:
     """Runs the command line in a process of its own, as a user does."""
 
-    def run(
-        *arguments: object, timeout: float = 120, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             job_command(*arguments),
             capture_output=True,
