@@ -2,36 +2,118 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Update, func, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.bulk import insert_epochs
-from db.errors import LeaseLostError
+from db.errors import LeaseLostError, StoreError
 from db.history import History
-from db.schema import EpochRow, RunRow
+from db.owner import is_gone
+from db.schema import UNFINISHED, EpochRow, RunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
     from db.store import Store
 
 
+def update_run(run_id: int) -> Update:
+    """An UPDATE of one run that leaves the session's objects alone."""
+    return update(RunRow).where(RunRow.id == run_id).execution_options(synchronize_session=False)
+
+
+def changed(session: Session, statement: Update) -> bool:
+    """Whether an UPDATE found its row: the "swap" of compare-and-swap."""
+    result = session.execute(statement)
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
+
+
 def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
-    """Mark running runs that have been silent for longer than the timeout as crashed."""
-    session.execute(
-        update(RunRow)
-        .where(RunRow.status == "running", seconds_since(RunRow.heartbeat_at) > heartbeat_timeout)  # type: ignore[arg-type]
-        .values(
-            status="crashed",
-            stop_reason=f"no heartbeat for more than {heartbeat_timeout:g} s",
-            finished_at=RunRow.heartbeat_at,
-        )
-        .execution_options(synchronize_session=False)
+    """Mark running runs as crashed that were silent for too long, or whose process is known to be dead."""
+    silent_for = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
+    running = select(RunRow.id, RunRow.owner, silent_for > heartbeat_timeout).where(
+        RunRow.status == "running"
     )
+    for run_id, owner, silent in session.execute(running).all():
+        if silent:
+            reason = f"no heartbeat for more than {heartbeat_timeout:g} s"
+        elif is_gone(owner):
+            reason = "its process is gone"
+        else:
+            continue
+        # The owner stays: a trainer that only lost sight of its database takes the run back.
+        session.execute(
+            update_run(run_id)
+            .where(RunRow.status == "running", RunRow.owner == owner)
+            .values(status="crashed", stop_reason=reason, finished_at=RunRow.heartbeat_at)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a run could not be claimed just now: somebody holds it."""
+
+    owner: str
+    silence: float
+    """seconds since the holder's last heartbeat"""
+
+
+def claim(
+    session: Session, run_id: int, token: str, heartbeat_timeout: float, epochs: int | None, environment: Any
+) -> Held | None:
+    """Take a stopped run over for `token`, or say who holds it. `epochs` lengthens it.
+
+    Raises StoreError for a run that cannot be taken up at all.
+    """
+    notice_crashes(session, heartbeat_timeout)
+    run = session.get_one(RunRow, run_id)
+    wanted = run.epochs if epochs is None else epochs
+    if run.owner == token and run.status == "running":
+        return None  # an earlier attempt, whose connection broke, was committed after all
+    if run.status == "running":
+        silence = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run_id))  # type: ignore[arg-type]
+        return Held(run.owner or "", float(silence or 0.0))
+    if run.status == "diverged":
+        raise StoreError(
+            f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
+        )
+    last = session.scalar(select(func.max(EpochRow.epoch)).where(EpochRow.run_id == run_id))
+    trained = 0 if last is None else last + 1
+    if wanted < trained:
+        raise StoreError(f"run {run_id} has {trained:,} epochs already; --epochs must not be fewer")
+    if run.status == "completed" and wanted <= run.epochs:
+        raise StoreError(f"run {run_id} is complete with {run.epochs:,} epochs; --epochs N lengthens it")
+    free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
+    statement = (
+        update_run(run_id)
+        .where(free, RunRow.owner == run.owner if run.owner else RunRow.owner.is_(None))
+        .values(
+            status="running",
+            owner=token,
+            epochs=wanted,
+            resumes=RunRow.resumes + 1,
+            heartbeat_at=database_now(),
+            stop_reason=None,
+            finished_at=None,
+            environment=with_resume(run.environment, environment, trained),
+        )
+    )
+    try:
+        won = changed(session, statement)
+    except IntegrityError as error:
+        raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
+    return None if won else Held("", 0.0)
+
+
+def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """The environment of a run that goes on from `epoch`: the first one, and what has changed since."""
+    changes = {name: value for name, value in now.items() if before.get(name) != value}
+    return before | {"resumes": [*before.get("resumes", []), {"epoch": epoch, "changed": changes}]}
 
 
 class RunWriter:
@@ -45,11 +127,6 @@ class RunWriter:
         self.run_id = run_id
         self.token = token
 
-    @staticmethod
-    def new_token() -> str:
-        """A token that no other process has."""
-        return uuid.uuid4().hex
-
     def append(self, model: str, history: History) -> None:
         """Store consecutive epochs of a model and renew the heartbeat, all in one transaction."""
 
@@ -57,11 +134,10 @@ class RunWriter:
             self._renew(session, attempt)
             missing = history
             if attempt > 1:  # the first attempt may have been committed before its connection broke
-                last = session.scalar(
-                    select(func.max(EpochRow.epoch)).where(
-                        EpochRow.run_id == self.run_id, EpochRow.model == model
-                    )
+                query = select(func.max(EpochRow.epoch)).where(
+                    EpochRow.run_id == self.run_id, EpochRow.model == model
                 )
+                last = session.scalar(query)
                 missing = history[int((history.epoch <= (-1 if last is None else last)).sum()) :]
             if len(missing):
                 insert_epochs(session.connection(), self.run_id, model, missing)
@@ -70,44 +146,38 @@ class RunWriter:
 
     def finish(self, status: str, stop_reason: str | None = None) -> None:
         """End the run with a status other than `running` and give the lease back."""
-        self.store.write(
-            lambda session, attempt: self._renew(
-                session,
-                attempt,
-                status=status,
-                stop_reason=stop_reason,
-                finished_at=database_now(),
-                owner=None,
-            )
-        )
+        values = {
+            "status": status,
+            "stop_reason": stop_reason,
+            "finished_at": database_now(),
+            "owner": None,
+        }
+
+        def work(session: Session, attempt: int) -> None:
+            if attempt > 1:
+                run = session.get_one(RunRow, self.run_id)
+                if (run.status, run.owner) == (status, None):
+                    return  # committed before the connection broke
+            self._renew(session, attempt, **values)
+
+        self.store.write(work)
 
     def _renew(self, session: Session, attempt: int, **values: object) -> None:
         # A run that others declared crashed while its database was away is taken back by its trainer.
         # One declared crashed while the trainer itself stood still is not: that trainer has lost it.
         alive = ("running",) if attempt == 1 else ("running", "crashed")
         statement = (
-            update(RunRow)
-            .where(RunRow.id == self.run_id, RunRow.owner == self.token, RunRow.status.in_(alive))
+            update_run(self.run_id)
+            .where(RunRow.owner == self.token, RunRow.status.in_(alive))
             .values(**{"status": "running", "stop_reason": None, "finished_at": None} | values)
             .values(heartbeat_at=database_now())
-            .execution_options(synchronize_session=False)
         )
         try:
-            result = session.execute(statement)
+            renewed = changed(session, statement)
         except IntegrityError:  # one live nightly at a time, and another lives by now
-            renewed = 0
-        else:
-            assert isinstance(result, CursorResult)
-            renewed = result.rowcount
-        if not renewed and not self._already(session, values.get("status"), attempt):
+            renewed = False
+        if not renewed:
             raise LeaseLostError(
                 f"run {self.run_id} is no longer this process's: it was silent for too long or was taken "
                 "over; nothing more is written to it"
             )
-
-    def _already(self, session: Session, status: object, attempt: int) -> bool:
-        """Whether an earlier attempt, whose connection broke, ended the run after all."""
-        if attempt == 1 or status is None:
-            return False
-        row = session.execute(select(RunRow.status, RunRow.owner).where(RunRow.id == self.run_id)).one()
-        return (row.status, row.owner) == (status, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,16 +14,19 @@ from sqlalchemy.orm import Session, selectinload
 
 from db.engine import create_store_engine, parse_url, sqlite_path
 from db.errors import NotFoundError, StoreError
-from db.history import History
-from db.lease import RunWriter, notice_crashes
+from db.history import History, State
+from db.lease import Held, RunWriter, claim, notice_crashes
+from db.owner import new_token
 from db.retry import Waiting
-from db.schema import DatasetRow, EpochRow, RunRow, VerdictRow
+from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
 from db.types import unpack_weights
 from db.version import require_head
 
 Result = TypeVar("Result")
 HEARTBEAT_TIMEOUT = 60.0
 """seconds of silence after which a running run counts as crashed"""
+QUIET = 3.0
+"""seconds of silence that are longer than a living trainer's usual block"""
 DATABASE_TIMEOUT = 600.0
 """seconds to wait for a database that went away"""
 
@@ -49,9 +53,11 @@ class Store:
         check_directory(self.path)
         if not create and self.path and not self.path.exists():
             raise NotFoundError(f"there is no store at {self.path} yet; `job train` makes one")
+        self.stop = stop or threading.Event()
+        self.say = say
         self.engine = create_store_engine(self.url)
         self._writing = self.engine.execution_options(write=True)
-        self._waiting = Waiting(self.url, database_timeout, stop, say)
+        self._waiting = Waiting(self.url, database_timeout, self.stop, say)
         try:
             self._open(create)
         except BaseException:
@@ -113,7 +119,7 @@ class Store:
         trigger: str = "manual",
     ) -> RunWriter:
         """A new running run, and the only writer of its history. `dataset` is stored once."""
-        token = RunWriter.new_token()
+        token = new_token()
 
         def work(session: Session, attempt: int) -> int:
             if attempt > 1:  # the first attempt may have been committed before its connection broke
@@ -135,6 +141,35 @@ class Store:
             return run.id
 
         return RunWriter(self, self.write(work), token)
+
+    def resume_run(self, run_id: int, *, epochs: int | None = None, environment: Any) -> RunWriter:
+        """Take up a stopped run, as the only writer of its history. `epochs` lengthens it.
+
+        A run whose trainer may be dead is watched for up to the heartbeat timeout. Raises StoreError when
+        it lives, or cannot be taken up at all.
+        """
+        token = new_token()
+        first: Held | None = None
+        deadline = time.monotonic() + self.heartbeat_timeout + 5
+        while True:
+            held = self.write(
+                lambda session, _: claim(session, run_id, token, self.heartbeat_timeout, epochs, environment)
+            )
+            if held is None:
+                return RunWriter(self, run_id, token)
+            if first is None:
+                first = held
+                if held.silence > QUIET:
+                    self.say(
+                        f"run {run_id} is marked as running, but silent for {held.silence:.0f} s; waiting "
+                        f"until {self.heartbeat_timeout:g} s have passed"
+                    )
+            beaten = held.owner != first.owner or held.silence < first.silence
+            if beaten or time.monotonic() > deadline:
+                raise StoreError(f"run {run_id} is being trained by another process; leave it to that one")
+            first = held
+            if self.stop.wait(0.5):
+                raise StoreError(f"stopped while waiting for run {run_id}")
 
     def notice_crashes(self) -> None:
         """Mark running runs whose heartbeat went silent as crashed, where the store can be written."""
@@ -176,6 +211,46 @@ class Store:
             .order_by(EpochRow.model)
         )
         return self.read(lambda session: {row[0]: row[1] for row in session.execute(query)})
+
+    def checkpoints(self, run_id: int) -> dict[str, State]:
+        """Where each model of a run goes on: the state after its last stored epoch.
+
+        Raises StoreError when a model's epochs are not whole, since they could not be continued.
+        """
+        query = (
+            select(EpochRow.model, func.count(), func.max(EpochRow.epoch) + 1)
+            .where(EpochRow.run_id == run_id)
+            .group_by(EpochRow.model)
+        )
+        found = self.read(lambda session: session.execute(query).all())
+        for model, count, following in found:
+            if count != following:
+                raise StoreError(
+                    f"run {run_id} lacks {following - count:,} epochs of {model} before epoch "
+                    f"{following - 1}; a history with holes cannot be continued"
+                )
+        return {model: self.history(run_id, model, following - 1).state for model, _, following in found}
+
+    def newest_unfinished(
+        self, sha256: str, target: str, *, epochs: int, learning_rate: float, seed: int, trigger: str
+    ) -> RunRow | None:
+        """The newest run of this specification that has not ended by itself; a live one too."""
+        query = (
+            select(RunRow)
+            .join(RunRow.dataset)
+            .where(
+                DatasetRow.sha256 == sha256,
+                DatasetRow.target == target,
+                RunRow.epochs == epochs,
+                RunRow.learning_rate == learning_rate,
+                RunRow.seed == seed,
+                RunRow.trigger == trigger,
+                RunRow.status.in_((*UNFINISHED, "running")),
+            )
+            .order_by(RunRow.id.desc())
+            .limit(1)
+        )
+        return next(iter(self.runs(query)), None)
 
     def history(
         self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1

@@ -25,7 +25,7 @@ def stopped_by_signals(stop: Cancelled) -> Iterator[None]:
     """
 
     def handle(number: int, _: FrameType | None) -> None:
-        stop.by = signal.Signals(number).name
+        stop.by, stop.number = signal.Signals(number).name, number
         stop.set()
         signal.signal(number, before[number])
 

@@ -37,9 +37,12 @@ class Outcome:
 
 
 class Cancelled(threading.Event):
-    """Set once the training is to stop, by `by`."""
+    """Set once the training is to stop."""
 
     by = "request"
+    """who asked for it, the name of a signal"""
+    number = 0
+    """that signal's number"""
 
 
 def train(

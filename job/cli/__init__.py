@@ -30,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("resume")(train.resume)
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
 app.command("verify")(runs.verify)

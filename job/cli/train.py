@@ -1,29 +1,33 @@
-"""`job train`: a new run of both models, and what it prints."""
+"""`job train` and `job resume`: training, its end, and what they print."""
 
 from __future__ import annotations
 
 import math
-import signal
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.errors import LedgerError, StoreFailedError
+from db.errors import LedgerError
 from job.cli.options import (
     DEFAULT_DATABASE,
     DatabaseTimeout,
     DatabaseUrl,
     HeartbeatTimeout,
+    Run,
     open_store,
     say,
 )
 from job.cli.output import loss, print_line, print_table, print_verdict
 
 if TYPE_CHECKING:
+    from db.lease import RunWriter
     from db.schema import RunRow
     from db.store import Store
-    from job.training import Outcome
+    from job.dataset import Dataset
+    from job.training import Cancelled, Outcome
 
 
 def finite_positive(value: float) -> float:
@@ -33,9 +37,22 @@ def finite_positive(value: float) -> float:
     return value
 
 
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="JOB_DATA",
+        help="A CSV file with a header, or the housing table's format. Default: the housing table.",
+    ),
+]
+MOST_EPOCHS = 2**31 - 1
+"""what the store's integer column holds"""
+
+
 def train(
+    context: typer.Context,
     epochs: Annotated[
-        int, typer.Option("--epochs", min=1, max=2**31 - 1, envvar="JOB_EPOCHS", help="Epochs to train.")
+        int, typer.Option("--epochs", min=1, max=MOST_EPOCHS, envvar="JOB_EPOCHS", help="Epochs to train.")
     ] = 10_000,
     learning_rate: Annotated[
         float,
@@ -50,28 +67,97 @@ def train(
         int,
         typer.Option("--seed", min=0, max=2**32 - 1, envvar="JOB_SEED", help="Seed of the start weights."),
     ] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            envvar="JOB_DATA",
-            help="A CSV file with a header, or the housing table's format. Default: the housing table.",
-        ),
-    ] = None,
+    data: Data = None,
     target: Annotated[
         str | None,
         typer.Option("--target", envvar="JOB_TARGET", help="Column to predict. Default: the last."),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Take up the newest unfinished run of the same data and settings, if there is one.",
+        ),
+    ] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
 ) -> int:
     """Train both models, record every epoch, print the notebook's table and the parity verdict."""
-    from job.cli.progress import training_progress
     from job.dataset import DEFAULT_DATA, load
-    from job.training import Cancelled
 
     dataset = load(DEFAULT_DATA if data is None else data, target)
+
+    def obtain(store: Store) -> RunWriter:
+        from job.environment import environment
+
+        if resume:
+            unfinished = store.newest_unfinished(
+                dataset.sha256,
+                dataset.target,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                seed=seed,
+                trigger="manual",
+            )
+            if unfinished is not None:
+                return store.resume_run(unfinished.id, environment=environment())
+        return store.start_run(
+            dataset.row(), epochs=epochs, learning_rate=learning_rate, seed=seed, environment=environment()
+        )
+
+    return carry_out(context, obtain, dataset, database_url, heartbeat_timeout, database_timeout)
+
+
+def resume(
+    context: typer.Context,
+    run: Run,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Train to so many epochs instead; not fewer."),
+    ] = None,
+    data: Data = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    heartbeat_timeout: HeartbeatTimeout = 60.0,
+    database_timeout: DatabaseTimeout = 600.0,
+) -> int:
+    """Take up a stopped run where its last stored epoch left it, or lengthen a completed one.
+
+    The whole history is then bit for bit that of a run that never stopped.
+    """
+    from db.errors import StoreError
+    from job.dataset import DEFAULT_DATA, load
+
+    with open_store(database_url) as store:
+        found = store.run(run)
+    path = DEFAULT_DATA if data is None else data
+    dataset = load(path, found.dataset.target if data else None)
+    if (dataset.sha256, dataset.target) != (found.dataset.sha256, found.dataset.target):
+        raise StoreError(
+            f"run {found.id} was trained on {found.dataset.name} (sha256 {found.dataset.sha256[:12]}...), "
+            f"which {path} is not; name its file with --data"
+        )
+
+    def obtain(store: Store) -> RunWriter:
+        from job.environment import environment
+
+        return store.resume_run(found.id, epochs=epochs, environment=environment())
+
+    return carry_out(context, obtain, dataset, database_url, heartbeat_timeout, database_timeout)
+
+
+def carry_out(
+    context: typer.Context,
+    obtain: Callable[[Store], RunWriter],
+    dataset: Dataset,
+    database_url: str,
+    heartbeat_timeout: float,
+    database_timeout: float,
+) -> int:
+    """Train the run that `obtain` gives, from wherever it stands, and print how it ended."""
+    from job.run import load_models, stopped_by_signals
+    from job.training import Cancelled
+
     stop = Cancelled()
     with open_store(
         database_url,
@@ -81,39 +167,60 @@ def train(
         stop=stop,
     ) as store:
         store.notice_crashes()
-        from job.run import first_states, load_models, stopped_by_signals, train_run
-
-        load_models()  # takes seconds, so before the run's clock starts
-        from job.environment import environment
-
+        load_models()  # takes seconds: before the run has a heartbeat, and before signals must wait for us
         with stopped_by_signals(stop):
-            writer = store.start_run(
-                dataset.row(),
-                epochs=epochs,
-                learning_rate=learning_rate,
-                seed=seed,
-                environment=environment(),
-            )
-            run = store.run(writer.run_id)
-            say(
-                f"run {run.id}: {epochs:,} epochs, learning rate {learning_rate:g}, seed {seed}, "
-                f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)"
-            )
-            states = first_states(dataset, seed)
             try:
-                with training_progress(dict.fromkeys(states, 0), epochs) as report:
-                    outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
-            except StoreFailedError as error:
-                raise StoreFailedError(f"{error}; run {run.id} keeps what was stored") from error
-        return conclude(store, run, outcome, stop.by)
+                writer = obtain(store)
+                return train_to_the_end(context, store, writer, dataset, stop)
+            except LedgerError as error:
+                if not stop.is_set():
+                    raise
+                say(f"stopped by {stop.by}: {error}")
+                return 128 + stop.number
 
 
-def conclude(store: Store, run: RunRow, outcome: Outcome, stopped_by: str) -> int:
+def train_to_the_end(
+    context: typer.Context, store: Store, writer: RunWriter, dataset: Dataset, stop: Cancelled
+) -> int:
+    """Train both models from where the store has them, with progress, and print how it ended."""
+    from job.cli.progress import training_progress
+    from job.run import first_states, train_run
+
+    run = store.run(writer.run_id)
+    states = first_states(dataset, run.seed) | store.checkpoints(run.id)
+    done = {model: state.epoch for model, state in states.items()}
+    begin = f"goes on from epoch {min(done.values()):,}" if run.resumes else "begins"
+    say(
+        f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "
+        f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)"
+    )
+    try:
+        with training_progress(done, run.epochs) as report:
+            outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
+    except LedgerError:
+        say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
+        raise
+    if outcome.status != "interrupted":
+        return conclude(store, store.run(run.id), outcome)
+    stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
+    say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
+    say(f"go on with: {resume_command(context, writer)}")
+    return 128 + stop.number
+
+
+def resume_command(context: typer.Context, writer: RunWriter) -> str:
+    """The command that takes the run up again, with the options that it needs besides the settings."""
+    words = ["job", "resume", str(writer.run_id)]
+    options = {"data": context.params.get("data"), "database_url": writer.store.url.render_as_string()}
+    for name, value in options.items():
+        source = context.get_parameter_source(name)
+        if value is not None and source is not None and source.name == "COMMANDLINE":
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def conclude(store: Store, run: RunRow, outcome: Outcome) -> int:
     """Print what a run came to and give the exit status that says so."""
-    if outcome.status == "interrupted":
-        done = store.progress(run.id)
-        say(f"run {run.id} {outcome.reason}; stored: " + ", ".join(f"{m} {n:,}" for m, n in done.items()))
-        return 128 + signal.Signals[stopped_by]
     print_losses(store, run)
     print_parameters(store, run)
     failed = outcome.status == "diverged"
@@ -122,7 +229,7 @@ def conclude(store: Store, run: RunRow, outcome: Outcome, stopped_by: str) -> in
     try:
         from job.verify import verify
 
-        for verdict in verify(store, run=store.run(run.id)):
+        for verdict in verify(store, run):
             print_verdict(verdict)
             failed = failed or not verdict.passed
     except LedgerError as error:
