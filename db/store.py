@@ -50,9 +50,9 @@ class Store:
     ) -> None:
         self.url = parse_url(url)
         self.heartbeat_timeout = heartbeat_timeout
-        check_directory(self.path)
         if not create and self.path and not self.path.exists():
             raise NotFoundError(f"there is no store at {self.path} yet; `job train` makes one")
+        check_directory(self.path)
         self.stop = stop or threading.Event()
         self.say = say
         self.engine = create_store_engine(self.url)

@@ -94,6 +94,10 @@ def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
                     f"{path}: column {name} is {low:g} in all {split} training rows; its range is zero, so "
                     "it cannot be normalised: remove it"
                 )
+            if not np.isfinite(high - low):
+                raise DataError(
+                    f"{path}: column {name} spans from {low:g} to {high:g}, more than a double can hold"
+                )
         normalised = ((table - mean) / (maximum - minimum)).astype(np.float32)
     if not np.isfinite(normalised).all():
         row, column = np.argwhere(~np.isfinite(normalised))[0]

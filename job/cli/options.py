@@ -52,7 +52,7 @@ def open_store(
     *,
     create: bool = False,
     heartbeat_timeout: float = 60.0,
-    database_timeout: float = 10.0,
+    database_timeout: float = 3.0,
     stop: Cancelled | None = None,
 ) -> Store:
     """The store at `url`; the default one's directory is made where it is missing."""

@@ -27,16 +27,17 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     found: list[tuple[RunRow, dict[str, int]]] = []
+    nothing = "no runs yet; `job train` makes the first"
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
             store.notice_crashes()
             found = [(run, store.progress(run.id)) for run in store.runs()]
-    except NotFoundError:  # no store yet is a store without runs
-        pass
+    except NotFoundError as missing:  # no store yet is a store without runs
+        nothing = str(missing)
     if as_json:
         print_json([run_record(run, progress) for run, progress in found])
     elif not found:
-        print_line("no runs yet; `job train` makes the first")
+        print_line(nothing)
     else:
         columns = ["run", "status", "trigger", "dataset", "epochs", "trained", "rate", "seed", "created"]
         print_table(

@@ -1,0 +1,154 @@
+"""`job train`: what it stores, prints and refuses."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from db.store import Store
+from job.cli import run
+from job.dataset import DEFAULT_DATA
+from tests.conftest import Job
+from tests.samples import write_csv
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_a_small_run_is_stored_printed_and_judged(database_url: str, tmp_path: Path, capsys: Output) -> None:
+    data = write_csv(tmp_path / "prices.csv")
+    status = run(["train", "--data", str(data), "--epochs", "25", "--database-url", database_url])
+    out, err = capsys.readouterr()
+    assert status == 0, err
+    assert re.findall(r"^ *(\d+) ", out, re.MULTILINE)[:3] == ["0", "2", "4"]
+    assert "parity: passed" in out
+    assert "reference" not in out
+    assert "25 of 25 epochs" not in err  # 25 is no tenth; the last tenth is 24
+    assert "24 of 25 epochs" in err
+    with Store(database_url) as store:
+        found = store.run()
+        assert (found.status, found.epochs, found.trigger) == ("completed", 25, "manual")
+        assert (found.dataset.name, found.dataset.target) == ("prices.csv", "y")
+        assert store.progress(found.id) == {"paddle": 25, "python": 25}
+        assert [verdict.kind for verdict in store.verdicts(found.id)] == ["parity"]
+        assert {"python", "packages", "platform", "cpu", "blas", "threads", "git"} <= set(found.environment)
+
+
+def test_settings_come_from_options_then_the_environment_then_the_file(
+    job: Job, tmp_path: Path, sqlite_url: str
+) -> None:
+    write_csv(tmp_path / "made.csv")
+    (tmp_path / ".env").write_text(
+        f"JOB_EPOCHS=7\nJOB_SEED=3\nJOB_DATA=made.csv\nJOB_DATABASE_URL={sqlite_url}\n"
+    )
+    done = job("train", "--epochs", 5, JOB_SEED="4")
+    assert done.returncode == 0, done.stderr
+    with Store(sqlite_url) as store:
+        assert (store.run().epochs, store.run().seed) == (5, 4)
+
+
+def test_the_default_store_is_made_where_it_is_missing(tmp_path: Path, capsys: Output) -> None:
+    write_csv(tmp_path / "made.csv")
+    assert run(["train", "--data", "made.csv", "--epochs", "2"]) == 0
+    assert (tmp_path / "results" / "ledger.db").exists()
+
+
+def test_a_learning_rate_that_is_too_large_diverges_and_keeps_every_finite_epoch(
+    database_url: str, capsys: Output
+) -> None:
+    status = run(["train", "--learning-rate", "1.5", "--database-url", database_url])
+    out, _ = capsys.readouterr()
+    assert status == 1
+    with Store(database_url) as store:
+        found = store.run()
+        progress = store.progress(found.id)
+        assert found.status == "diverged"
+        assert found.stop_reason is not None
+        told = dict(re.findall(r"(\w+) at epoch (\d+)", found.stop_reason))
+        assert {model: int(epoch) for model, epoch in told.items()} == progress
+        assert 20 < min(progress.values()) < 1000
+        for model in progress:
+            assert len(store.history(found.id, model).finite()) == progress[model]
+    assert f"run {found.id} diverged: {found.stop_reason}" in out
+
+
+def test_the_largest_stable_learning_rate_does_not_diverge(database_url: str, capsys: Output) -> None:
+    arguments = ["train", "--epochs", "300", "--database-url", database_url]
+    assert run([*arguments, "--learning-rate", "1.0"]) == 0
+    with Store(database_url) as store:
+        losses = store.history(store.run().id, "python").train_loss
+        assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "--epochs"),
+        (["--epochs", "2.5"], "--epochs"),
+        (["--epochs", "3000000000"], "--epochs"),
+        (["--learning-rate", "0"], "--learning-rate"),
+        (["--learning-rate", "nan"], "--learning-rate"),
+        (["--learning-rate", "inf"], "--learning-rate"),
+        (["--seed", "-1"], "--seed"),
+        (["--seed", str(2**32)], "--seed"),
+        (["--data", "none.csv"], "none.csv: there is no such file"),
+        (["--data", "."], "a directory"),
+        (["--target", "PRICE"], "there is no column 'PRICE'"),
+        (["--database-url", "sqlite:///nowhere/at/all.db"], "the directory nowhere/at does not exist"),
+        (["--colour"], "--colour"),
+        (["surplus"], "surplus"),
+    ],
+)
+def test_wrong_use_is_one_line_and_leaves_no_store(
+    arguments: list[str], message: str, sqlite_url: str, tmp_path: Path, capsys: Output
+) -> None:
+    assert run(["train", "--database-url", sqlite_url, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_changes_nothing_in_a_store_with_runs(
+    database_url: str, tmp_path: Path, capsys: Output
+) -> None:
+    write_csv(tmp_path / "good.csv")
+    (tmp_path / "bad.csv").write_text("a,y\n1,2\n1,x\n")
+    arguments = ["train", "--epochs", "3", "--database-url", database_url, "--data"]
+    assert run([*arguments, "good.csv"]) == 0
+    assert run([*arguments, "bad.csv"]) == 2
+    assert "bad.csv: line 3, column 2 (y): 'x' is not a number" in capsys.readouterr().err
+    with Store(database_url) as store:
+        assert len(store.runs()) == 1
+
+
+def test_the_learning_rate_of_the_command_line_is_the_one_stored(
+    sqlite_url: str, tmp_path: Path, capsys: Output
+) -> None:
+    write_csv(tmp_path / "made.csv")
+    arguments = ["train", "--data", "made.csv", "--epochs", "2", "--database-url", sqlite_url]
+    assert run([*arguments, "--learning-rate", "0.0123456789", "--seed", str(2**32 - 1)]) == 0
+    row = sqlite3.connect(tmp_path / "ledger.db").execute("select learning_rate, seed from runs")
+    assert row.fetchone() == (0.0123456789, 2**32 - 1)
+
+
+def test_an_unexpected_fault_is_one_line_and_a_traceback_only_on_demand(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the sky fell")
+
+    monkeypatch.setattr("job.dataset.load", broken)
+    assert run(["train", "--database-url", sqlite_url]) == 1
+    quiet = capsys.readouterr().err
+    assert quiet == "job: error: unexpected RuntimeError: the sky fell (--debug shows where)\n"
+    assert run(["train", "--debug", "--database-url", sqlite_url]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_default_table_is_found_from_anywhere() -> None:
+    assert DEFAULT_DATA.is_absolute()
+    assert DEFAULT_DATA.exists()

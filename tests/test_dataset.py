@@ -1,0 +1,69 @@
+"""The split, the normalisation, and the tables that cannot be trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from job.dataset import DEFAULT_DATA, load
+from job.errors import DataError
+from job.verify import REFERENCE
+from tests.samples import write_csv
+
+
+def test_the_committed_table_is_the_notebooks() -> None:
+    assert hashlib.md5(DEFAULT_DATA.read_bytes()).hexdigest() == "d4accdce7a25600298819f8e28e8d593"
+
+
+def test_the_first_rows_are_the_ones_that_the_notebook_printed() -> None:
+    reference = json.loads(REFERENCE.read_text())
+    dataset = load()
+    assert (len(dataset.train_x), len(dataset.test_x)) == (reference["train_rows"], reference["test_rows"])
+    ours = np.column_stack([dataset.train_x[:3], dataset.train_y[:3]])
+    printed = np.array(reference["first_training_rows_normalised"])
+    # The notebook printed eight digits of what is a float32 here.
+    assert (np.abs(ours - printed) <= np.spacing(np.abs(ours)) / 2 + 5e-9).all()
+
+
+def test_only_training_rows_set_the_statistics() -> None:
+    table = np.loadtxt(DEFAULT_DATA)
+    train, test = table[:404], table[404:]
+    dataset = load()
+    expected = (test - train.mean(0)) / np.ptp(train, axis=0)
+    assert np.allclose(np.column_stack([dataset.test_x, dataset.test_y]), expected, atol=1e-6)
+    assert dataset.train_x.dtype == dataset.train_y.dtype == dataset.test_y.dtype == np.float32
+    assert (dataset.minimum == train.min(0)).all()
+    assert (dataset.maximum == train.max(0)).all()
+
+
+def test_any_column_can_be_the_target(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "made.csv")
+    by_default, chosen = load(path), load(path, "x1")
+    assert (by_default.target, by_default.features) == ("y", ("x0", "x1", "x2"))
+    assert (chosen.target, chosen.features) == ("x1", ("x0", "x2", "y"))
+    assert np.array_equal(chosen.train_y[:, 0], by_default.train_x[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "message"),
+    [
+        ("y\n1\n2\n3\n4\n5\n", None, "one column only (y)"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n", None, "4 rows; at least 5 are needed"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n5,5\n", "z", "there is no column 'z'; the columns are a, y"),
+        ("a,y\n7,2\n7,3\n7,4\n7,6\n5,5\n", None, "column a is 7 in all 4 training rows"),
+        ("a,y\n1,2\n2,2\n3,2\n4,2\n5,5\n", None, "column y is 2 in all 4 training rows"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n1e300,5\n", None, "column a: data row 5: 1e+300 is beyond float32"),
+        ("a,y\n1e308,2\n-1e308,3\n3,4\n4,6\n5,5\n", None, "column a spans from -1e+308 to 1e+308"),
+    ],
+)
+def test_a_table_that_cannot_be_trained_on_is_refused(
+    tmp_path: Path, text: str, target: str | None, message: str
+) -> None:
+    (path := tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(DataError) as refusal:
+        load(path, target)
+    assert message in str(refusal.value)

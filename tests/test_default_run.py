@@ -1,0 +1,132 @@
+"""The default run is the notebook's: every printed number, every epoch of both models, every row."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.history import History
+from db.schema import VerdictRow
+from db.store import Store
+from job.parity import TOLERANCE, difference
+from job.verify import DEFAULT_EPOCHS, REFERENCE, verify
+from tests.conftest import job_command
+
+MODELS = ("paddle", "python")
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The file that `job train` makes when nothing is said, and what it printed."""
+    directory = tmp_path_factory.mktemp("default")
+    done = subprocess.run(
+        job_command("train"), cwd=directory, capture_output=True, text=True, check=True, timeout=300
+    )
+    return directory / "results" / "ledger.db", done.stdout
+
+
+@pytest.fixture(scope="module")
+def histories(default_run: tuple[Path, str]) -> dict[str, History]:
+    with Store(f"sqlite:///{default_run[0]}") as store:
+        return {model: store.history(1, model) for model in MODELS}
+
+
+def test_every_epoch_of_both_models_is_a_row(default_run: tuple[Path, str]) -> None:
+    rows = sqlite3.connect(default_run[0]).execute(
+        "select model, count(*), min(epoch), max(epoch) from epochs group by model"
+    )
+    assert rows.fetchall() == [("paddle", 10000, 0, 9999), ("python", 10000, 0, 9999)]
+
+
+def test_every_printed_loss_and_weight_is_met(histories: dict[str, History]) -> None:
+    reference = json.loads(REFERENCE.read_text())
+    for model, history in histories.items():
+        for printed in reference["losses"]:
+            epoch = printed["epoch"]
+            assert history.train_loss[epoch] == pytest.approx(printed[model]["train"], abs=2e-6)
+            assert history.test_loss[epoch] == pytest.approx(printed[model]["test"], abs=2e-6)
+        ours = [*history.weights[9999].tolist(), float(history.bias[9999])]
+        assert ours == pytest.approx(reference["final_weights_and_bias"][model], abs=2e-6)
+
+
+def test_both_models_agree_on_every_epoch(histories: dict[str, History]) -> None:
+    paddle, python = histories["paddle"], histories["python"]
+    # Four spacings of float32 between 1 and 2, where the largest losses are, and a little more than the
+    # one seen in the parameters, all below 1.
+    assert np.abs(paddle.train_loss - python.train_loss).max() < 5e-7
+    assert np.abs(paddle.test_loss - python.test_loss).max() < 5e-7
+    assert np.abs(paddle.weights - python.weights).max() < 3e-7
+    assert np.abs(paddle.bias - python.bias).max() < 3e-7
+    found = difference(paddle, python, [f"w{i}" for i in range(13)], MODELS)
+    assert found.within_tolerance
+    assert TOLERANCE == 2e-6
+
+
+def test_the_parameter_view_has_the_notebooks_weight(default_run: tuple[Path, str]) -> None:
+    (value,) = sqlite3.connect(default_run[0]).execute(
+        "select value from parameter_history where model = 'paddle' and epoch = 9999 and parameter = 'LSTAT'"
+    )
+    assert value[0] == pytest.approx(-0.69588548, abs=2e-6)
+
+
+def test_the_parity_view_has_the_largest_gaps(
+    default_run: tuple[Path, str], histories: dict[str, History]
+) -> None:
+    (row,) = sqlite3.connect(default_run[0]).execute(
+        "select count(*), max(train_loss_gap), max(test_loss_gap), max(parameter_gap) from parity_history"
+    )
+    paddle, python = histories["paddle"], histories["python"]
+    gaps = np.maximum(np.abs(paddle.weights - python.weights).max(axis=1), np.abs(paddle.bias - python.bias))
+    assert row[0] == 10000
+    assert row[1] == np.abs(paddle.train_loss - python.train_loss).max()
+    assert row[2] == np.abs(paddle.test_loss - python.test_loss).max()
+    assert row[3] == pytest.approx(gaps.max(), abs=6e-8)  # SQLite's view reads decimals, not float32
+
+
+def test_the_notebooks_table_is_printed(default_run: tuple[Path, str]) -> None:
+    printed = default_run[1]
+    lines = [line.split() for line in printed.splitlines()]
+    epochs = [int(words[0]) for words in lines if words and words[0].isdigit()]
+    assert epochs == [*range(0, 10000, 1000), 9999]
+    first = next(words for words in lines if words and words[0] == "0")
+    assert [float(word) for word in first[1:]] == pytest.approx([1.989452, 1.495933] * 2, abs=2e-6)
+    assert "LSTAT" in printed
+    assert "parity: passed" in printed
+    assert "reference: passed" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("UPDATE epochs SET train_loss = train_loss + 1e-5 WHERE epoch = 1000 AND model = 'paddle'", "both"),
+        ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 77", "neither"),
+        ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 2000", "reference"),
+        ("UPDATE epochs SET bias = bias + 1e-5 WHERE epoch = 5 AND model = 'python'", "parity"),
+        ("DELETE FROM epochs WHERE epoch = 4321", "parity"),
+        ("DELETE FROM epochs WHERE epoch = 4321 AND model = 'python'", "parity"),
+    ],
+)
+def test_a_tampered_history_fails_its_verdict(
+    default_run: tuple[Path, str], tmp_path: Path, change: str, kind: str
+) -> None:
+    copy = shutil.copy(default_run[0], tmp_path / "copy.db")
+    connection = sqlite3.connect(copy)
+    with connection:
+        connection.execute(change)
+    connection.close()
+    with Store(f"sqlite:///{copy}") as store:
+        verdicts = {verdict.kind: verdict for verdict in verify(store, store.run(1))}
+    failed = {name for name, verdict in verdicts.items() if not verdict.passed}
+    assert failed == {"both": {"parity", "reference"}, "neither": set()}.get(kind, {kind})
+    assert isinstance(verdicts["parity"], VerdictRow)
+
+
+def test_the_stored_run_stays_small(default_run: tuple[Path, str]) -> None:
+    """220 bytes a row: 149 of them the 13 weights, 32 four doubles; the rest is the B-tree's."""
+    assert default_run[0].stat().st_size / (2 * DEFAULT_EPOCHS) < 230

@@ -1,0 +1,108 @@
+"""The two models: the formula is right, both agree, and nothing but data and seed sets the bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.history import History, State
+from job.dataset import Dataset, load
+from job.models import REGISTRY, initial_state, make_model
+from job.models.python import gradient, mean_squared_error
+from job.parity import TOLERANCE, difference
+from tests.samples import write_csv
+
+MODELS = tuple(REGISTRY)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load(write_csv(tmp_path_factory.mktemp("data") / "made.csv", rows=40, features=4))
+
+
+def trained(name: str, dataset: Dataset, epochs: int, seed: int = 0, blocks: tuple[int, ...] = ()) -> History:
+    model = make_model(name, dataset, 0.1, initial_state(len(dataset.features), seed))
+    parts = [model.advance(count) for count in blocks]
+    return History.concatenate([*parts, model.advance(epochs - sum(blocks))])
+
+
+def test_the_gradient_is_that_of_the_loss_by_finite_differences() -> None:
+    random = np.random.RandomState(3)
+    x, y, w, b = random.randn(50, 4), random.randn(50, 1), random.randn(4, 1), 0.3
+
+    def loss(w: np.ndarray, b: float) -> float:
+        return float(np.mean((x @ w + b - y) ** 2))
+
+    by_formula = gradient(x, x @ w + b - y)  # type: ignore[arg-type]
+    h = 1e-6
+    by_difference = [(loss(w + h * e, b) - loss(w - h * e, b)) / (2 * h) for e in np.eye(4)[:, :, None]]
+    assert np.allclose(by_formula[0][:, 0], by_difference, atol=1e-8)
+    assert np.isclose(by_formula[1], (loss(w, b + h) - loss(w, b - h)) / (2 * h), atol=1e-8)
+    assert by_formula[0].dtype == np.float64
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_epoch_is_loss_before_and_parameters_after_the_update(name: str, small: Dataset) -> None:
+    start = initial_state(4, 7)
+    history = make_model(name, small, 0.1, start).advance(2)
+    w, b = start.weights[:, None].astype(np.float64), float(start.bias)
+    for epoch in range(2):
+        error = small.train_x @ w + b - small.train_y
+        assert np.isclose(history.train_loss[epoch], np.mean(error**2), rtol=1e-5)
+        assert np.isclose(
+            history.test_loss[epoch], np.mean((small.test_x @ w + b - small.test_y) ** 2), rtol=1e-5
+        )
+        w = w - 0.1 * 2 / len(error) * small.train_x.T @ error
+        b = b - 0.1 * 2 * error.mean()
+        assert np.allclose(history.weights[epoch], w[:, 0], atol=1e-6)
+        assert np.isclose(history.bias[epoch], b, atol=1e-6)
+    assert history.epoch.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arithmetic_stays_in_float32(name: str, small: Dataset) -> None:
+    history = trained(name, small, 3)
+    assert {a.dtype for a in (history.train_loss, history.test_loss, history.weights, history.bias)} == {
+        np.dtype(np.float32)
+    }
+    assert mean_squared_error(small.train_y).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("blocks", [(1,), (7, 13), (1, 1, 1, 30), (49,)])
+def test_how_epochs_are_cut_into_blocks_changes_no_bit(
+    name: str, blocks: tuple[int, ...], small: Dataset
+) -> None:
+    assert trained(name, small, 50, blocks=blocks).same_bits(trained(name, small, 50))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("stop", [1, 17, 49])
+def test_a_model_goes_on_from_a_stored_state_to_the_same_bits(name: str, stop: int, small: Dataset) -> None:
+    whole = trained(name, small, 50)
+    state = State(whole.weights[stop - 1], whole.bias[stop - 1], stop)
+    rest = make_model(name, small, 0.1, state).advance(50 - stop)
+    assert rest.same_bits(whole[stop:])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_seed_sets_the_bits(name: str, small: Dataset) -> None:
+    assert trained(name, small, 20, seed=5).same_bits(trained(name, small, 20, seed=5))
+    assert not trained(name, small, 20, seed=5).same_bits(trained(name, small, 20, seed=6))
+
+
+def test_the_start_weights_are_the_notebooks() -> None:
+    expected = np.random.RandomState(0).randn(13, 1).astype("float32")
+    assert np.array_equal(initial_state(13, 0).weights, expected[:, 0])
+
+
+@pytest.mark.parametrize("features", [1, 4, 60])
+def test_the_two_models_agree_on_every_epoch(features: int, tmp_path: Path) -> None:
+    dataset = load(write_csv(tmp_path / "made.csv", rows=80, features=features))
+    start = initial_state(features, 2)
+    paddle, python = (make_model(name, dataset, 0.02, start).advance(300) for name in ("paddle", "python"))
+    found = difference(paddle, python, dataset.features, ("paddle", "python"))
+    assert found.within_tolerance, found.describe()
+    assert found.worst < TOLERANCE * 10

@@ -1,0 +1,116 @@
+"""What sets two histories apart is found, measured and put in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db.history import Float32s, History
+from job.parity import TOLERANCE, difference, ulps_apart
+from tests.samples import history
+
+FEATURES = ("x0", "x1", "x2")
+NAMES = ("a", "b")
+floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def changed(base: History, field: str, where: object, value: float) -> History:
+    copy = History.concatenate([base])
+    getattr(copy, field)[where] = value
+    return copy
+
+
+def test_equal_histories_are_the_same_bits() -> None:
+    found = difference(history(), history(), FEATURES, NAMES)
+    assert found.same_bits
+    assert found.within_tolerance
+    assert (found.worst, found.ulps, found.first_epoch) == (0.0, 0, None)
+    assert found.describe() == "the same bits on all 5 epochs"
+
+
+@pytest.mark.parametrize(
+    ("field", "where", "name"),
+    [
+        ("train_loss", 3, "train loss"),
+        ("test_loss", 3, "test loss"),
+        ("weights", (3, 1), "x1"),
+        ("bias", 3, "bias"),
+    ],
+)
+def test_the_worst_gap_is_named(field: str, where: object, name: str) -> None:
+    base = history()
+    value = float(getattr(base, field)[where])
+    found = difference(base, changed(base, field, where, value + 0.5), FEATURES, NAMES)
+    assert (found.worst_value, found.worst_epoch) == (name, 3)
+    assert found.first_epoch == found.beyond_epoch == 3
+    assert found.worst == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_difference_in_the_last_bit_is_no_breach_but_is_seen() -> None:
+    base = history()
+    other = changed(base, "bias", 2, float(np.nextafter(base.bias[2], np.float32(9))))
+    found = difference(base, other, FEATURES, NAMES)
+    assert (found.first_epoch, found.ulps, found.beyond_epoch) == (2, 1, None)
+    assert found.within_tolerance
+    assert not found.same_bits
+
+
+def test_the_tolerance_is_relative_beyond_one() -> None:
+    base = changed(history(), "weights", (1, 0), 1000.0)
+    assert difference(base, changed(base, "weights", (1, 0), 1000.001), FEATURES, NAMES).within_tolerance
+    assert not difference(base, changed(base, "weights", (1, 0), 1000.01), FEATURES, NAMES).within_tolerance
+
+
+def test_nan_is_beyond_every_tolerance() -> None:
+    base = history()
+    found = difference(base, changed(base, "weights", (4, 2), np.nan), FEATURES, NAMES)
+    assert found.beyond_epoch == 4
+    assert np.isnan(found.worst)
+
+
+def test_missing_epochs_are_told() -> None:
+    whole = history()
+    holed = History.concatenate([whole[:2], whole[3:]])
+    found = difference(whole, holed, FEATURES, NAMES)
+    assert found.missing == "b lacks 1 epochs, the first of them 2"
+    assert not found.same_bits
+    assert not found.within_tolerance
+
+
+def test_histories_without_a_common_epoch_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="no epoch in common"):
+        difference(history(2), history(2, first_epoch=2), FEATURES, NAMES)
+
+
+def one(value: float) -> Float32s:
+    return np.array([value], np.float32)
+
+
+@given(floats)
+def test_the_next_float32_is_one_unit_away(value: float) -> None:
+    for toward in (-np.inf, np.inf):
+        neighbour = np.nextafter(one(value), np.float32(toward))
+        if np.isfinite(neighbour).all():
+            # Between the zeros and their neighbours lies the other zero.
+            expected = {1, 2} if 0 in (value, float(neighbour[0])) else {1}
+            assert ulps_apart(one(value), neighbour)[0] in expected
+
+
+@given(floats, floats)
+def test_distance_is_symmetric_and_zero_only_for_the_same_bits(a: float, b: float) -> None:
+    there, back = ulps_apart(one(a), one(b))[0], ulps_apart(one(b), one(a))[0]
+    assert there == back
+    assert (there == 0) == (one(a).tobytes() == one(b).tobytes())
+
+
+def test_the_tolerance_catches_a_wrong_implementation() -> None:
+    """A loss taken after the update, the classic slip, shifts the losses by one epoch."""
+    decreasing = history(50)
+    decreasing.train_loss[:] = np.geomspace(2, 0.1, 50)
+    shifted = changed(decreasing, "train_loss", slice(0, 49), np.nan)
+    shifted.train_loss[:49] = decreasing.train_loss[1:]
+    found = difference(decreasing, shifted, FEATURES, NAMES)
+    assert found.beyond_epoch == 0
+    assert found.worst > 100 * TOLERANCE
