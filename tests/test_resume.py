@@ -1,0 +1,241 @@
+"""A run that was stopped, however, ends with the bits of one that never was."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from db.history import History
+from db.store import Store
+from job.cli import run
+from job.models import REGISTRY
+from tests.conftest import ROOT, job_command
+from tests.samples import write_csv
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "made.csv")
+
+
+def train(url: str, data: Path, epochs: int, *more: str) -> int:
+    return run(["train", "--data", str(data), "--epochs", str(epochs), "--database-url", url, *more])
+
+
+def histories(url: str, run_id: int) -> dict[str, History]:
+    with Store(url) as store:
+        return {model: store.history(run_id, model) for model in REGISTRY}
+
+
+def assert_same(url: str, a: int, b: int) -> None:
+    ours, theirs = histories(url, a), histories(url, b)
+    for model in REGISTRY:
+        assert len(ours[model])
+        assert ours[model].same_bits(theirs[model])
+
+
+def cut(url: str, run_id: int, status: str = "interrupted", **kept: int) -> None:
+    """Make a completed run look as if it was stopped with so many epochs of each model."""
+    with Store(url) as store, store.engine.begin() as connection:
+        for model, count in kept.items():
+            connection.exec_driver_sql(
+                f"DELETE FROM epochs WHERE run_id = {run_id} AND model = '{model}' AND epoch >= {count}"
+            )
+        connection.exec_driver_sql(f"UPDATE runs SET status = '{status}' WHERE id = {run_id}")
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"paddle": 30, "python": 30},
+        {"paddle": 37, "python": 12},
+        {"paddle": 1, "python": 60},
+        {"paddle": 0, "python": 0},
+        {"paddle": 0, "python": 59},
+    ],
+    ids=str,
+)
+def test_whichever_model_is_ahead_each_goes_on_from_its_own_epoch(
+    kept: dict[str, int], database_url: str, data: Path, capsys: Output
+) -> None:
+    assert train(database_url, data, 60) == 0
+    assert train(database_url, data, 60) == 0
+    cut(database_url, 2, "interrupted", **kept)
+    assert run(["resume", "2", "--data", str(data), "--database-url", database_url]) == 0
+    assert_same(database_url, 1, 2)
+    assert f"run 2 goes on from epoch {min(kept.values())}" in capsys.readouterr().err
+
+
+def test_train_resume_takes_up_the_newest_unfinished_run_of_the_same_kind(
+    database_url: str, data: Path, capsys: Output
+) -> None:
+    for more in ([], [], ["--seed", "1"], ["--learning-rate", "0.02"]):
+        assert train(database_url, data, 20, *more) == 0
+    other = write_csv(data.parent / "other.csv", seed=9)
+    assert train(database_url, other, 20) == 0
+    for run_id in range(1, 6):
+        cut(database_url, run_id, "crashed", paddle=5, python=6)
+    assert train(database_url, data, 20, "--resume") == 0
+    with Store(database_url) as store:
+        assert [(r.id, r.status) for r in store.runs()] == [
+            (5, "crashed"),
+            (4, "crashed"),
+            (3, "crashed"),
+            (2, "completed"),
+            (1, "crashed"),
+        ]
+    assert train(database_url, data, 20, "--resume") == 0
+    assert_same(database_url, 1, 2)
+
+
+def test_train_resume_without_an_unfinished_run_starts_a_new_one(
+    database_url: str, data: Path, capsys: Output
+) -> None:
+    assert train(database_url, data, 5, "--resume") == 0
+    assert train(database_url, data, 5, "--resume") == 0
+    with Store(database_url) as store:
+        assert [(r.id, r.resumes) for r in store.runs()] == [(2, 0), (1, 0)]
+
+
+def test_a_lengthened_run_has_the_bits_of_a_long_one(database_url: str, data: Path, capsys: Output) -> None:
+    assert train(database_url, data, 90) == 0
+    assert train(database_url, data, 40) == 0
+    assert run(["resume", "2", "--epochs", "90", "--data", str(data), "--database-url", database_url]) == 0
+    assert_same(database_url, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resume", "1"], "run 1 was trained on made.csv"),
+        (["resume", "1", "--data", "made.csv"], "run 1 is complete with 5 epochs; --epochs N lengthens it"),
+        (["resume", "1", "--data", "made.csv", "--epochs", "3"], "has 5 epochs already"),
+        (["resume", "8"], "there is no run 8"),
+        (["resume"], "Missing argument 'RUN'"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_line(
+    arguments: list[str], message: str, sqlite_url: str, data: Path, capsys: Output
+) -> None:
+    assert train(sqlite_url, data, 5) == 0
+    capsys.readouterr()
+    assert run([*arguments, "--database-url", sqlite_url]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def start_and_wait(url: str, epochs: int, *more: str) -> subprocess.Popen[str]:
+    """A trainer in a process of its own that has stored some epochs."""
+    trainer = subprocess.Popen(
+        job_command("train", "--epochs", epochs, "--database-url", url, *more),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with Store(url) as store:
+        deadline = time.monotonic() + 60
+        while not (store.runs() and store.progress(store.run().id)):
+            assert trainer.poll() is None, trainer.stderr and trainer.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    return trainer
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stores_what_is_trained_and_prints_the_command_that_goes_on(
+    number: signal.Signals, status: int, database_url: str, capsys: Output
+) -> None:
+    trainer = start_and_wait(database_url, 1_000_000)
+    trainer.send_signal(number)
+    started = time.monotonic()
+    _, err = trainer.communicate(timeout=30)
+    waited = time.monotonic() - started
+    assert trainer.returncode == status, err
+    assert waited < 10  # two seconds are promised; a loaded test machine gets more
+    with Store(database_url) as store:
+        stopped = store.run()
+        progress = store.progress(stopped.id)
+        assert (stopped.status, stopped.stop_reason) == ("interrupted", f"stopped by {number.name}")
+        assert stopped.owner is None
+    command = re.search(r"go on with: job (resume \d+.*)", err)
+    assert command
+    assert f"--database-url {database_url}" in command[1].replace("'", "")
+    arguments = ["resume", str(stopped.id), "--epochs", str(max(progress.values()) + 10)]
+    # To fewer epochs than the run was to have: enough to see that it goes on.
+    assert run([*arguments, "--database-url", database_url]) == 0
+
+
+@pytest.mark.parametrize("kills", [10])
+def test_kills_at_random_moments_with_random_blocks_lose_nothing(kills: int, database_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.soak", "--kills", str(kills), "--url", database_url],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.search(r"(\d+) kills, (\d+) resumed, 0 rows differ", done.stdout)
+    assert counts, done.stdout
+    assert int(counts[1]) == int(counts[2]) >= kills
+
+
+def test_a_stopped_trainer_whose_run_was_taken_over_writes_nothing_more(database_url: str) -> None:
+    trainer = start_and_wait(database_url, 1_000_000)
+    os.kill(trainer.pid, signal.SIGSTOP)
+    with Store(database_url, heartbeat_timeout=1) as store:
+        run_id = store.run().id
+        time.sleep(1.2)
+        store.notice_crashes()
+        assert store.run().status == "crashed"
+        writer = store.resume_run(run_id, environment={})
+        before = store.progress(run_id)
+        os.kill(trainer.pid, signal.SIGCONT)
+        _, err = trainer.communicate(timeout=60)
+        assert trainer.returncode == 1, err
+        assert "is no longer this process's" in err
+        assert store.progress(run_id) == before
+        writer.finish("interrupted")
+
+
+CROWD = """
+import os, sys
+from job.pins import pin
+pin()
+from job.cli import run
+from job.run import load_models
+load_models()  # once, and then forked: eight imports of Paddle would take most of the time
+children = []
+for _ in range(8):
+    if not (child := os.fork()):
+        os._exit(run(sys.argv[1:]))
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def test_eight_trainers_share_one_new_sqlite_file(sqlite_url: str, data: Path) -> None:
+    arguments = ["train", "--data", str(data), "--epochs", "600", "--database-url", sqlite_url]
+    done = subprocess.run(
+        [sys.executable, "-c", CROWD, *arguments], capture_output=True, text=True, check=False, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert "locked" not in done.stderr
+    with Store(sqlite_url) as store:
+        runs = store.runs()
+        assert [r.status for r in runs] == ["completed"] * 8
+        assert len({r.dataset_id for r in runs}) == 1
+    for other in range(2, 9):
+        assert_same(sqlite_url, 1, other)
