@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -41,6 +43,18 @@ def sqlite_path(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return Path(url.database)
+
+
+def reading_url(url: URL) -> URL:
+    """The URL with which a store is read: another one only for a SQLite file in a closed directory.
+
+    To read a file in write-ahead mode, SQLite makes files beside it. Where it cannot, and where none of
+    them shows that somebody is writing, the file is opened as one that does not change.
+    """
+    path = sqlite_path(url)
+    if path is None or os.access(path.parent, os.W_OK) or Path(f"{path}-wal").exists():
+        return url
+    return url.set(database=f"file:{quote(str(path))}", query={"immutable": "1", "uri": "true"})
 
 
 def create_store_engine(url: URL) -> Engine:
@@ -105,6 +119,8 @@ def describe(error: DBAPIError, url: URL) -> str:
     """One line for a database error, without the SQL, the parameters or the password."""
     cause = str(error.orig).strip()
     line = cause.splitlines()[0] if cause else type(error.orig).__name__
+    if line == "database is locked":
+        line = "another process has been writing to it for long"
     if url.password:
         line = line.replace(str(url.password), "***")
     return f"{line} ({url.render_as_string(hide_password=True)})"

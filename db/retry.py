@@ -87,8 +87,6 @@ class Waiting:
         self._said = True
         error = state.outcome.exception() if state.outcome else None
         reason = describe(error, self.url) if isinstance(error, DBAPIError) else str(error)
-        if "database is locked" in reason:
-            reason = "another process is writing to it for long"
         self.say(f"waiting up to {self.limit:.0f} s for the database: {reason}")
 
     def _explained(self, error: DBAPIError) -> StoreError:

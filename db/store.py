@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
-from db.engine import create_store_engine, parse_url, sqlite_path
+from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
 from db.errors import NotFoundError, StoreError
 from db.history import History, State
 from db.lease import Held, RunWriter, claim, notice_crashes
@@ -55,7 +55,7 @@ class Store:
         check_directory(self.path)
         self.stop = stop or threading.Event()
         self.say = say
-        self.engine = create_store_engine(self.url)
+        self.engine = create_store_engine(self.url if create else reading_url(self.url))
         self._writing = self.engine.execution_options(write=True)
         self._waiting = Waiting(self.url, database_timeout, self.stop, say)
         try:
