@@ -1,0 +1,103 @@
+CREATE TABLE datasets (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	name TEXT NOT NULL,
+	sha256 TEXT NOT NULL,
+	target TEXT NOT NULL,
+	train_rows INTEGER NOT NULL,
+	test_rows INTEGER NOT NULL,
+	target_minimum DOUBLE NOT NULL,
+	target_maximum DOUBLE NOT NULL,
+	target_mean DOUBLE NOT NULL,
+	CONSTRAINT uq_datasets_name_sha256_target UNIQUE (name, sha256, target)
+);
+CREATE TABLE epochs (
+	run_id INTEGER NOT NULL,
+	model TEXT NOT NULL,
+	epoch INTEGER NOT NULL,
+	train_loss DOUBLE NOT NULL,
+	test_loss DOUBLE NOT NULL,
+	weights TEXT NOT NULL,
+	bias REAL_BLOB NOT NULL,
+	trained_at DOUBLE NOT NULL,
+	CONSTRAINT pk_epochs PRIMARY KEY (run_id, model, epoch),
+	CONSTRAINT ck_epochs_epoch CHECK (epoch >= 0),
+	CONSTRAINT ck_epochs_train_loss CHECK (train_loss BETWEEN 0 AND 3.4028235e38),
+	CONSTRAINT ck_epochs_test_loss CHECK (test_loss BETWEEN 0 AND 3.4028235e38),
+	CONSTRAINT ck_epochs_bias CHECK (bias BETWEEN -3.4028235e38 AND 3.4028235e38),
+	CONSTRAINT fk_epochs_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE features (
+	dataset_id INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	minimum DOUBLE NOT NULL,
+	maximum DOUBLE NOT NULL,
+	mean DOUBLE NOT NULL,
+	CONSTRAINT pk_features PRIMARY KEY (dataset_id, position),
+	CONSTRAINT fk_features_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id) ON DELETE CASCADE,
+	CONSTRAINT uq_features_dataset_id_name UNIQUE (dataset_id, name)
+);
+CREATE INDEX ix_runs_dataset_id ON runs (dataset_id);
+CREATE INDEX ix_verdicts_against_run_id ON verdicts (against_run_id);
+CREATE INDEX ix_verdicts_run_id ON verdicts (run_id);
+CREATE TABLE ledger_version (
+	version_num VARCHAR(32) NOT NULL,
+	CONSTRAINT ledger_version_pkc PRIMARY KEY (version_num)
+);
+CREATE VIEW parameter_history (run_id, model, epoch, parameter, value) AS
+        SELECT e.run_id, e.model, e.epoch, f.name, json_extract(e.weights, '$[' || f.position || ']')
+        FROM epochs e
+        JOIN runs r ON r.id = e.run_id
+        JOIN features f ON f.dataset_id = r.dataset_id
+        UNION ALL
+        SELECT e.run_id, e.model, e.epoch, 'bias', e.bias
+        FROM epochs e;
+CREATE VIEW parity_history (run_id, epoch, train_loss_gap, test_loss_gap, parameter_gap) AS
+        SELECT a.run_id, a.epoch, abs(a.train_loss - b.train_loss), abs(a.test_loss - b.test_loss),
+            max(abs(a.bias - b.bias), (
+                SELECT max(abs(w.value - json_extract(b.weights, '$[' || w.key || ']')))
+                FROM json_each(a.weights) w
+            ))
+        FROM epochs a
+        JOIN epochs b ON b.run_id = a.run_id AND b.model = 'python' AND b.epoch = a.epoch
+        WHERE a.model = 'paddle';
+CREATE TABLE runs (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	dataset_id INTEGER NOT NULL,
+	epochs INTEGER NOT NULL,
+	learning_rate DOUBLE NOT NULL,
+	seed BIGINT NOT NULL,
+	"trigger" TEXT NOT NULL,
+	status TEXT NOT NULL,
+	stop_reason TEXT,
+	created_at DATETIME NOT NULL,
+	heartbeat_at DATETIME NOT NULL,
+	finished_at DATETIME,
+	resumes INTEGER NOT NULL,
+	environment JSON NOT NULL,
+	owner TEXT,
+	CONSTRAINT ck_runs_epochs CHECK (epochs >= 1),
+	CONSTRAINT ck_runs_learning_rate CHECK (learning_rate > 0),
+	CONSTRAINT ck_runs_trigger CHECK (trigger IN ('manual', 'nightly', 'sweep')),
+	CONSTRAINT ck_runs_status CHECK (status IN ('running', 'completed', 'interrupted', 'crashed', 'diverged', 'failed')),
+	CONSTRAINT fk_runs_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX uq_runs_live_nightly ON runs ("trigger") WHERE trigger = 'nightly' AND status = 'running';
+CREATE TABLE verdicts (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	run_id INTEGER NOT NULL,
+	kind TEXT NOT NULL,
+	against_run_id INTEGER,
+	passed BOOLEAN NOT NULL,
+	first_epoch INTEGER,
+	worst DOUBLE,
+	tolerance DOUBLE NOT NULL,
+	detail TEXT NOT NULL,
+	created_at DATETIME NOT NULL,
+	CONSTRAINT ck_verdicts_kind CHECK (kind IN ('parity', 'reference', 'drift')),
+	CONSTRAINT fk_verdicts_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+	CONSTRAINT fk_verdicts_against_run_id_runs FOREIGN KEY(against_run_id) REFERENCES runs (id) ON DELETE SET NULL
+);

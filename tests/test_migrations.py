@@ -1,0 +1,166 @@
+"""Migrations lift every released store and bring it down again, with the data in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.script import ScriptDirectory
+from pytest_alembic import tests as alembic_tests
+from pytest_alembic.config import Config
+from pytest_alembic.runner import MigrationContext, runner
+from sqlalchemy import Engine, inspect, make_url
+
+from db.engine import create_store_engine, parse_url
+from db.migrate import config, differences, downgrade, upgrade
+from db.store import Store
+from db.version import HEAD, current
+from tests.samples import history
+
+HERE = Path(__file__).parent
+REVISIONS = [script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()][::-1]
+TABLES = ("datasets", "features", "runs", "epochs", "verdicts")
+
+
+@pytest.fixture
+def engine(empty_url: str) -> Iterator[Engine]:
+    made = create_store_engine(parse_url(empty_url))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def alembic_runner(engine: Engine) -> Iterator[MigrationContext]:
+    with engine.connect() as connection, runner(Config(alembic_config=config()), connection) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        alembic_tests.test_single_head_revision,
+        alembic_tests.test_upgrade,
+        alembic_tests.test_model_definitions_match_ddl,
+        alembic_tests.test_up_down_consistency,
+    ],
+)
+def test_what_pytest_alembic_checks(check: Any, alembic_runner: MigrationContext) -> None:
+    check(alembic_runner)
+
+
+def test_the_code_knows_its_newest_revision() -> None:
+    assert REVISIONS[-1] == HEAD
+    assert sorted(REVISIONS) == REVISIONS
+
+
+def test_the_schema_is_what_the_models_say(engine: Engine) -> None:
+    upgrade(engine)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+
+
+def test_every_released_revision_has_its_golden_stores() -> None:
+    for revision in REVISIONS:
+        assert (HERE / "golden" / f"{revision}.sqlite").exists()
+        assert (HERE / "golden" / f"{revision}.postgresql.sql").exists()
+
+
+def load_golden(revision: str, url: str) -> None:
+    if url.startswith("sqlite"):
+        shutil.copy(HERE / "golden" / f"{revision}.sqlite", str(make_url(url).database))
+        return
+    made = create_store_engine(parse_url(url))
+    with made.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute((HERE / "golden" / f"{revision}.postgresql.sql").read_text())
+    made.dispose()
+
+
+def rows(engine: Engine, columns: dict[str, list[str]]) -> dict[str, list[tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return {
+            table: sorted(
+                (tuple(row) for row in connection.exec_driver_sql(f"SELECT {', '.join(names)} FROM {table}")),
+                key=repr,
+            )
+            for table, names in columns.items()
+        }
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_released_store_is_lifted_and_brought_down_with_its_data(
+    revision: str, empty_url: str, engine: Engine
+) -> None:
+    load_golden(revision, empty_url)
+    columns = {table: [c["name"] for c in inspect(engine).get_columns(table)] for table in TABLES}
+    before = rows(engine, columns)
+    assert [len(before[table]) for table in TABLES] == [1, 3, 3, 16, 1]
+
+    upgrade(engine)
+    assert rows(engine, columns) == before
+    with Store(empty_url) as store:
+        assert store.run(1).dataset.features[2].name == "x2"
+        assert store.history(1, "paddle").same_bits(history(5))
+        assert store.history(2, "python").same_bits(history(5)[:2])
+        assert store.verdicts(1)[0].detail == "golden"
+        store.resume_run(2, environment={}).finish("interrupted", "on purpose")
+        if revision != HEAD:
+            return
+    downgrade(engine, "base")
+    with engine.connect() as connection:
+        assert current(connection) is None
+    assert not set(TABLES) & set(inspect(engine).get_table_names())
+
+
+def test_a_migration_that_fails_leaves_everything_as_it_was(
+    empty_url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    def breaks(*_: object) -> None:
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr(op, "create_index", breaks)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        upgrade(engine)
+    assert inspect(engine).get_table_names() == []
+    monkeypatch.undo()
+    upgrade(engine)
+    assert set(TABLES) <= set(inspect(engine).get_table_names())
+
+
+SNAPSHOT = {
+    "sqlite": [
+        """SELECT sql || ';' FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'sqlite_sequence'
+           ORDER BY name"""
+    ],
+    "postgresql": [
+        """SELECT format('%s.%s %s%s', table_name, column_name, data_type,
+               CASE is_nullable WHEN 'NO' THEN ' not null' ELSE '' END)
+           FROM information_schema.columns WHERE table_schema = 'public'
+           ORDER BY table_name, ordinal_position""",
+        """SELECT format('%s: %s', conname, pg_get_constraintdef(oid)) FROM pg_constraint
+           WHERE connamespace = 'public'::regnamespace AND contype <> 'n' ORDER BY conname""",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
+        """SELECT format('%s:%s', viewname, definition) FROM pg_views WHERE schemaname = 'public'
+           ORDER BY viewname""",
+    ],
+}
+
+
+def test_the_whole_schema_is_the_one_on_record(database_url: str, backend: str) -> None:
+    """A change to the public schema must be meant: LEDGER_UPDATE_SNAPSHOTS=1 puts it on record."""
+    engine = create_store_engine(parse_url(database_url))
+    with engine.connect() as connection:
+        found = [row[0] for query in SNAPSHOT[backend] for row in connection.exec_driver_sql(query)]
+    engine.dispose()
+    text = "\n".join(line.rstrip() for item in found for line in item.splitlines()) + "\n"
+    record = HERE / "snapshots" / f"{backend}.sql"
+    if os.environ.get("LEDGER_UPDATE_SNAPSHOTS"):
+        record.write_text(text)
+    assert text == record.read_text()
