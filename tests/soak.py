@@ -15,12 +15,14 @@ from job.pins import pin
 pin()
 
 import argparse  # noqa: E402
+import logging  # noqa: E402
 import os  # noqa: E402
 import random  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+import traceback  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -41,6 +43,16 @@ def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -
     child = os.fork()
     if child:
         return child
+    try:
+        train_in_this_process(url, dataset, run_id, block)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # at once: what the parent opened is the parent's to close
+
+
+def train_in_this_process(url: str, dataset: Dataset, run_id: int | None, block: int) -> None:
+    """What `job train` and `job resume` do, with blocks of so many epochs."""
     job.training.BLOCK_EPOCHS = job.training.FIRST_BLOCK = block
     with Store(url) as store:
         if run_id is None:
@@ -52,14 +64,17 @@ def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -
         run = store.run(writer.run_id)
         states = first_states(dataset, SEED) | store.checkpoints(run.id)
         train_run(writer, run, dataset, states, report=lambda *_: None, stop=Cancelled())
-    os._exit(0)
 
 
 def killed(child: int, after: float) -> bool:
     """Whether SIGKILL after so many seconds hit the child before it ended by itself."""
-    time.sleep(after)
-    os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
+    deadline = time.monotonic() + after
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.002)
+    if not ended[0]:
+        os.kill(child, signal.SIGKILL)
+        ended = os.waitpid(child, 0)
+    status = ended[1]
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         raise RuntimeError(f"a trainer ended with status {os.WEXITSTATUS(status)}")
     return os.WIFSIGNALED(status)
@@ -88,12 +103,20 @@ def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
     hits: dict[int, int] = {}
     while sum(hits.values()) < kills:
         run_id: int | None = None
-        while killed(train_in_child(url, dataset, run_id, dice.randint(1, 60)), dice.uniform(0.0, 0.4)):
+        while True:
+            child = train_in_child(url, dataset, run_id, dice.randint(1, 60))
+            patience = dice.uniform(0.0, 0.7) if sum(hits.values()) < kills else 60.0
+            if not killed(child, patience):
+                break
             with Store(url) as store:
                 newest = next((run for run in store.runs() if run.id not in hits or run.id == run_id), None)
-            if newest is not None:  # else the kill came before the run was stored
-                run_id = newest.id
-                hits[run_id] = hits.get(run_id, 0) + 1
+            if newest is None:  # the kill came before the run was stored
+                continue
+            run_id = newest.id
+            if newest.status == "completed":  # the kill came when all was done
+                hits.setdefault(run_id, 0)
+                break
+            hits[run_id] = hits.get(run_id, 0) + 1
     start = first_states(dataset, SEED)
     expected = {name: make_model(name, dataset, LEARNING_RATE, start[name]).advance(EPOCHS) for name in start}
     with Store(url) as store:
@@ -120,6 +143,7 @@ def main() -> int:
     options.add_argument("--url", help="a database to use; default: a new SQLite file and a new PostgreSQL")
     options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     given = options.parse_args()
+    logging.disable(logging.INFO)  # Paddle turns it on for everybody
     failed = False
     for url in [given.url] if given.url else both_databases():
         hit, resumed, differing = soak(url, given.kills, random.Random(given.seed))

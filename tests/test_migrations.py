@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from pytest_alembic import tests as alembic_tests
 from pytest_alembic.config import Config
 from pytest_alembic.runner import MigrationContext, runner
-from sqlalchemy import Engine, inspect, make_url
+from sqlalchemy import Engine, inspect, make_url, text
 
 from db.engine import create_store_engine, parse_url
 from db.migrate import config, differences, downgrade, upgrade
@@ -157,10 +157,10 @@ def test_the_whole_schema_is_the_one_on_record(database_url: str, backend: str) 
     """A change to the public schema must be meant: LEDGER_UPDATE_SNAPSHOTS=1 puts it on record."""
     engine = create_store_engine(parse_url(database_url))
     with engine.connect() as connection:
-        found = [row[0] for query in SNAPSHOT[backend] for row in connection.exec_driver_sql(query)]
+        found = [row[0] for query in SNAPSHOT[backend] for row in connection.execute(text(query))]
     engine.dispose()
-    text = "\n".join(line.rstrip() for item in found for line in item.splitlines()) + "\n"
+    schema = "\n".join(line.rstrip() for item in found for line in item.splitlines()) + "\n"
     record = HERE / "snapshots" / f"{backend}.sql"
     if os.environ.get("LEDGER_UPDATE_SNAPSHOTS"):
-        record.write_text(text)
-    assert text == record.read_text()
+        record.write_text(schema)
+    assert schema == record.read_text()

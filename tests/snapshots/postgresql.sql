@@ -1,83 +1,83 @@
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1.$2 $3$4
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
-$1: $2
+datasets.id bigint not null
+datasets.name text not null
+datasets.sha256 text not null
+datasets.target text not null
+datasets.train_rows integer not null
+datasets.test_rows integer not null
+datasets.target_minimum double precision not null
+datasets.target_maximum double precision not null
+datasets.target_mean double precision not null
+epochs.run_id bigint not null
+epochs.model text not null
+epochs.epoch integer not null
+epochs.train_loss double precision not null
+epochs.test_loss double precision not null
+epochs.weights ARRAY not null
+epochs.bias double precision not null
+epochs.trained_at double precision not null
+features.dataset_id bigint not null
+features.position integer not null
+features.name text not null
+features.minimum double precision not null
+features.maximum double precision not null
+features.mean double precision not null
+ledger_version.version_num character varying not null
+parameter_history.run_id bigint
+parameter_history.model text
+parameter_history.epoch integer
+parameter_history.parameter text
+parameter_history.value double precision
+parity_history.run_id bigint
+parity_history.epoch integer
+parity_history.train_loss_gap double precision
+parity_history.test_loss_gap double precision
+parity_history.parameter_gap double precision
+runs.id bigint not null
+runs.dataset_id bigint not null
+runs.epochs integer not null
+runs.learning_rate double precision not null
+runs.seed bigint not null
+runs.trigger text not null
+runs.status text not null
+runs.stop_reason text
+runs.created_at timestamp with time zone not null
+runs.heartbeat_at timestamp with time zone not null
+runs.finished_at timestamp with time zone
+runs.resumes integer not null
+runs.environment jsonb not null
+runs.owner text
+verdicts.id bigint not null
+verdicts.run_id bigint not null
+verdicts.kind text not null
+verdicts.against_run_id bigint
+verdicts.passed boolean not null
+verdicts.first_epoch integer
+verdicts.worst double precision
+verdicts.tolerance double precision not null
+verdicts.detail text not null
+verdicts.created_at timestamp with time zone not null
+ck_epochs_bias: CHECK (((bias >= ('-340282350000000000000000000000000000000'::numeric)::double precision) AND (bias <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
+ck_epochs_epoch: CHECK ((epoch >= 0))
+ck_epochs_test_loss: CHECK (((test_loss >= (0)::double precision) AND (test_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
+ck_epochs_train_loss: CHECK (((train_loss >= (0)::double precision) AND (train_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
+ck_runs_epochs: CHECK ((epochs >= 1))
+ck_runs_learning_rate: CHECK ((learning_rate > (0)::double precision))
+ck_runs_status: CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'interrupted'::text, 'crashed'::text, 'diverged'::text, 'failed'::text])))
+ck_runs_trigger: CHECK ((trigger = ANY (ARRAY['manual'::text, 'nightly'::text, 'sweep'::text])))
+ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text])))
+fk_epochs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
+fk_features_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+fk_runs_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+fk_verdicts_against_run_id_runs: FOREIGN KEY (against_run_id) REFERENCES runs(id) ON DELETE SET NULL
+fk_verdicts_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
+ledger_version_pkc: PRIMARY KEY (version_num)
+pk_datasets: PRIMARY KEY (id)
+pk_epochs: PRIMARY KEY (run_id, model, epoch)
+pk_features: PRIMARY KEY (dataset_id, "position")
+pk_runs: PRIMARY KEY (id)
+pk_verdicts: PRIMARY KEY (id)
+uq_datasets_name_sha256_target: UNIQUE (name, sha256, target)
+uq_features_dataset_id_name: UNIQUE (dataset_id, name)
 CREATE INDEX ix_runs_dataset_id ON public.runs USING btree (dataset_id)
 CREATE INDEX ix_verdicts_against_run_id ON public.verdicts USING btree (against_run_id)
 CREATE INDEX ix_verdicts_run_id ON public.verdicts USING btree (run_id)
@@ -90,5 +90,27 @@ CREATE UNIQUE INDEX pk_verdicts ON public.verdicts USING btree (id)
 CREATE UNIQUE INDEX uq_datasets_name_sha256_target ON public.datasets USING btree (name, sha256, target)
 CREATE UNIQUE INDEX uq_features_dataset_id_name ON public.features USING btree (dataset_id, name)
 CREATE UNIQUE INDEX uq_runs_live_nightly ON public.runs USING btree (trigger) WHERE ((trigger = 'nightly'::text) AND (status = 'running'::text))
-$1:$2
-$1:$2
+parameter_history: SELECT e.run_id,
+    e.model,
+    e.epoch,
+    f.name AS parameter,
+    (e.weights[(f."position" + 1)])::double precision AS value
+   FROM ((epochs e
+     JOIN runs r ON ((r.id = e.run_id)))
+     JOIN features f ON ((f.dataset_id = r.dataset_id)))
+UNION ALL
+ SELECT e.run_id,
+    e.model,
+    e.epoch,
+    'bias'::text AS parameter,
+    e.bias AS value
+   FROM epochs e;
+parity_history: SELECT a.run_id,
+    a.epoch,
+    abs((a.train_loss - b.train_loss)) AS train_loss_gap,
+    abs((a.test_loss - b.test_loss)) AS test_loss_gap,
+    GREATEST(abs((a.bias - b.bias)), ( SELECT max(abs(((w.a)::double precision - (w.b)::double precision))) AS max
+           FROM UNNEST(a.weights, b.weights) w(a, b))) AS parameter_gap
+   FROM (epochs a
+     JOIN epochs b ON (((b.run_id = a.run_id) AND (b.model = 'python'::text) AND (b.epoch = a.epoch))))
+  WHERE (a.model = 'paddle'::text);
