@@ -61,7 +61,7 @@ def test_no_store_is_no_runs_and_none_is_made(arguments: list[str], tmp_path: Pa
 
 def test_an_empty_store_has_no_runs(empty_url: str, capsys: Output) -> None:
     assert run(["runs", "--database-url", empty_url]) == 0
-    assert "`job train` makes" in capsys.readouterr().out
+    assert "`job train`" in capsys.readouterr().out
 
 
 def test_show_has_the_whole_run(filled_url: str, capsys: Output) -> None:
