@@ -1,0 +1,168 @@
+"""The figures: the notebook's three and three of our own, of one run or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from db.history import Float64s, History
+from job.parity import TOLERANCE
+from job.plots.style import COLOURS, DASHES, blank, epoch_axis, label_ends, legend_below, model_line
+from job.plots.subject import Subject
+from job.source import predictions
+
+PARTS = ("train", "test")
+LOSS = "mean squared error"
+
+
+def losses(subjects: Sequence[Subject]) -> Figure:
+    """Train and test loss of each model over all epochs; of several runs, side by side."""
+    several = len(subjects) > 1
+    figure, axes = blank(columns=len(PARTS) if several else 1, sharey=True)
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for i, subject in enumerate(subjects):
+        for j, part in enumerate(PARTS):
+            for model, history in subject.histories.items():
+                look = model_line(model) | {"color": COLOURS[i if several else j]}
+                axes[j if several else 0].plot(history.epoch, loss(history, part), **look)
+                if not several:
+                    entries.append((f"{model} {part}", look))
+                elif j == 0:
+                    entries.append((f"run {subject.run.id} {model}", look))
+    for axis, part in zip(axes, PARTS, strict=False):
+        axis.set_yscale("log")
+        axis.set_title(f"{part} loss" if several else f"Losses of {title(subjects)}")
+        epoch_axis(axis)
+    axes[0].set_ylabel(f"{LOSS}, normalised (log)")
+    legend_below(figure, entries, columns=4)
+    return figure
+
+
+def parameters(subjects: Sequence[Subject], model: str) -> Figure:
+    """Every weight and the bias of one model over all epochs; of several runs, one above the other."""
+    figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
+    for axis, subject in zip(axes, subjects, strict=True):
+        history = subject.histories[model]
+        values = np.column_stack([history.weights, history.bias])
+        for i in range(values.shape[1]):
+            dashes = DASHES[i // len(COLOURS) % len(DASHES)]
+            axis.plot(history.epoch, values[:, i], color=COLOURS[i % len(COLOURS)], linestyle=dashes)
+        axis.set_title(f"Weights and bias of the {model} model, run {subject.run.id}")
+        axis.set_ylabel("of normalised columns")
+        epoch_axis(axis)
+    for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
+        last = np.append(subject.histories[model].weights[-1], subject.histories[model].bias[-1])
+        label_ends(
+            axis,
+            [(n, float(last[i]), COLOURS[i % len(COLOURS)]) for i, n in enumerate(subject.parameters)],
+        )
+    return figure
+
+
+def gap(subjects: Sequence[Subject]) -> Figure:
+    """The gap between the two models over all epochs: losses, and the largest of the parameters."""
+    several = len(subjects) > 1
+    quantities = ("train loss", "test loss", "parameters (largest)")
+    figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for i, subject in enumerate(subjects):
+        epoch, gaps = gap_history(subject)
+        for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
+            look = {"color": COLOURS[i if several else j], "linewidth": 0.9}
+            # The same bits have no gap, and zero has no place on a logarithmic axis.
+            axes[j if several else 0].plot(epoch, np.where(values > 0, values, np.nan), **look)
+            if not several or j == 0:
+                entries.append((f"run {subject.run.id}" if several else quantity, look))
+    for j, axis in enumerate(axes):
+        axis.set_yscale("log")
+        axis.axhline(TOLERANCE, color="#555555", linestyle=(0, (1, 1)))
+        axis.set_title(quantities[j] if several else f"Gap between Paddle and Python, {title(subjects)}")
+        axis.set_ylabel("absolute gap (log)")
+        epoch_axis(axis)
+        if several and j < len(axes) - 1:
+            axis.set_xlabel("")
+    entries.append((f"tolerance {TOLERANCE:g}", {"color": "#555555", "linestyle": (0, (1, 1))}))
+    legend_below(figure, entries)
+    return figure
+
+
+def overfitting(subjects: Sequence[Subject]) -> Figure:
+    """Train and test loss with the epoch of the best test loss marked."""
+    several = len(subjects) > 1
+    figure, (axis,) = blank()
+    entries: list[tuple[str, dict[str, Any]]] = []
+    for i, subject in enumerate(subjects):
+        history = subject.histories[main_model(subject)]
+        for j, part in enumerate(PARTS):
+            look: dict[str, Any] = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
+            axis.plot(history.epoch, loss(history, part), **look)
+            entries.append((f"run {subject.run.id} {part}" if several else part, look))
+        best = int(np.argmin(history.test_loss))
+        mark = {"color": entries[-1][1]["color"], "marker": "o", "linestyle": "", "markersize": 8}
+        where = (int(history.epoch[best]), float(history.test_loss[best]))
+        axis.plot(*where, clip_on=False, zorder=5, **mark)
+        entries.append((f"best test loss, epoch {where[0]:,}: {where[1]:.5f}", mark))
+    axis.set_yscale("log")
+    axis.set_title(f"Does the test loss turn up again? {title(subjects)}, {main_model(subjects[0])}")
+    axis.set_ylabel(f"{LOSS}, normalised (log)")
+    epoch_axis(axis)
+    legend_below(figure, entries, columns=3)
+    return figure
+
+
+def predicted(subjects: Sequence[Subject]) -> Figure:
+    """Predicted against true targets of the test rows, in the table's own units. Needs every dataset."""
+    columns = min(2, len(subjects))
+    rows = -(-len(subjects) // columns)
+    figure, axes = blank(rows=rows, columns=columns, height=4.6 if columns == 1 else 3.9)
+    for axis in axes[len(subjects) :]:
+        axis.remove()
+    for axis, subject in zip(axes, subjects, strict=False):
+        assert subject.dataset is not None
+        model = main_model(subject)
+        true, guessed = predictions(subject.dataset, subject.histories[model].state)
+        ends = [min(true.min(), guessed.min()), max(true.max(), guessed.max())]
+        axis.plot(ends, ends, color="#555555", linestyle=(0, (4, 2)), linewidth=1)
+        axis.plot(true, guessed, "o", color=COLOURS[0], alpha=0.6, markersize=5, markeredgewidth=0)
+        rmse = np.sqrt(np.mean((guessed - true) ** 2))
+        target = subject.run.dataset.target
+        axis.set_title(f"{len(true)} test rows, run {subject.run.id}, {model}")
+        axis.set_xlabel(f"true {target}")
+        axis.set_ylabel(f"predicted {target}")
+        axis.set_aspect("equal", adjustable="datalim")
+        note = f"root mean square error {rmse:.2f}\ndashed: predicted = true"
+        axis.text(0.03, 0.97, note, transform=axis.transAxes, va="top", fontsize=9)
+    return figure
+
+
+def loss(history: History, part: str) -> Float64s:
+    """The train or test losses, with no zeros, which a logarithmic axis cannot show."""
+    values = np.asarray(history.train_loss if part == "train" else history.test_loss, np.float64)
+    return np.where(values > 0, values, np.nan)
+
+
+def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
+    """Epochs that both models have, and their gaps there: train loss, test loss, largest parameter's."""
+    first, second = subject.histories["paddle"], subject.histories["python"]
+    epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
+
+    def apart(a: Any, b: Any) -> Float64s:
+        return np.abs(a[mine].astype(np.float64) - b[theirs])
+
+    largest = np.maximum(apart(first.weights, second.weights).max(axis=1), apart(first.bias, second.bias))
+    train, test = apart(first.train_loss, second.train_loss), apart(first.test_loss, second.test_loss)
+    return epoch, (train, test, largest)
+
+
+def main_model(subject: Subject) -> str:
+    """The model that is drawn where one will do: Paddle's, else whichever there is."""
+    return "paddle" if "paddle" in subject.histories else next(iter(subject.histories))
+
+
+def title(subjects: Sequence[Subject]) -> str:
+    """The runs, in words."""
+    numbers = [str(subject.run.id) for subject in subjects]
+    return f"run {numbers[0]}" if len(numbers) == 1 else f"runs {', '.join(numbers[:-1])} and {numbers[-1]}"
