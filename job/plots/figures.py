@@ -26,16 +26,16 @@ def losses(subjects: Sequence[Subject]) -> Figure:
     for i, subject in enumerate(subjects):
         for j, part in enumerate(PARTS):
             for model, history in subject.histories.items():
-                look = model_line(model) | {"color": COLOURS[i if several else j]}
-                axes[j if several else 0].plot(history.epoch, loss(history, part), **look)
+                line = model_line(model) | {"color": COLOURS[i if several else j]}
+                axes[j if several else 0].plot(history.epoch, loss(history, part), **line)
                 if not several:
-                    entries.append((f"{model} {part}", look))
+                    entries.append((f"{model} {part}", line))
                 elif j == 0:
-                    entries.append((f"run {subject.run.id} {model}", look))
+                    entries.append((f"run {subject.run.id} {model}", line))
     for axis, part in zip(axes, PARTS, strict=False):
         axis.set_yscale("log")
         axis.set_title(f"{part} loss" if several else f"Losses of {title(subjects)}")
-        epoch_axis(axis)
+        epoch_axis(axis, last_epoch(subjects))
     axes[0].set_ylabel(f"{LOSS}, normalised (log)")
     legend_below(figure, entries, columns=4)
     return figure
@@ -48,22 +48,23 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
         history = subject.histories[model]
         values = np.column_stack([history.weights, history.bias])
         for i in range(values.shape[1]):
-            dashes = DASHES[i // len(COLOURS) % len(DASHES)]
-            axis.plot(history.epoch, values[:, i], color=COLOURS[i % len(COLOURS)], linestyle=dashes)
+            colour, dashes = look(i)
+            axis.plot(history.epoch, values[:, i], color=colour, linestyle=dashes)
         axis.set_title(f"Weights and bias of the {model} model, run {subject.run.id}")
         axis.set_ylabel("of normalised columns")
-        epoch_axis(axis)
+        epoch_axis(axis, int(history.epoch[-1]) + 1)
     for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
-        last = np.append(subject.histories[model].weights[-1], subject.histories[model].bias[-1])
-        label_ends(
-            axis,
-            [(n, float(last[i]), COLOURS[i % len(COLOURS)]) for i, n in enumerate(subject.parameters)],
-        )
+        state = subject.histories[model].state
+        last = [*state.weights.tolist(), float(state.bias)]
+        label_ends(axis, [(name, last[i], *look(i)) for i, name in enumerate(subject.parameters)])
     return figure
 
 
 def gap(subjects: Sequence[Subject]) -> Figure:
-    """The gap between the two models over all epochs: losses, and the largest of the parameters."""
+    """The gap between the two models over all epochs: losses, and the largest of the parameters.
+
+    Pale, every epoch; strong, the largest of the epochs around.
+    """
     several = len(subjects) > 1
     quantities = ("train loss", "test loss", "parameters (largest)")
     figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
@@ -71,17 +72,19 @@ def gap(subjects: Sequence[Subject]) -> Figure:
     for i, subject in enumerate(subjects):
         epoch, gaps = gap_history(subject)
         for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
-            look = {"color": COLOURS[i if several else j], "linewidth": 0.9}
+            colour = COLOURS[i if several else j]
+            axis = axes[j if several else 0]
             # The same bits have no gap, and zero has no place on a logarithmic axis.
-            axes[j if several else 0].plot(epoch, np.where(values > 0, values, np.nan), **look)
+            axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
+            axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
             if not several or j == 0:
-                entries.append((f"run {subject.run.id}" if several else quantity, look))
+                entries.append((f"run {subject.run.id}" if several else quantity, {"color": colour}))
     for j, axis in enumerate(axes):
         axis.set_yscale("log")
         axis.axhline(TOLERANCE, color="#555555", linestyle=(0, (1, 1)))
         axis.set_title(quantities[j] if several else f"Gap between Paddle and Python, {title(subjects)}")
         axis.set_ylabel("absolute gap (log)")
-        epoch_axis(axis)
+        epoch_axis(axis, last_epoch(subjects))
         if several and j < len(axes) - 1:
             axis.set_xlabel("")
     entries.append((f"tolerance {TOLERANCE:g}", {"color": "#555555", "linestyle": (0, (1, 1))}))
@@ -97,18 +100,18 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     for i, subject in enumerate(subjects):
         history = subject.histories[main_model(subject)]
         for j, part in enumerate(PARTS):
-            look: dict[str, Any] = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
-            axis.plot(history.epoch, loss(history, part), **look)
-            entries.append((f"run {subject.run.id} {part}" if several else part, look))
+            line = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
+            axis.plot(history.epoch, loss(history, part), **line)
+            entries.append((f"run {subject.run.id} {part}" if several else part, line))
         best = int(np.argmin(history.test_loss))
         mark = {"color": entries[-1][1]["color"], "marker": "o", "linestyle": "", "markersize": 8}
         where = (int(history.epoch[best]), float(history.test_loss[best]))
         axis.plot(*where, clip_on=False, zorder=5, **mark)
         entries.append((f"best test loss, epoch {where[0]:,}: {where[1]:.5f}", mark))
     axis.set_yscale("log")
-    axis.set_title(f"Does the test loss turn up again? {title(subjects)}, {main_model(subjects[0])}")
+    axis.set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
     axis.set_ylabel(f"{LOSS}, normalised (log)")
-    epoch_axis(axis)
+    epoch_axis(axis, last_epoch(subjects))
     legend_below(figure, entries, columns=3)
     return figure
 
@@ -117,7 +120,7 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
     """Predicted against true targets of the test rows, in the table's own units. Needs every dataset."""
     columns = min(2, len(subjects))
     rows = -(-len(subjects) // columns)
-    figure, axes = blank(rows=rows, columns=columns, height=4.6 if columns == 1 else 3.9)
+    figure, axes = blank(rows=rows, columns=columns, height=4.7 if columns == 1 else 4, width=4.6 * columns)
     for axis in axes[len(subjects) :]:
         axis.remove()
     for axis, subject in zip(axes, subjects, strict=False):
@@ -132,16 +135,40 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
         axis.set_title(f"{len(true)} test rows, run {subject.run.id}, {model}")
         axis.set_xlabel(f"true {target}")
         axis.set_ylabel(f"predicted {target}")
-        axis.set_aspect("equal", adjustable="datalim")
+        axis.set_aspect("equal", adjustable="box")
+        margin = 0.05 * (ends[1] - ends[0])
+        axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
         note = f"root mean square error {rmse:.2f}\ndashed: predicted = true"
         axis.text(0.03, 0.97, note, transform=axis.transAxes, va="top", fontsize=9)
     return figure
 
 
 def loss(history: History, part: str) -> Float64s:
-    """The train or test losses, with no zeros, which a logarithmic axis cannot show."""
-    values = np.asarray(history.train_loss if part == "train" else history.test_loss, np.float64)
+    """The train or test losses, for a logarithmic axis."""
+    return above_zero((history.train_loss if part == "train" else history.test_loss).astype(np.float64))
+
+
+def above_zero(values: Float64s) -> Float64s:
+    """The values without zeros, which a logarithmic axis cannot show."""
     return np.where(values > 0, values, np.nan)
+
+
+def largest_nearby(values: Float64s) -> Float64s:
+    """For each epoch the largest value of about a hundredth of the run around it."""
+    half = len(values) // 200
+    padded = np.pad(values, half, mode="edge")
+    largest: Float64s = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).max(axis=1)
+    return largest
+
+
+def look(i: int) -> tuple[str, Any]:
+    """Colour and dashes of the i-th of many lines."""
+    return COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+
+
+def last_epoch(subjects: Sequence[Subject]) -> int:
+    """How many epochs the longest of the histories has."""
+    return max(int(h.epoch[-1]) + 1 for subject in subjects for h in subject.histories.values())
 
 
 def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:

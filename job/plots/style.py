@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -47,9 +48,11 @@ def styled() -> Iterator[None]:
         yield
 
 
-def blank(rows: int = 1, columns: int = 1, height: float = 4.2, **sharing: bool) -> tuple[Figure, list[Axes]]:
+def blank(
+    rows: int = 1, columns: int = 1, height: float = 4.2, width: float = WIDTH, **sharing: bool
+) -> tuple[Figure, list[Axes]]:
     """A figure of so many axes, `height` inches for each row."""
-    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **sharing)
     return figure, [axis for row in axes for axis in row]
 
@@ -59,11 +62,11 @@ def model_line(model: str) -> dict[str, object]:
     return dict(MODEL_LINES.get(model, {"linestyle": (0, (1, 1.2))}))
 
 
-def epoch_axis(axes: Axes) -> None:
-    """Epochs along the bottom, with thousands marked."""
+def epoch_axis(axes: Axes, epochs: int) -> None:
+    """Epochs along the bottom, from 0 to as many as were trained."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == int(value) else "")
-    axes.margins(x=0)
+    axes.set_xlim(0, epochs)
 
 
 def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, object]]], columns: int = 4) -> None:
@@ -72,30 +75,39 @@ def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, object]]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)
 
 
-def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
+def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> None:
     """Name each line at its right end, outside the axes, moved apart where they would overlap.
 
-    `labels` are (text, the line's last value, colour).
+    `labels` are (text, the line's last value, colour, dashes).
     """
     low, high = axes.get_ylim()
-    heights = [(value - low) / (high - low) for _, value, _ in labels]
-    for (text, _, colour), at, height in zip(labels, spread(heights, 0.056), heights, strict=True):
+    heights = [(value - low) / (high - low) for _, value, _, _ in labels]
+    places = spread(heights, min(0.058, 1 / len(labels)))
+    for (text, _, colour, dashes), place, height in zip(labels, places, heights, strict=True):
         axes.annotate(
             text,
             xy=(1, height),
-            xytext=(1.045, at),
+            xytext=(1.09, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
             color=colour,
             fontsize=9,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linestyle": dashes,
+                "linewidth": 0.9,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
         )
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places as near to the wanted ones as at least `gap` between neighbours allows, in the given order."""
+    """Places in 0..1 as near to the wanted ones as at least `gap` between neighbours allows, in their order."""
     order = np.argsort(wanted, kind="stable")
     # With the gaps taken out, places must only not fall: the nearest such are found by pooling neighbours
     # that do (isotonic regression; Barlow et al., 1972).
@@ -106,7 +118,8 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
             before, many = pools.pop()
             mean, count = (before * many + mean * count) / (many + count), many + count
         pools.append((mean, count))
-    flat = [mean for mean, count in pools for _ in range(count)]
+    room = 1 - (len(order) - 1) * gap
+    flat = [min(max(mean, 0.0), room) for mean, count in pools for _ in range(count)]
     places = [0.0] * len(order)
     for rank, i in enumerate(order):
         places[i] = flat[rank] + rank * gap
