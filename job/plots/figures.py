@@ -107,7 +107,7 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
         mark = {"color": entries[-1][1]["color"], "marker": "o", "linestyle": "", "markersize": 8}
         where = (int(history.epoch[best]), float(history.test_loss[best]))
         axis.plot(*where, clip_on=False, zorder=5, **mark)
-        entries.append((f"best test loss, epoch {where[0]:,}: {where[1]:.5f}", mark))
+        entries.append((f"best test: epoch {where[0]:,}", mark))
     axis.set_yscale("log")
     axis.set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
     axis.set_ylabel(f"{LOSS}, normalised (log)")
@@ -123,23 +123,25 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
     figure, axes = blank(rows=rows, columns=columns, height=4.7 if columns == 1 else 4, width=4.6 * columns)
     for axis in axes[len(subjects) :]:
         axis.remove()
+    row: dict[str, Any] = {"marker": "o", "linestyle": "", "color": COLOURS[0], "alpha": 0.6}
+    row |= {"markersize": 5, "markeredgewidth": 0}
+    equal: dict[str, Any] = {"color": "#555555", "linestyle": (0, (4, 2)), "linewidth": 1}
     for axis, subject in zip(axes, subjects, strict=False):
         assert subject.dataset is not None
         model = main_model(subject)
         true, guessed = predictions(subject.dataset, subject.histories[model].state)
         ends = [min(true.min(), guessed.min()), max(true.max(), guessed.max())]
-        axis.plot(ends, ends, color="#555555", linestyle=(0, (4, 2)), linewidth=1)
-        axis.plot(true, guessed, "o", color=COLOURS[0], alpha=0.6, markersize=5, markeredgewidth=0)
-        rmse = np.sqrt(np.mean((guessed - true) ** 2))
+        axis.plot(ends, ends, **equal)
+        axis.plot(true, guessed, **row)
+        error = np.sqrt(np.mean((guessed - true) ** 2))
         target = subject.run.dataset.target
-        axis.set_title(f"{len(true)} test rows, run {subject.run.id}, {model}")
+        axis.set_title(f"Run {subject.run.id}, {model}: root mean square error {error:.2f}", fontsize=10)
         axis.set_xlabel(f"true {target}")
         axis.set_ylabel(f"predicted {target}")
         axis.set_aspect("equal", adjustable="box")
         margin = 0.05 * (ends[1] - ends[0])
         axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
-        note = f"root mean square error {rmse:.2f}\ndashed: predicted = true"
-        axis.text(0.03, 0.97, note, transform=axis.transAxes, va="top", fontsize=9)
+    legend_below(figure, [("test row", row), ("predicted = true", equal)])
     return figure
 
 

@@ -67,6 +67,7 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == int(value) else "")
     axes.set_xlim(0, epochs)
+    axes.locator_params(axis="x", nbins=5)
 
 
 def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, object]]], columns: int = 4) -> None:
