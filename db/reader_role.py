@@ -29,7 +29,9 @@ def become_reader(connection: psycopg.Connection) -> str:
     refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
     with suppress(*refused), connection.transaction():  # a savepoint, so that a refusal spoils nothing
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(READER)))
-    role, superuser = _row(connection, "SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user")
+    role, superuser = _row(
+        connection, "SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user"
+    )
     if superuser:
         raise psycopg.errors.InsufficientPrivilege(f"{role} is a superuser, and there is no role {READER}")
     return str(role)
@@ -39,11 +41,13 @@ def _provide(connection: psycopg.Connection) -> None:
     """Make the role and let it read, as far as that is not done yet."""
     reader = sql.Identifier(READER)
     if not _true(connection, "SELECT count(*) = 1 FROM pg_roles WHERE rolname = %s", READER):
-        if not _true(connection, "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"):
+        if not _true(
+            connection, "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+        ):
             return
-        with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):  # another was first
-            with connection.transaction():
-                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(reader))
+        another_was_first = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation)
+        with suppress(*another_was_first), connection.transaction():
+            connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(reader))
     if not _true(connection, "SELECT has_schema_privilege(%s, current_schema(), 'USAGE')", READER):
         (schema,) = _row(connection, "SELECT current_schema()")
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), reader))

@@ -76,7 +76,9 @@ def fetch(
                 become_reader(connection)
                 return _fetch(connection, query.rstrip("; \n\t"), parameters, limit, timeout)
     except psycopg.errors.QueryCanceled as error:
-        raise QueryTimeoutError(f"the query was stopped after {timeout:g} s; --timeout allows more") from error
+        raise QueryTimeoutError(
+            f"the query was stopped after {timeout:g} s; --timeout allows more"
+        ) from error
     except psycopg.Error as error:
         said = first_line(error)
         if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
@@ -106,12 +108,15 @@ def _fetch(
     refuse_side_effects(connection, query, parameters)
     connection.execute(ASK)
     connection.execute("SET TRANSACTION READ ONLY")
-    connection.execute("SELECT set_config('statement_timeout', %s, true)", [str(max(1, round(timeout * 1000)))])
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} " + kind).format(sql.Identifier(f"c{i}"))  # noqa: S608 - the server's own type names
-        for i, kind in enumerate(types)
+    connection.execute(
+        "SELECT set_config('statement_timeout', %s, true)", [str(max(1, round(timeout * 1000)))]
     )
-    call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s::bigint) AS answer ({})").format(columns)
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} " + kind).format(sql.Identifier(f"c{i}")) for i, kind in enumerate(types)
+    )
+    call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s::bigint) AS answer ({})").format(
+        columns
+    )
     return names, connection.execute(call, [text, values, limit]).fetchall()
 
 

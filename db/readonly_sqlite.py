@@ -27,7 +27,7 @@ PATIENCE = 5.0
 
 
 def fetch(
-    url: URL, sql: str, parameters: Mapping[str, Any], limit: int | None, timeout: float
+    url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, timeout: float
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and at most `limit` rows. Raises QueryError and QueryTimeoutError."""
     assert url.database
@@ -38,7 +38,7 @@ def fetch(
         connection.set_authorizer(_authorize)
         deadline = time.monotonic() + timeout
         connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
-        cursor = connection.execute(sql, parameters)
+        cursor = connection.execute(query, parameters)
         if cursor.description is None:
             raise QueryError("the query is empty")
         columns = [column[0] for column in cursor.description]

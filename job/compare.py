@@ -1,4 +1,4 @@
-"""Are two runs' histories the same bits? The verdict, model by model."""
+"""Whether two runs' histories are the same bits: the verdict, and what it rests on model by model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
     return found
 
 
-def compare(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> tuple[VerdictRow, list[str]]:
+def compare(
+    store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0
+) -> tuple[VerdictRow, list[str]]:
     """Judge whether `run` is what `against` is, store the verdict, and give it with a line for each model.
 
     With tolerance 0 only the same epochs with the same bits pass. The verdict is of the kind `drift`.
@@ -65,6 +67,7 @@ def compare(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) 
         first_epoch=min((epoch for epoch in firsts if epoch is not None), default=None),
         worst=worst.worst if np.isfinite(worst.worst) else None,
         tolerance=tolerance,
-        detail=f"against run {against.id}: {'; '.join(lines)}" + (f", tolerance {tolerance:g}" if tolerance else ""),
+        detail=f"against run {against.id}: {'; '.join(lines)}"
+        + (f", tolerance {tolerance:g}" if tolerance else ""),
     )
     return store.add_verdict(verdict), lines

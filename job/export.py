@@ -45,10 +45,12 @@ def table(store: Store, run: RunRow) -> pd.DataFrame:
 
 
 def as_csv(frame: pd.DataFrame) -> bytes:
-    """The table as CSV. Numbers are written as doubles, whole, so that float32 comes back bit for bit from
-    any reader: the shortest decimals of float32 do not survive being read as doubles and rounded."""
+    """The table as CSV."""
+    # Written as doubles, in full, so that float32 comes back bit for bit from any reader: a few of float32's
+    # shortest decimals do not survive being read as doubles and rounded.
     wide = frame.astype({name: np.float64 for name in frame.columns if frame[name].dtype == np.float32})
-    return wide.to_csv(index=False, lineterminator="\n").encode()
+    text: str = wide.to_csv(index=False, lineterminator="\n")
+    return text.encode()
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:

@@ -46,7 +46,9 @@ def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
         missing = f"both models have {found.epochs:,} epochs of {run.epochs:,}"
     passed = found.beyond_epoch is None and missing is None
     word = "agree" if passed else "disagree"
-    detail = f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, tolerance {TOLERANCE:g}"
+    detail = (
+        f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, tolerance {TOLERANCE:g}"
+    )
     if found.beyond_epoch is not None:
         detail += f"; beyond it from epoch {found.beyond_epoch} on"
     if missing:

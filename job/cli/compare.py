@@ -1,4 +1,4 @@
-"""`job compare`: are two runs' histories the same bits?"""
+"""`job compare`: whether two runs' histories are the same bits."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def compare(
         print_line(line)
     if verdict.passed:
         same = "the same" if not tolerance else f"the same to {tolerance:g}"
-        print_line(f"drift: passed: runs {verdict.run_id} and {verdict.against_run_id} are {same}", style="green")
+        print_line(
+            f"drift: passed: runs {verdict.run_id} and {verdict.against_run_id} are {same}", style="green"
+        )
         return 0
     print_line(f"drift: FAILED: runs {verdict.run_id} and {verdict.against_run_id} differ", style="bold red")
     return 1

@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,7 +54,7 @@ def query(
     """
     output = Format.json if as_json else output
     if [listed, sql is not None, name is not None].count(True) != 1:
-        raise QueryError("give one of: a query's NAME, --sql \"...\", - for SQL from stdin, or --list")
+        raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')
     if listed:
         list_queries(output)
         return
@@ -92,8 +91,16 @@ def list_queries(output: Format) -> None:
     queries = named_queries()
     if output is Format.json:
         write_json(
-            [{"name": q.name, "question": q.question, "parameters": q.parameters, "defaults": q.defaults, "sql": q.sql}
-             for q in queries]
+            [
+                {
+                    "name": q.name,
+                    "question": q.question,
+                    "parameters": q.parameters,
+                    "defaults": q.defaults,
+                    "sql": q.sql,
+                }
+                for q in queries
+            ]
         )
         return
     rows: list[tuple[Any, ...]] = [

@@ -31,8 +31,12 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
     for subject in subjects:
         number = subject.run.id
         if name == "predictions" and subject.dataset is None:
-            return f"the data file of run {number} ({subject.run.dataset.name}) is not at hand; --data names it"
-        needed = {"gap": MODELS, "parameters-paddle": MODELS[:1], "parameters-python": MODELS[1:]}.get(name, ())
+            return (
+                f"the data file of run {number} ({subject.run.dataset.name}) is not at hand; --data names it"
+            )
+        needed = {"gap": MODELS, "parameters-paddle": MODELS[:1], "parameters-python": MODELS[1:]}.get(
+            name, ()
+        )
         lacking = [model for model in needed if model not in subject.histories]
         if lacking:
             return f"run {number} has no epoch of {' or '.join(lacking)} yet"
@@ -44,7 +48,9 @@ def draw(
 ) -> Iterator[tuple[str, str, bytes]]:
     """(name, format, file) of each figure in each format. Raises StoreError for more runs than colours."""
     if len(subjects) > len(COLOURS):
-        raise StoreError(f"{len(subjects)} runs in one figure could not be told apart; {len(COLOURS)} is the most")
+        raise StoreError(
+            f"{len(subjects)} runs in one figure could not be told apart; {len(COLOURS)} is the most"
+        )
     for name in names:
         with styled():
             figure = FIGURES[name](subjects)

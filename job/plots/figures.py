@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from db.history import Float64s, History
 from job.parity import TOLERANCE
-from job.plots.style import COLOURS, DASHES, blank, epoch_axis, label_ends, legend_below, model_line
+from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends, legend_below, model_line
 from job.plots.subject import Subject
 from job.source import predictions
 
@@ -22,7 +22,7 @@ def losses(subjects: Sequence[Subject]) -> Figure:
     """Train and test loss of each model over all epochs; of several runs, side by side."""
     several = len(subjects) > 1
     figure, axes = blank(columns=len(PARTS) if several else 1, sharey=True)
-    entries: list[tuple[str, dict[str, Any]]] = []
+    entries: list[tuple[str, Look]] = []
     for i, subject in enumerate(subjects):
         for j, part in enumerate(PARTS):
             for model, history in subject.histories.items():
@@ -68,7 +68,7 @@ def gap(subjects: Sequence[Subject]) -> Figure:
     several = len(subjects) > 1
     quantities = ("train loss", "test loss", "parameters (largest)")
     figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
-    entries: list[tuple[str, dict[str, Any]]] = []
+    entries: list[tuple[str, Look]] = []
     for i, subject in enumerate(subjects):
         epoch, gaps = gap_history(subject)
         for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
@@ -96,11 +96,11 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     """Train and test loss with the epoch of the best test loss marked."""
     several = len(subjects) > 1
     figure, (axis,) = blank()
-    entries: list[tuple[str, dict[str, Any]]] = []
+    entries: list[tuple[str, Look]] = []
     for i, subject in enumerate(subjects):
         history = subject.histories[main_model(subject)]
         for j, part in enumerate(PARTS):
-            line = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
+            line: Look = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
             axis.plot(history.epoch, loss(history, part), **line)
             entries.append((f"run {subject.run.id} {part}" if several else part, line))
         best = int(np.argmin(history.test_loss))
@@ -123,9 +123,9 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
     figure, axes = blank(rows=rows, columns=columns, height=4.7 if columns == 1 else 4, width=4.6 * columns)
     for axis in axes[len(subjects) :]:
         axis.remove()
-    row: dict[str, Any] = {"marker": "o", "linestyle": "", "color": COLOURS[0], "alpha": 0.6}
+    row: Look = {"marker": "o", "linestyle": "", "color": COLOURS[0], "alpha": 0.6}
     row |= {"markersize": 5, "markeredgewidth": 0}
-    equal: dict[str, Any] = {"color": "#555555", "linestyle": (0, (4, 2)), "linewidth": 1}
+    equal: Look = {"color": "#555555", "linestyle": (0, (4, 2)), "linewidth": 1}
     for axis, subject in zip(axes, subjects, strict=False):
         assert subject.dataset is not None
         model = main_model(subject)
@@ -152,7 +152,8 @@ def loss(history: History, part: str) -> Float64s:
 
 def above_zero(values: Float64s) -> Float64s:
     """The values without zeros, which a logarithmic axis cannot show."""
-    return np.where(values > 0, values, np.nan)
+    shown: Float64s = np.where(values > 0, values, np.nan)
+    return shown
 
 
 def largest_nearby(values: Float64s) -> Float64s:
@@ -179,7 +180,8 @@ def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float6
     epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
 
     def apart(a: Any, b: Any) -> Float64s:
-        return np.abs(a[mine].astype(np.float64) - b[theirs])
+        gaps: Float64s = np.abs(a[mine].astype(np.float64) - b[theirs])
+        return gaps
 
     largest = np.maximum(apart(first.weights, second.weights).max(axis=1), apart(first.bias, second.bias))
     train, test = apart(first.train_loss, second.train_loss), apart(first.test_loss, second.test_loss)

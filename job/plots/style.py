@@ -12,16 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+Look = dict[str, Any]
+"""keywords of matplotlib's lines"""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 """told apart by colour-blind readers too, most clearly the first ones (Okabe and Ito, Color Universal Design,
 2008; their yellow is left out, which is too pale for lines on white)"""
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 """a second mark beside the colour, where there are more lines than colours"""
-MODEL_LINES = {"paddle": {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45}, "python": {"linestyle": (0, (4, 2))}}
+MODEL_LINES: dict[str, Look] = {
+    "paddle": {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45},
+    "python": {"linestyle": (0, (4, 2))},
+}
 """Paddle's lines broad and solid, Python's thin and dashed on top: both show where they coincide"""
 WIDTH = 8.0
 """inches; at 110 dots an inch the width of a README"""
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -49,15 +54,20 @@ def styled() -> Iterator[None]:
 
 
 def blank(
-    rows: int = 1, columns: int = 1, height: float = 4.2, width: float = WIDTH, **sharing: bool
+    rows: int = 1,
+    columns: int = 1,
+    height: float = 4.2,
+    width: float = WIDTH,
+    sharex: bool = False,
+    sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of so many axes, `height` inches for each row."""
     figure = Figure(figsize=(width, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, **sharing)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, [axis for row in axes for axis in row]
 
 
-def model_line(model: str) -> dict[str, object]:
+def model_line(model: str) -> Look:
     """How a model's lines are drawn; one that is not known here gets its own dashes."""
     return dict(MODEL_LINES.get(model, {"linestyle": (0, (1, 1.2))}))
 
@@ -70,10 +80,12 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
     axes.locator_params(axis="x", nbins=5)
 
 
-def legend_below(figure: Figure, entries: Sequence[tuple[str, dict[str, object]]], columns: int = 4) -> None:
+def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: int = 4) -> None:
     """One legend under the figure, outside of all lines."""
-    handles = [Line2D([], [], label=label, **look) for label, look in entries]  # type: ignore[arg-type]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2)
+    handles = [Line2D([], [], label=label, **look) for label, look in entries]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2
+    )
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> None:
@@ -108,7 +120,7 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> Non
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places in 0..1 as near to the wanted ones as at least `gap` between neighbours allows, in their order."""
+    """Places in 0..1, as near to the wanted ones as a `gap` between neighbours allows, in their order."""
     order = np.argsort(wanted, kind="stable")
     # With the gaps taken out, places must only not fall: the nearest such are found by pooling neighbours
     # that do (isotonic regression; Barlow et al., 1972).

@@ -20,12 +20,15 @@ CAPTIONS = {
     "gap": "How far the two models are apart: pale, every epoch; strong, the largest of the epochs around. "
     "Epochs without a gap leave no mark.",
     "overfitting": "Train and test loss, with the epoch of the best test loss marked.",
-    "predictions": "Predicted against true values of the test rows after the last epoch, in the table's own units.",
+    "predictions": "Predicted against true values of the test rows after the last epoch, in original units.",
 }
 
 
 def page(store: Store, run: RunRow, data: Path | None = None) -> str:
-    """The report of a run. Raises StoreError for a run without epochs, DataError where `data` is other data."""
+    """The report of a run.
+
+    Raises StoreError for a run without epochs, and DataError where `data` is not what it was trained on.
+    """
     from jinja2 import Environment, StrictUndefined
 
     from job.plots.draw import FIGURES, draw, drawable
@@ -61,7 +64,11 @@ def newest_verdicts(verdicts: Any) -> list[VerdictRow]:
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted name, value) lines."""
     if isinstance(value, dict):
-        return [line for name in sorted(value) for line in flat(value[name], f"{prefix}.{name}" if prefix else name)]
+        return [
+            line
+            for name in sorted(value)
+            for line in flat(value[name], f"{prefix}.{name}" if prefix else name)
+        ]
     if isinstance(value, list):
         return [line for i, item in enumerate(value, 1) for line in flat(item, f"{prefix}.{i}")]
     return [(prefix, "not set" if value is None else str(value))]

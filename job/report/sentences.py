@@ -40,7 +40,7 @@ def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
 
 
 def parity(rows: Sequence[Row]) -> list[str]:
-    """Are the two models the same?"""
+    """Whether the two models are the same."""
     if not rows:
         return ["The two models have no epoch in common yet."]
     worst = rows[0]
@@ -56,40 +56,40 @@ def parity(rows: Sequence[Row]) -> list[str]:
 
 
 def overfitting(rows: Sequence[Row]) -> list[str]:
-    """Did the run overfit?"""
+    """Whether the run overfits."""
     return [
         f"{row['model']}: the test loss was still the lowest at the last epoch ({row['last_epoch']:,}), at "
         f"{row['best_test_loss']:.6f}: no overfitting so far."
         if row["best_epoch"] == row["last_epoch"]
         else f"{row['model']}: the test loss was best at epoch {row['best_epoch']:,} "
-        f"({row['best_test_loss']:.6f}) and has risen by {row['rise']:.2g} ({row['rise_percent']:.2g} %) up to "
-        f"epoch {row['last_epoch']:,}, while the train loss went from {row['train_loss_at_best']:.6f} to "
+        f"({row['best_test_loss']:.6f}) and has risen by {row['rise']:.2g} ({row['rise_percent'] or 0:.2g} %) "
+        f"up to epoch {row['last_epoch']:,}, while the train loss went from {row['train_loss_at_best']:.6f} to "
         f"{row['last_train_loss']:.6f}."
         for row in rows
     ]
 
 
 def convergence(rows: Sequence[Row]) -> list[str]:
-    """Has it converged?"""
+    """Whether it has converged."""
     sentences = []
     for row in rows:
         sentence = (
-            f"{row['model']}: the train loss was within 1 % of its final {row['final_train_loss']:.6f} from epoch "
-            f"{row['within_1_percent']:,} and within 0.1 % from epoch {row['within_0_1_percent']:,}"
+            f"{row['model']}: the train loss came within 1 % of its final {row['final_train_loss']:.6f} at "
+            f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
         )
         if row["optimum"] is None:
             sentence += "; the data file is not at hand, so the optimum is not known."
         else:
             sentence += (
-                f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent']:.1f} %) above the least-squares "
-                f"optimum of {row['optimum']:.7f}."
+                f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.1f} %) above the "
+                f"least-squares optimum of {row['optimum']:.7f}."
             )
         sentences.append(sentence)
     return sentences
 
 
 def turning_points(rows: Sequence[Row]) -> list[str]:
-    """Which weights turn round, and does the loss bend there?"""
+    """Which weights turn round, and whether the loss bends there."""
     if not rows:
         return ["No parameter turns round by more than the least distance."]
     sentences = []
@@ -103,14 +103,14 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
     ]
     if rates:
         sentences.append(
-            f"Over the epochs after a turn the train loss falls {min(rates):.2f} to {max(rates):.2f} times as fast "
-            "as over those before it: 1 is no bend at all, and a negative number is a loss that turned as well."
+            f"After a turn the train loss falls {min(rates):.2f} to {max(rates):.2f} times as fast as before: "
+            "1 is no bend at all, and below 0 the loss turned as well."
         )
     return sentences
 
 
 def final_parameters(rows: Sequence[Row]) -> list[str]:
-    """What did the models learn?"""
+    """What the models learned."""
     sentences = []
     for model in dict.fromkeys(row["model"] for row in rows):
         weights = [row for row in rows if row["model"] == model and row["parameter"] != "bias"]
@@ -124,15 +124,15 @@ def final_parameters(rows: Sequence[Row]) -> list[str]:
 
 
 def losses(rows: Sequence[Row]) -> list[str]:
-    """How did the losses go?"""
+    """How the losses went."""
     sentences = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
         first, last = own[0], own[-1]
         sentences.append(
             f"{model}: from epoch {first['epoch']:,} to {last['epoch']:,} the train loss went from "
-            f"{first['train_loss']:.6f} to {last['train_loss']:.6f} and the test loss from {first['test_loss']:.6f} "
-            f"to {last['test_loss']:.6f}."
+            f"{first['train_loss']:.6f} to {last['train_loss']:.6f} and the test loss from "
+            f"{first['test_loss']:.6f} to {last['test_loss']:.6f}."
         )
     return sentences
 
@@ -150,8 +150,13 @@ SENTENCES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
 
 def cells(found: Answer) -> list[list[str]]:
     """The rows as text, numbers to six significant digits."""
-    return [
-        ["" if v is None else f"{v:.6g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v)
-         for v in row]
-        for row in found.rows
-    ]
+    return [[cell(value) for value in row] for row in found.rows]
+
+
+def cell(value: Any) -> str:
+    """One value as text."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "" if value is None else str(value)
