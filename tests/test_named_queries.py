@@ -129,7 +129,9 @@ def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> Non
         for name, gap in gaps.items()
     }
     found = rows(store, "parity", run)
-    assert {row["quantity"]: (row["largest_gap"], row["epoch"], row["first_epoch"]) for row in found} == expected
+    assert {
+        row["quantity"]: (row["largest_gap"], row["epoch"], row["first_epoch"]) for row in found
+    } == expected
     assert [row["quantity"] for row in found[:3]] == ["test loss", "x2", "x1"]
     assert expected["x1"][2] == 30
 
