@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from db.engine import reading_url
 from db.errors import QueryError, QueryTimeoutError
 
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -32,7 +33,8 @@ def fetch(
     """Column names and at most `limit` rows. Raises QueryError and QueryTimeoutError."""
     assert url.database
     file = Path(url.database).absolute().as_uri()
-    connection = sqlite3.connect(f"{file}?mode=ro", uri=True, timeout=PATIENCE, isolation_level=None)
+    closed = "&immutable=1" if reading_url(url) is not url else ""  # see there
+    connection = sqlite3.connect(f"{file}?mode=ro{closed}", uri=True, timeout=PATIENCE, isolation_level=None)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
         connection.set_authorizer(_authorize)

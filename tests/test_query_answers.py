@@ -6,7 +6,7 @@ import pytest
 
 from db import placeholders
 from db.errors import QueryError
-from db.query import ask, read_value
+from db.query import Value, ask, read_value
 from db.store import Store
 from tests.samples import dataset_row, history
 
@@ -40,7 +40,7 @@ def test_parameters_are_values_and_never_sql(store: Store) -> None:
     query = (
         "SELECT :text AS t, :number + 1 AS n, :share * 2 AS s, CAST(:nothing AS integer) AS z, ':text' AS q"
     )
-    given = {"text": evil, "number": 2**40, "share": 0.1, "nothing": None}
+    given: dict[str, Value] = {"text": evil, "number": 2**40, "share": 0.1, "nothing": None}
     assert ask(store.url, query, given).rows == [(evil, 2**40 + 1, 0.2, None, ":text")]
 
 

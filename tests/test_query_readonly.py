@@ -30,10 +30,16 @@ def fill(store: Store) -> None:
         writer.append(model, history(2))
 
 
+def change(store: Store, statement: str) -> None:
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
 def content(store: Store) -> list[Any]:
     tables = ("datasets", "features", "runs", "epochs", "verdicts")
     everything = (f"SELECT * FROM {table} ORDER BY 1, 2, 3" for table in tables)
-    return [store.read(lambda session, q=query: session.execute(text(q)).all()) for query in everything]
+    with store.engine.connect() as connection:
+        return [connection.exec_driver_sql(query).all() for query in everything]
 
 
 @pytest.fixture
@@ -158,12 +164,12 @@ def owner_url(postgresql_server: str, postgresql_template: str, backend: str) ->
         with Store(url) as store:
             database = store.url.database
             administer(postgresql_server, f'ALTER DATABASE "{database}" OWNER TO {owner}')
-            handover = text(
+            handover = (
                 "DO $$ DECLARE each record; BEGIN FOR each IN SELECT oid::regclass AS name FROM pg_class "
                 "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') LOOP "
-                f"EXECUTE format('ALTER TABLE %s OWNER TO {owner}', each.name); END LOOP; END $$"
+                f"EXECUTE 'ALTER TABLE ' || each.name || ' OWNER TO {owner}'; END LOOP; END $$"
             )
-            store.write(lambda session, _, statement=handover: session.execute(statement))
+            change(store, handover)
             fill(store)
             mine = store.url.set(username=owner, password="pass").render_as_string(hide_password=False)
             before = content(store)
@@ -213,7 +219,7 @@ def test_a_function_that_hides_its_side_effects_gains_nothing(filled: Store) -> 
             "CREATE OR REPLACE FUNCTION liar() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ "
             f"BEGIN {body}; RETURN 'through'; END $$"
         )
-        filled.write(lambda session, _, statement=text(made): session.execute(statement))
+        change(filled, made)
         with pytest.raises(QueryError, match=refusal):
             ask(filled.url, "SELECT liar()")
 

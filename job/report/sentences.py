@@ -50,8 +50,8 @@ def parity(rows: Sequence[Row]) -> list[str]:
     same = "within" if worst["largest_gap"] <= TOLERANCE else "beyond"
     return [
         f"The two models first differ at epoch {first:,}; they are never further apart than "
-        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}: {same} the tolerance "
-        f"of {TOLERANCE:g}."
+        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}: {same} the "
+        f"tolerance of {TOLERANCE:g}."
     ]
 
 
@@ -62,9 +62,9 @@ def overfitting(rows: Sequence[Row]) -> list[str]:
         f"{row['best_test_loss']:.6f}: no overfitting so far."
         if row["best_epoch"] == row["last_epoch"]
         else f"{row['model']}: the test loss was best at epoch {row['best_epoch']:,} "
-        f"({row['best_test_loss']:.6f}) and has risen by {row['rise']:.2g} ({row['rise_percent'] or 0:.2g} %) "
-        f"up to epoch {row['last_epoch']:,}, while the train loss went from {row['train_loss_at_best']:.6f} to "
-        f"{row['last_train_loss']:.6f}."
+        f"({row['best_test_loss']:.6f}) and has risen by {row['rise']:.2g} "
+        f"({row['rise_percent'] or 0:.2g} %) up to epoch {row['last_epoch']:,}, while the train loss went "
+        f"from {row['train_loss_at_best']:.6f} to {row['last_train_loss']:.6f}."
         for row in rows
     ]
 
@@ -103,8 +103,8 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
     ]
     if rates:
         sentences.append(
-            f"After a turn the train loss falls {min(rates):.2f} to {max(rates):.2f} times as fast as before: "
-            "1 is no bend at all, and below 0 the loss turned as well."
+            f"After a turn the train loss falls {min(rates):.2f} to {max(rates):.2f} times as fast as "
+            "before: 1 is no bend at all, and below 0 the loss turned as well."
         )
     return sentences
 
