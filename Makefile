@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint soak lock clean
+.PHONY: help install train test test-browser lint soak lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test: lint  ## every test, on SQLite and on a real PostgreSQL
 soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, and a PostgreSQL outage of 30 s
 	$(BIN)/python -m tests.soak --kills 200
 	LEDGER_TEST_OUTAGE=30 $(BIN)/pytest -s tests/test_outage.py
+
+test-browser: $(VENV)/.installed-dev  ## the report in Debian's Chromium (CHROMIUM names another)
+	$(BIN)/pytest tests/browser
 
 lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

@@ -29,3 +29,13 @@ class LeaseLostError(StoreError):
     """Another process holds the run now, so this one must not write to it any more."""
 
     exit_status = 1
+
+
+class QueryError(LedgerError):
+    """A query that cannot be asked: wrong SQL, a wrong parameter, or one that would not only read."""
+
+
+class QueryTimeoutError(LedgerError):
+    """A query that was stopped because it took longer than allowed."""
+
+    exit_status = 1

@@ -32,7 +32,8 @@ class Difference:
     worst_value: str
     """where it is: `train loss`, `test loss`, a feature's name or `bias`"""
     ulps: int
-    """the largest distance in units of the last place of float32, anywhere"""
+    """the same gap in units of the last place of float32 (near zero, where they are tiny, a gap that does not
+    matter is millions of them, so the largest number of them anywhere would say nothing)"""
     beyond_epoch: int | None
     """the first epoch with a gap beyond the tolerance"""
     missing: str | None
@@ -49,15 +50,14 @@ class Difference:
         return self.beyond_epoch is None and self.missing is None
 
     def describe(self) -> str:
-        """One line for a person."""
+        """The gaps in a few words for a person; not what is missing."""
         if self.first_epoch is None:
-            line = f"the same bits on all {self.epochs:,} epochs"
-        else:
-            line = (
-                f"first differ at epoch {self.first_epoch}, at most {self.worst:.2g} apart "
-                f"({self.worst_value}, epoch {self.worst_epoch}), {self.ulps:,} units in the last place"
-            )
-        return f"{line}; {self.missing}" if self.missing else line
+            return f"the same bits on all {self.epochs:,} epochs"
+        units = "unit" if self.ulps == 1 else "units"
+        return (
+            f"first differing epoch {self.first_epoch}, largest gap {self.worst:.2g} ({self.worst_value}, "
+            f"epoch {self.worst_epoch}: {self.ulps:,} {units} in the last place)"
+        )
 
 
 def difference(
@@ -81,7 +81,7 @@ def difference(
         worst=float(gap[row, column]),
         worst_epoch=int(common[row]),
         worst_value=("train loss", "test loss", *features, "bias")[column],
-        ulps=int(ulps_apart(left, right).max()),
+        ulps=int(ulps_apart(left[row, column], right[row, column])),
         # NaN is beyond every tolerance: hence "not within" rather than "greater".
         beyond_epoch=_first(common, ~(gap <= tolerance * scale)),
         missing=_missing(a.epoch, b.epoch, names),

@@ -47,8 +47,7 @@ def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
     passed = found.beyond_epoch is None and missing is None
     word = "agree" if passed else "disagree"
     detail = (
-        f"the two models {word} over {found.epochs:,} epochs: largest gap {found.worst:.2g} "
-        f"({found.worst_value}, epoch {found.worst_epoch}), tolerance {TOLERANCE:g}"
+        f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, tolerance {TOLERANCE:g}"
     )
     if found.beyond_epoch is not None:
         detail += f"; beyond it from epoch {found.beyond_epoch} on"

@@ -153,7 +153,9 @@ def test_a_changed_schema_is_noticed(database_url: str, capsys: Output) -> None:
     assert "ix_verdicts_run_id" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["runs"], ["--version"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["runs"], ["--version"], ["train", "--help"], ["query", "--list"]]
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str], sqlite_url: str, tmp_path: Path) -> None:
     script = (
         "import sys; from job.cli import run; status = run(sys.argv[1:]); "
@@ -172,7 +174,10 @@ def test_the_job_runs_as_a_module_and_from_any_directory(job: Job) -> None:
 
 
 def test_every_command_helps() -> None:
-    for command in (["train"], ["resume"], ["runs"], ["show"], ["verify"], ["db"], ["db", "check"]):
+    for command in (
+        *(["train"], ["resume"], ["runs"], ["show"], ["verify"], ["compare"], ["query"]),
+        *(["plot"], ["report"], ["export"], ["db"], ["db", "check"]),
+    ):
         assert run([*command, "--help"]) == 0
 
 

@@ -14,7 +14,7 @@ from typer._click.exceptions import ClickException
 
 from db.errors import LedgerError
 from job import __version__
-from job.cli import database, runs, train
+from job.cli import compare, database, draw, query, runs, train
 
 app = typer.Typer(
     name="job",
@@ -33,7 +33,12 @@ app.command("train")(train.train)
 app.command("resume")(train.resume)
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
+app.command("query")(query.query)
 app.command("verify")(runs.verify)
+app.command("compare")(compare.compare)
+app.command("plot")(draw.plot)
+app.command("report")(draw.report)
+app.command("export")(draw.export)
 app.add_typer(database.app, name="db")
 
 

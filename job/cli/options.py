@@ -40,6 +40,14 @@ DatabaseTimeout = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or `latest`.")]
+RunData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The file that the run was trained on; found by itself where it is the housing table, "
+        "JOB_DATA, or a file of its name in the current directory.",
+    ),
+]
 
 
 def say(line: str) -> None:

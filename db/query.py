@@ -1,0 +1,127 @@
+"""Asks the store in SQL, read only: named queries of `db/queries` and the user's own.
+
+That nothing is changed is up to the database, not to a look at the text: see `db.readonly_sqlite` and
+`db.readonly_postgresql`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from db import placeholders
+from db.errors import QueryError
+
+FOLDER = Path(__file__).resolve().parent / "queries"
+TIMEOUT = 30.0
+"""seconds that a query may take"""
+LIMIT = 1000
+"""rows that a query gives"""
+Value = int | float | str | None
+_PARAMETER = re.compile(r"^-- :(?P<name>\w+)(?: = (?P<default>\S+))? +(?P<help>.+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a query; values are int, float, str, bool, datetime, list, dict or None."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    more: bool
+    """whether the query had more rows than the limit"""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedQuery:
+    """A query of `db/queries`: its text, what it answers, and its parameters."""
+
+    name: str
+    question: str
+    parameters: dict[str, str]
+    """name to what it is"""
+    defaults: dict[str, Value]
+    sql: str
+
+
+def named_queries() -> list[NamedQuery]:
+    """All of them, by name."""
+    return [named_query(path.stem) for path in sorted(FOLDER.glob("*.sql"))]
+
+
+@cache
+def named_query(name: str) -> NamedQuery:
+    """The query of that name. Raises QueryError, naming those there are."""
+    known = sorted(path.stem for path in FOLDER.glob("*.sql"))
+    if name not in known:
+        raise QueryError(f"there is no query {name!r}; there are {', '.join(known)}")
+    sql = (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+    comment = [line for line in sql.splitlines() if line.startswith("--")]
+    declared = [match for line in comment if (match := _PARAMETER.match(line))]
+    return NamedQuery(
+        name=name,
+        question=comment[0].removeprefix("--").strip(),
+        parameters={match["name"]: match["help"] for match in declared},
+        defaults={match["name"]: read_value(match["default"]) for match in declared if match["default"]},
+        sql=sql,
+    )
+
+
+def read_value(text: str) -> Value:
+    """A parameter's value from its text: `null`, a whole number, a number, or the text itself."""
+    if text.lower() == "null":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def ask(
+    url: URL,
+    sql: str,
+    parameters: Mapping[str, Value] | None = None,
+    *,
+    limit: int | None = LIMIT,
+    timeout: float = TIMEOUT,
+) -> Answer:
+    """The answer of the store at `url` to one query, in a connection of its own that can only read.
+
+    `limit` None gives all rows. Raises QueryError for a query that is wrong or does more than read, or
+    whose parameters are not exactly those given, and QueryTimeoutError after `timeout` seconds.
+    """
+    given = dict(parameters or {})
+    wanted = placeholders.names(sql)
+    for name in wanted:
+        if name not in given:
+            raise QueryError(f"the query has a parameter :{name}; give it with --param {name}=VALUE")
+    for name in given:
+        if name not in wanted:
+            listed = ", ".join(f":{known}" for known in wanted) or "none"
+            raise QueryError(f"the query has no parameter :{name}; its parameters: {listed}")
+    if url.get_backend_name() == "sqlite":
+        from db.readonly_sqlite import fetch
+    else:
+        from db.readonly_postgresql import fetch
+    columns, rows = fetch(url, sql, given, None if limit is None else limit + 1, timeout)
+    more = limit is not None and len(rows) > limit
+    kept = rows[:limit] if more else rows
+    return Answer(tuple(columns), [tuple(plain(value) for value in row) for row in kept], more)
+
+
+def plain(value: Any) -> Any:
+    """A value as both databases give it: PostgreSQL's exact decimals as numbers, bytes as hex text."""
+    if isinstance(value, Decimal):
+        whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if whole else float(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    return value

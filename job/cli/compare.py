@@ -1,0 +1,55 @@
+"""`job compare`: whether two runs' histories are the same bits."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, open_store
+from job.cli.output import print_json, print_line, verdict_record
+
+
+def finite(value: float) -> float:
+    """The tolerance, checked: Typer's own minimum lets NaN and infinity through."""
+    if not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"{value:g} is not a finite number from 0 up")
+    return value
+
+
+def compare(
+    run: Annotated[str, typer.Argument(metavar="A", help="A run's number, or `latest`.")],
+    against: Annotated[str, typer.Argument(metavar="B", help="The run that it is compared with.")],
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance",
+            callback=finite,
+            help="Largest gap that passes, relative to values beyond 1; 0 asks for the same bits.",
+        ),
+    ] = 0.0,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> int:
+    """Are two runs' histories the same bits? If not: from which epoch on, how far apart, and where.
+
+    Stores the verdict with run A. Exit status 1 when they differ.
+    """
+    from job.compare import compare as judge
+
+    with open_store(database_url) as store:
+        verdict, lines = judge(store, store.run(run), store.run(against), tolerance)
+    if as_json:
+        print_json(verdict_record(verdict))
+        return 0 if verdict.passed else 1
+    for line in lines:
+        print_line(line)
+    if verdict.passed:
+        same = "the same" if not tolerance else f"the same to {tolerance:g}"
+        print_line(
+            f"drift: passed: runs {verdict.run_id} and {verdict.against_run_id} are {same}", style="green"
+        )
+        return 0
+    print_line(f"drift: FAILED: runs {verdict.run_id} and {verdict.against_run_id} differ", style="bold red")
+    return 1

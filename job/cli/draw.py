@@ -1,0 +1,103 @@
+"""`job plot`, `job report` and `job export`: files drawn from the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from db.errors import StoreError
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store, say
+from job.cli.output import print_line
+
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory for the files.")]
+
+
+def choices(text: str, known: tuple[str, ...], what: str) -> list[str]:
+    """The comma-separated words of `text`. Raises typer.BadParameter for one that is not `known`."""
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for word in words:
+        if word not in known:
+            raise typer.BadParameter(f"{word!r} is no {what}; there are {', '.join(known)}")
+    if not words:
+        raise typer.BadParameter(f"name at least one {what} of {', '.join(known)}")
+    return words
+
+
+def plot(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' numbers, or `latest`.")],
+    output: Folder = Path("results/plots"),
+    formats: Annotated[str, typer.Option("--format", help="Any of png,svg.")] = "png,svg",
+    figure: Annotated[
+        str, typer.Option("--figure", help="Only these figures, comma-separated. Default: all.")
+    ] = "",
+    data: RunData = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+) -> None:
+    """Draw the notebook's three figures and three more; several runs go into one figure."""
+    kinds = choices(formats, ("png", "svg"), "format")
+    from job.files import write
+    from job.plots.draw import FIGURES, draw, drawable
+    from job.plots.subject import read_subject
+
+    names = choices(figure, tuple(FIGURES), "figure") if figure else list(FIGURES)
+    with open_store(database_url) as store:
+        found = {run.id: run for run in (store.run(reference) for reference in runs)}
+        subjects = [read_subject(store, run, data) for run in found.values()]
+    wanted = []
+    for name in names:
+        problem = drawable(name, subjects)
+        if problem and figure:
+            raise StoreError(f"the figure {name} cannot be drawn: {problem}")
+        if problem:
+            say(f"without the figure {name}: {problem}")
+        else:
+            wanted.append(name)
+    stem = f"run{'s' if len(found) > 1 else ''}-{'-'.join(map(str, found))}"
+    for name, kind, content in draw(subjects, wanted, kinds):
+        path = output / f"{stem}-{name}.{kind}"
+        write(path, content)
+        print_line(str(path))
+
+
+def report(
+    run: Run = "latest",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The page. Default: results/report-RUN.html."),
+    ] = None,
+    data: RunData = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+) -> None:
+    """Write one HTML page about a run that works offline: verdicts, figures, answers, environment."""
+    from job.files import write
+    from job.report import page
+
+    with open_store(database_url) as store:
+        found = store.run(run)
+        content = page(store, found, data)
+    path = Path(f"results/report-{found.id}.html") if output is None else output
+    write(path, content.encode())
+    print_line(str(path))
+
+
+def export(
+    run: Run = "latest",
+    formats: Annotated[str, typer.Option("--format", help="Any of csv,parquet.")] = "csv",
+    output: Folder = Path("results/exports"),
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+) -> None:
+    """Write a run's whole history as one flat table: a row for each model and epoch."""
+    from job.export import WRITERS, table
+    from job.files import write
+
+    kinds = choices(formats, tuple(WRITERS), "format")
+    with open_store(database_url) as store:
+        found = store.run(run)
+        frame = table(store, found)
+    contents = {kind: WRITERS[kind](frame) for kind in kinds}  # all before the first is written
+    for kind, content in contents.items():
+        path = output / f"run-{found.id}.{kind}"
+        write(path, content)
+        print_line(str(path))

@@ -1,0 +1,204 @@
+"""`job query`: named queries and the user's own SQL, read only."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from db.errors import QueryError
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say
+from job.cli.output import print_table
+
+if TYPE_CHECKING:
+    from db.query import Answer, Value
+
+
+class Format(StrEnum):
+    """How an answer is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def seconds(value: float) -> float:
+    """The time limit, checked: Typer's own bounds let NaN through."""
+    if not 0.001 <= value <= 86400:
+        raise typer.BadParameter(f"{value:g} is not between 0.001 and 86400")
+    return value
+
+
+def query(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A named query, or `-` for SQL from stdin.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Binds :run: a number, or `latest`.")
+    ] = None,
+    sql: Annotated[str | None, typer.Option("--sql", help="Your own query, instead of a named one.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Binds :NAME; may be repeated.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to print; 0 for all.")] = 1000,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", callback=seconds, help="Seconds that the query may take, up to a day."),
+    ] = 30.0,
+    data: RunData = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the history in SQL: a named query, or your own. Nothing that changes anything gets through.
+
+    RUN is `latest` where a named query needs one and none is given.
+    """
+    output = Format.json if as_json else output
+    if [listed, sql is not None, name is not None].count(True) != 1:
+        raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')
+    if listed:
+        list_queries(output)
+        return
+    parameters = read_parameters(param or [])
+    text = sys.stdin.read() if name == "-" else sql
+    most = limit or None
+    with open_store(database_url) as store:
+        if text is None:
+            from db.query import named_query
+            from job.answers import answer
+
+            assert name is not None
+            about_a_run = "run" in named_query(name).parameters
+            if run is not None and not about_a_run:
+                raise QueryError(f"the query {name} is about all runs; it takes no --run")
+            found = store.run(run or "latest") if about_a_run else None
+            rows = answer(store, name, found, parameters, data=data, limit=most, timeout=timeout)
+        else:
+            from db.query import ask
+
+            if run is not None:
+                parameters["run"] = store.run(run).id
+            rows = ask(store.url, text, parameters, limit=most, timeout=timeout)
+    print_answer(rows, output)
+    if rows.more:
+        say(f"only the first {limit:,} rows; --limit 0 gives all")
+
+
+def list_queries(output: Format) -> None:
+    """Print what the named queries answer, and their parameters."""
+    from db.query import Answer, named_queries
+
+    columns = ("name", "question", "parameters")
+    queries = named_queries()
+    if output is Format.json:
+        write_json(
+            [
+                {
+                    "name": q.name,
+                    "question": q.question,
+                    "parameters": q.parameters,
+                    "defaults": q.defaults,
+                    "sql": q.sql,
+                }
+                for q in queries
+            ]
+        )
+        return
+    rows: list[tuple[Any, ...]] = [
+        (
+            each.name,
+            each.question,
+            ", ".join(
+                f":{name}" + (f" = {each.defaults[name]}" if name in each.defaults else "")
+                for name in each.parameters
+                if name != "optimum"
+            ),
+        )
+        for each in queries
+    ]
+    print_answer(Answer(columns, rows, more=False), output)
+
+
+def read_parameters(pairs: list[str]) -> dict[str, Value]:
+    """Parameters from NAME=VALUE. Raises QueryError for anything else."""
+    from db.query import read_value
+
+    parameters: dict[str, Value] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.removeprefix(":")
+        if not equals or not name.isidentifier():
+            raise QueryError(f"--param {pair!r}: write it as NAME=VALUE")
+        if name in parameters:
+            raise QueryError(f"--param {name} is given twice")
+        parameters[name] = read_value(value)
+    return parameters
+
+
+def print_answer(answer: Answer, output: Format) -> None:
+    """Print the rows of an answer."""
+    if output is Format.json:
+        names = unique(answer.columns)
+        write_json([dict(zip(names, row, strict=True)) for row in answer.rows])
+    elif output is Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(answer.columns)
+        writer.writerows([text_of(value) for value in row] for row in answer.rows)
+    else:
+        print_table(answer.columns, [[cell(value) for value in row] for row in answer.rows])
+
+
+def unique(columns: tuple[str, ...]) -> list[str]:
+    """Column names for JSON, where each must be another: the second `a` becomes `a_2`."""
+    names: list[str] = []
+    for name in columns:
+        count, fresh = 1, name
+        while fresh in names:
+            count += 1
+            fresh = f"{name}_{count}"
+        names.append(fresh)
+    return names
+
+
+def write_json(value: Any) -> None:
+    """Print JSON that every reader takes: what is not a finite number becomes null."""
+    from job.cli.output import print_json
+
+    print_json(finite(value))
+
+
+def finite(value: Any) -> Any:
+    """The value, with null for each NaN or infinity in it."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def text_of(value: Any) -> Any:
+    """A value as CSV has it: lists and objects as JSON, moments in ISO form."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def cell(value: Any) -> Any:
+    """A value as a table has it: numbers to float32's nine digits."""
+    if isinstance(value, float):
+        return Number(value)
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+class Number(float):
+    """A float that prints with nine significant digits, which tell every float32 from the next."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.9g}"

@@ -1,0 +1,73 @@
+"""Whether two runs' histories are the same bits: the verdict, and what it rests on model by model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from db.errors import StoreError
+from db.schema import RunRow, VerdictRow
+from db.store import Store
+from job.parity import Difference, difference
+
+
+def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
+    """What sets two runs apart, by model, over the epochs that both hold.
+
+    Raises StoreError for a run compared with itself, for runs of different features, and where a model of
+    one run has no epoch in common with the other's.
+    """
+    if run.id == against.id:
+        raise StoreError(f"run {run.id} compared with itself says nothing; name two runs")
+    features = [feature.name for feature in run.dataset.features]
+    others = [feature.name for feature in against.dataset.features]
+    if features != others:
+        raise StoreError(
+            f"runs {run.id} and {against.id} cannot be compared: their features differ "
+            f"({', '.join(features)}; {', '.join(others)})"
+        )
+    models = sorted(store.progress(run.id).keys() | store.progress(against.id).keys())
+    if not models:
+        raise StoreError(f"runs {run.id} and {against.id} have no epochs yet, so nothing can be compared")
+    names = (f"run {run.id}", f"run {against.id}")
+    found = {}
+    for model in models:
+        mine, theirs = store.history(run.id, model), store.history(against.id, model)
+        try:
+            found[model] = difference(mine, theirs, features, names, tolerance)
+        except ValueError:
+            raise StoreError(
+                f"runs {run.id} and {against.id} cannot be compared: they have no epoch of {model} in common"
+            ) from None
+    return found
+
+
+def compare(
+    store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0
+) -> tuple[VerdictRow, list[str]]:
+    """Judge whether `run` is what `against` is, store the verdict, and give it with a line for each model.
+
+    With tolerance 0 only the same epochs with the same bits pass. The verdict is of the kind `drift`.
+    """
+    found = differences(store, run, against, tolerance)
+    # NaN sorts last, as it should: it is the worst of all gaps.
+    worst = max(found.values(), key=lambda each: np.inf if np.isnan(each.worst) else each.worst)
+    # At tolerance 0 even +0 and -0 differ, which no gap shows.
+    exact = tolerance == 0
+    passed = all(each.same_bits if exact else each.within_tolerance for each in found.values())
+    firsts = [each.first_epoch if exact else each.beyond_epoch for each in found.values()]
+    lines = [
+        f"{model}: {each.describe()}" + (f"; {each.missing}" if each.missing else "")
+        for model, each in found.items()
+    ]
+    verdict = VerdictRow(
+        run_id=run.id,
+        kind="drift",
+        against_run_id=against.id,
+        passed=passed,
+        first_epoch=min((epoch for epoch in firsts if epoch is not None), default=None),
+        worst=worst.worst if np.isfinite(worst.worst) else None,
+        tolerance=tolerance,
+        detail=f"against run {against.id}: {'; '.join(lines)}"
+        + (f", tolerance {tolerance:g}" if tolerance else ""),
+    )
+    return store.add_verdict(verdict), lines

@@ -1,0 +1,69 @@
+"""A run's history as one flat table, for other tools: CSV and Parquet."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from db.errors import LedgerError, StoreError
+from db.schema import RunRow
+from db.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class MissingExtraError(LedgerError):
+    """A format needs a package that is not installed."""
+
+
+def table(store: Store, run: RunRow) -> pd.DataFrame:
+    """One row for each model and epoch; losses, `weight_<feature>` and bias are float32.
+
+    Raises StoreError for a run without epochs.
+    """
+    import pandas as pd
+
+    parts = []
+    for model in store.progress(run.id):
+        history = store.history(run.id, model)
+        columns: dict[str, object] = {
+            "model": np.full(len(history), model, dtype=object),
+            "epoch": history.epoch,
+            "train_loss": history.train_loss,
+            "test_loss": history.test_loss,
+        }
+        # The prefix keeps a feature named `epoch` apart from ours.
+        columns |= {f"weight_{f.name}": history.weights[:, f.position] for f in run.dataset.features}
+        columns |= {"bias": history.bias, "trained_at": history.trained_at}
+        parts.append(pd.DataFrame(columns))
+    if not parts:
+        raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to export")
+    return pd.concat(parts, ignore_index=True)
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """The table as CSV."""
+    # Written as doubles, in full, so that float32 comes back bit for bit from any reader: a few of float32's
+    # shortest decimals do not survive being read as doubles and rounded.
+    wide = frame.astype({name: np.float64 for name in frame.columns if frame[name].dtype == np.float32})
+    text: str = wide.to_csv(index=False, lineterminator="\n")
+    return text.encode()
+
+
+def as_parquet(frame: pd.DataFrame) -> bytes:
+    """The table as Parquet, float32 as such. Raises MissingExtraError where pyarrow is not installed."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "Parquet needs pyarrow, which is not installed: pip install 'epoch-ledger[parquet]'"
+        ) from None
+    file = io.BytesIO()
+    frame.to_parquet(file, engine="pyarrow", index=False)
+    return file.getvalue()
+
+
+WRITERS = {"csv": as_csv, "parquet": as_parquet}

@@ -1,0 +1,199 @@
+"""The figures: the notebook's three and three of our own, of one run or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from db.history import Float64s, History
+from job.parity import TOLERANCE
+from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends, legend_below, model_line
+from job.plots.subject import Subject
+from job.source import predictions
+
+PARTS = ("train", "test")
+LOSS = "mean squared error"
+
+
+def losses(subjects: Sequence[Subject]) -> Figure:
+    """Train and test loss of each model over all epochs; of several runs, side by side."""
+    several = len(subjects) > 1
+    figure, axes = blank(columns=len(PARTS) if several else 1, sharey=True)
+    entries: list[tuple[str, Look]] = []
+    for i, subject in enumerate(subjects):
+        for j, part in enumerate(PARTS):
+            for model, history in subject.histories.items():
+                line = model_line(model) | {"color": COLOURS[i if several else j]}
+                axes[j if several else 0].plot(history.epoch, loss(history, part), **line)
+                if not several:
+                    entries.append((f"{model} {part}", line))
+                elif j == 0:
+                    entries.append((f"run {subject.run.id} {model}", line))
+    for axis, part in zip(axes, PARTS, strict=False):
+        axis.set_yscale("log")
+        axis.set_title(f"{part} loss" if several else f"Losses of {title(subjects)}")
+        epoch_axis(axis, last_epoch(subjects))
+    axes[0].set_ylabel(f"{LOSS}, normalised (log)")
+    legend_below(figure, entries, columns=4)
+    return figure
+
+
+def parameters(subjects: Sequence[Subject], model: str) -> Figure:
+    """Every weight and the bias of one model over all epochs; of several runs, one above the other."""
+    figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
+    for axis, subject in zip(axes, subjects, strict=True):
+        history = subject.histories[model]
+        values = np.column_stack([history.weights, history.bias])
+        for i in range(values.shape[1]):
+            colour, dashes = look(i)
+            axis.plot(history.epoch, values[:, i], color=colour, linestyle=dashes)
+        axis.set_title(f"Weights and bias of the {model} model, run {subject.run.id}")
+        axis.set_ylabel("of normalised columns")
+        epoch_axis(axis, int(history.epoch[-1]) + 1)
+    for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
+        state = subject.histories[model].state
+        last = [*state.weights.tolist(), float(state.bias)]
+        label_ends(axis, [(name, last[i], *look(i)) for i, name in enumerate(subject.parameters)])
+    return figure
+
+
+def gap(subjects: Sequence[Subject]) -> Figure:
+    """The gap between the two models over all epochs: losses, and the largest of the parameters.
+
+    Pale, every epoch; strong, the largest of the epochs around.
+    """
+    several = len(subjects) > 1
+    quantities = ("train loss", "test loss", "parameters (largest)")
+    figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
+    entries: list[tuple[str, Look]] = []
+    for i, subject in enumerate(subjects):
+        epoch, gaps = gap_history(subject)
+        for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
+            colour = COLOURS[i if several else j]
+            axis = axes[j if several else 0]
+            # The same bits have no gap, and zero has no place on a logarithmic axis.
+            axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
+            axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
+            if not several or j == 0:
+                entries.append((f"run {subject.run.id}" if several else quantity, {"color": colour}))
+    for j, axis in enumerate(axes):
+        axis.set_yscale("log")
+        axis.axhline(TOLERANCE, color="#555555", linestyle=(0, (1, 1)))
+        axis.set_title(quantities[j] if several else f"Gap between Paddle and Python, {title(subjects)}")
+        axis.set_ylabel("absolute gap (log)")
+        epoch_axis(axis, last_epoch(subjects))
+        if several and j < len(axes) - 1:
+            axis.set_xlabel("")
+    entries.append((f"tolerance {TOLERANCE:g}", {"color": "#555555", "linestyle": (0, (1, 1))}))
+    legend_below(figure, entries)
+    return figure
+
+
+def overfitting(subjects: Sequence[Subject]) -> Figure:
+    """Train and test loss with the epoch of the best test loss marked."""
+    several = len(subjects) > 1
+    figure, (axis,) = blank()
+    entries: list[tuple[str, Look]] = []
+    for i, subject in enumerate(subjects):
+        history = subject.histories[main_model(subject)]
+        for j, part in enumerate(PARTS):
+            line: Look = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
+            axis.plot(history.epoch, loss(history, part), **line)
+            entries.append((f"run {subject.run.id} {part}" if several else part, line))
+        best = int(np.argmin(history.test_loss))
+        mark = {"color": entries[-1][1]["color"], "marker": "o", "linestyle": "", "markersize": 8}
+        where = (int(history.epoch[best]), float(history.test_loss[best]))
+        axis.plot(*where, clip_on=False, zorder=5, **mark)
+        entries.append((f"best test: epoch {where[0]:,}", mark))
+    axis.set_yscale("log")
+    axis.set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
+    axis.set_ylabel(f"{LOSS}, normalised (log)")
+    epoch_axis(axis, last_epoch(subjects))
+    legend_below(figure, entries, columns=3)
+    return figure
+
+
+def predicted(subjects: Sequence[Subject]) -> Figure:
+    """Predicted against true targets of the test rows, in the table's own units. Needs every dataset."""
+    columns = min(2, len(subjects))
+    rows = -(-len(subjects) // columns)
+    figure, axes = blank(rows=rows, columns=columns, height=4.7 if columns == 1 else 4, width=4.6 * columns)
+    for axis in axes[len(subjects) :]:
+        axis.remove()
+    row: Look = {"marker": "o", "linestyle": "", "color": COLOURS[0], "alpha": 0.6}
+    row |= {"markersize": 5, "markeredgewidth": 0}
+    equal: Look = {"color": "#555555", "linestyle": (0, (4, 2)), "linewidth": 1}
+    for axis, subject in zip(axes, subjects, strict=False):
+        assert subject.dataset is not None
+        model = main_model(subject)
+        true, guessed = predictions(subject.dataset, subject.histories[model].state)
+        ends = [min(true.min(), guessed.min()), max(true.max(), guessed.max())]
+        axis.plot(ends, ends, **equal)
+        axis.plot(true, guessed, **row)
+        error = np.sqrt(np.mean((guessed - true) ** 2))
+        target = subject.run.dataset.target
+        axis.set_title(f"Run {subject.run.id}, {model}: root mean square error {error:.2f}", fontsize=10)
+        axis.set_xlabel(f"true {target}")
+        axis.set_ylabel(f"predicted {target}")
+        axis.set_aspect("equal", adjustable="box")
+        margin = 0.05 * (ends[1] - ends[0])
+        axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
+    legend_below(figure, [("test row", row), ("predicted = true", equal)])
+    return figure
+
+
+def loss(history: History, part: str) -> Float64s:
+    """The train or test losses, for a logarithmic axis."""
+    return above_zero((history.train_loss if part == "train" else history.test_loss).astype(np.float64))
+
+
+def above_zero(values: Float64s) -> Float64s:
+    """The values without zeros, which a logarithmic axis cannot show."""
+    shown: Float64s = np.where(values > 0, values, np.nan)
+    return shown
+
+
+def largest_nearby(values: Float64s) -> Float64s:
+    """For each epoch the largest value of about a hundredth of the run around it."""
+    half = len(values) // 200
+    padded = np.pad(values, half, mode="edge")
+    largest: Float64s = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).max(axis=1)
+    return largest
+
+
+def look(i: int) -> tuple[str, Any]:
+    """Colour and dashes of the i-th of many lines."""
+    return COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
+
+
+def last_epoch(subjects: Sequence[Subject]) -> int:
+    """How many epochs the longest of the histories has."""
+    return max(int(h.epoch[-1]) + 1 for subject in subjects for h in subject.histories.values())
+
+
+def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
+    """Epochs that both models have, and their gaps there: train loss, test loss, largest parameter's."""
+    first, second = subject.histories["paddle"], subject.histories["python"]
+    epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
+
+    def apart(a: Any, b: Any) -> Float64s:
+        gaps: Float64s = np.abs(a[mine].astype(np.float64) - b[theirs])
+        return gaps
+
+    largest = np.maximum(apart(first.weights, second.weights).max(axis=1), apart(first.bias, second.bias))
+    train, test = apart(first.train_loss, second.train_loss), apart(first.test_loss, second.test_loss)
+    return epoch, (train, test, largest)
+
+
+def main_model(subject: Subject) -> str:
+    """The model that is drawn where one will do: Paddle's, else whichever there is."""
+    return "paddle" if "paddle" in subject.histories else next(iter(subject.histories))
+
+
+def title(subjects: Sequence[Subject]) -> str:
+    """The runs, in words."""
+    numbers = [str(subject.run.id) for subject in subjects]
+    return f"run {numbers[0]}" if len(numbers) == 1 else f"runs {', '.join(numbers[:-1])} and {numbers[-1]}"

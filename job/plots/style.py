@@ -1,0 +1,139 @@
+"""How all figures look: size, colours, labels beside the lines instead of over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+Look = dict[str, Any]
+"""keywords of matplotlib's lines"""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+"""told apart by colour-blind readers too, most clearly the first ones (Okabe and Ito, Color Universal Design,
+2008; their yellow is left out, which is too pale for lines on white)"""
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
+"""a second mark beside the colour, where there are more lines than colours"""
+MODEL_LINES: dict[str, Look] = {
+    "paddle": {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45},
+    "python": {"linestyle": (0, (4, 2))},
+}
+"""Paddle's lines broad and solid, Python's thin and dashed on top: both show where they coincide"""
+WIDTH = 8.0
+"""inches; at 110 dots an inch the width of a README"""
+SETTINGS: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "path.simplify_threshold": 0.2,
+    "svg.hashsalt": "epoch-ledger",  # the same run gives the same file
+    "agg.path.chunksize": 0,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Our settings, whatever the user's own matplotlib settings are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
+
+
+def blank(
+    rows: int = 1,
+    columns: int = 1,
+    height: float = 4.2,
+    width: float = WIDTH,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many axes, `height` inches for each row."""
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    return figure, [axis for row in axes for axis in row]
+
+
+def model_line(model: str) -> Look:
+    """How a model's lines are drawn; one that is not known here gets its own dashes."""
+    return dict(MODEL_LINES.get(model, {"linestyle": (0, (1, 1.2))}))
+
+
+def epoch_axis(axes: Axes, epochs: int) -> None:
+    """Epochs along the bottom, from 0 to as many as were trained."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == int(value) else "")
+    axes.set_xlim(0, epochs)
+    axes.locator_params(axis="x", nbins=5)
+
+
+def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: int = 4) -> None:
+    """One legend under the figure, outside of all lines."""
+    handles = [Line2D([], [], label=label, **look) for label, look in entries]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2
+    )
+
+
+def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> None:
+    """Name each line at its right end, outside the axes, moved apart where they would overlap.
+
+    `labels` are (text, the line's last value, colour, dashes).
+    """
+    low, high = axes.get_ylim()
+    heights = [(value - low) / (high - low) for _, value, _, _ in labels]
+    places = spread(heights, min(0.058, 1 / len(labels)))
+    for (text, _, colour, dashes), place, height in zip(labels, places, heights, strict=True):
+        axes.annotate(
+            text,
+            xy=(1, height),
+            xytext=(1.09, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            color=colour,
+            fontsize=9,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linestyle": dashes,
+                "linewidth": 0.9,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
+        )
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places in 0..1, as near to the wanted ones as a `gap` between neighbours allows, in their order."""
+    order = np.argsort(wanted, kind="stable")
+    # With the gaps taken out, places must only not fall: the nearest such are found by pooling neighbours
+    # that do (isotonic regression; Barlow et al., 1972).
+    pools: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        mean, count = wanted[i] - rank * gap, 1
+        while pools and pools[-1][0] > mean:
+            before, many = pools.pop()
+            mean, count = (before * many + mean * count) / (many + count), many + count
+        pools.append((mean, count))
+    room = 1 - (len(order) - 1) * gap
+    flat = [min(max(mean, 0.0), room) for mean, count in pools for _ in range(count)]
+    places = [0.0] * len(order)
+    for rank, i in enumerate(order):
+        places[i] = flat[rank] + rank * gap
+    return places

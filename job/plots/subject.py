@@ -1,0 +1,37 @@
+"""What the figures are drawn from: every stored epoch of a run, and its data where they are at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import StoreError
+from db.history import History
+from db.schema import RunRow
+from db.store import Store
+from job.dataset import Dataset
+from job.source import source
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A run with its whole history."""
+
+    run: RunRow
+    histories: dict[str, History]
+    """by model; at least one epoch each"""
+    dataset: Dataset | None
+    """None where the data file is not at hand"""
+
+    @property
+    def parameters(self) -> list[str]:
+        """The features' names, and `bias`."""
+        return [*(feature.name for feature in self.run.dataset.features), "bias"]
+
+
+def read_subject(store: Store, run: RunRow, data: Path | None = None) -> Subject:
+    """A run as the figures need it. Raises StoreError for a run without epochs, DataError for other data."""
+    histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
+    if not histories:
+        raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to draw")
+    return Subject(run, histories, source(run, data))

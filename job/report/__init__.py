@@ -1,0 +1,74 @@
+"""`page`: everything about a run on one HTML page that needs nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from db.schema import RunRow, VerdictRow
+from db.store import Store
+from job import __version__
+from job.report.sentences import answers
+
+TEMPLATE = Path(__file__).parent / "report.html.j2"
+CAPTIONS = {
+    "losses": "Train and test loss of both models. Where the dashed line lies on the broad one, they agree.",
+    "parameters-paddle": "What the Paddle model learned, parameter by parameter.",
+    "parameters-python": "The same of the model written by hand in NumPy.",
+    "gap": "How far the two models are apart: pale, every epoch; strong, the largest of the epochs around. "
+    "Epochs without a gap leave no mark.",
+    "overfitting": "Train and test loss, with the epoch of the best test loss marked.",
+    "predictions": "Predicted against true values of the test rows after the last epoch, in original units.",
+}
+
+
+def page(store: Store, run: RunRow, data: Path | None = None) -> str:
+    """The report of a run.
+
+    Raises StoreError for a run without epochs, and DataError where `data` is not what it was trained on.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    from job.plots.draw import FIGURES, draw, drawable
+    from job.plots.subject import read_subject
+
+    subject = read_subject(store, run, data)
+    problems = {name: drawable(name, [subject]) for name in FIGURES}
+    drawn = draw([subject], [name for name, problem in problems.items() if not problem], ["svg"])
+    files = {name: base64.b64encode(content).decode() for name, _, content in drawn}
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template.filters["moment"] = lambda value: "" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        run=run,
+        rows={model: len(history) for model, history in subject.histories.items()},
+        verdicts=newest_verdicts(store.verdicts(run.id)),
+        answers=answers(store, run, data),
+        figures=[
+            {"name": name, "caption": CAPTIONS[name], "svg": files.get(name), "problem": problem}
+            for name, problem in problems.items()
+        ],
+        environment=flat(run.environment),
+        version=__version__,
+        now=datetime.now(UTC),
+    )
+
+
+def newest_verdicts(verdicts: Any) -> list[VerdictRow]:
+    """The last verdict of each kind, and of each run that was compared with; failed ones first."""
+    newest = {(verdict.kind, verdict.against_run_id): verdict for verdict in verdicts}
+    return sorted(newest.values(), key=lambda verdict: (verdict.passed, verdict.id))
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, value) lines."""
+    if isinstance(value, dict):
+        return [
+            line
+            for name in sorted(value)
+            for line in flat(value[name], f"{prefix}.{name}" if prefix else name)
+        ]
+    if isinstance(value, list):
+        return [line for i, item in enumerate(value, 1) for line in flat(item, f"{prefix}.{i}")]
+    return [(prefix, "not set" if value is None else str(value))]

@@ -1,0 +1,162 @@
+"""The named queries' answers about one run, each as a sentence or two and the table behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from db.query import Answer, named_query
+from db.schema import RunRow
+from db.store import Store
+from job.answers import answer
+from job.parity import TOLERANCE
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A query's answer, in words and as a table."""
+
+    name: str
+    question: str
+    sentences: list[str]
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+
+def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
+    """What the named queries say about a run."""
+    every = max(1, run.epochs // 10)
+    parameters: dict[str, dict[str, Any]] = {"losses": {"every": every}}
+    said = []
+    for name, put in SENTENCES.items():
+        found = answer(store, name, run, parameters.get(name), data=data, limit=None)
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+        said.append(Said(name, named_query(name).question, put(rows), found.columns, cells(found)))
+    return said
+
+
+def parity(rows: Sequence[Row]) -> list[str]:
+    """Whether the two models are the same."""
+    if not rows:
+        return ["The two models have no epoch in common yet."]
+    worst = rows[0]
+    if not worst["largest_gap"]:
+        return ["The two models have the same losses and parameters at every epoch."]
+    first = min(row["first_epoch"] for row in rows if row["first_epoch"] is not None)
+    same = "within" if worst["largest_gap"] <= TOLERANCE else "beyond"
+    return [
+        f"The two models first differ at epoch {first:,}; they are never further apart than "
+        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}: {same} the "
+        f"tolerance of {TOLERANCE:g}."
+    ]
+
+
+def overfitting(rows: Sequence[Row]) -> list[str]:
+    """Whether the run overfits."""
+    return [
+        f"{row['model']}: the test loss was still the lowest at the last epoch ({row['last_epoch']:,}), at "
+        f"{row['best_test_loss']:.6f}: no overfitting so far."
+        if row["best_epoch"] == row["last_epoch"]
+        else f"{row['model']}: the test loss was best at epoch {row['best_epoch']:,} "
+        f"({row['best_test_loss']:.6f}) and has risen by {row['rise']:.2g} "
+        f"({row['rise_percent'] or 0:.2g} %) up to epoch {row['last_epoch']:,}, while the train loss went "
+        f"from {row['train_loss_at_best']:.6f} to {row['last_train_loss']:.6f}."
+        for row in rows
+    ]
+
+
+def convergence(rows: Sequence[Row]) -> list[str]:
+    """Whether it has converged."""
+    sentences = []
+    for row in rows:
+        sentence = (
+            f"{row['model']}: the train loss came within 1 % of its final {row['final_train_loss']:.6f} at "
+            f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
+        )
+        if row["optimum"] is None:
+            sentence += "; the data file is not at hand, so the optimum is not known."
+        else:
+            sentence += (
+                f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.1f} %) above the "
+                f"least-squares optimum of {row['optimum']:.7f}."
+            )
+        sentences.append(sentence)
+    return sentences
+
+
+def turning_points(rows: Sequence[Row]) -> list[str]:
+    """Which weights turn round, and whether the loss bends there."""
+    if not rows:
+        return ["No parameter turns round by more than the least distance."]
+    sentences = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        turns = [f"{row['parameter']} at {row['epoch']:,}" for row in rows if row["model"] == model]
+        sentences.append(f"{model}: {', '.join(turns)}.")
+    rates = [
+        row["loss_fall_after"] / row["loss_fall_before"]
+        for row in rows
+        if row["loss_fall_before"] and row["loss_fall_after"] is not None
+    ]
+    if rates:
+        sentences.append(
+            f"After a turn the train loss falls {min(rates):.2f} to {max(rates):.2f} times as fast as "
+            "before: 1 is no bend at all, and below 0 the loss turned as well."
+        )
+    return sentences
+
+
+def final_parameters(rows: Sequence[Row]) -> list[str]:
+    """What the models learned."""
+    sentences = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        weights = [row for row in rows if row["model"] == model and row["parameter"] != "bias"]
+        up = [row["parameter"] for row in weights if row["sign"] == "+"]
+        down = [row["parameter"] for row in weights if row["sign"] == "-"]
+        sentences.append(
+            f"{model}: the prediction rises with {', '.join(up) or 'nothing'} and falls with "
+            f"{', '.join(down) or 'nothing'}."
+        )
+    return sentences
+
+
+def losses(rows: Sequence[Row]) -> list[str]:
+    """How the losses went."""
+    sentences = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        first, last = own[0], own[-1]
+        sentences.append(
+            f"{model}: from epoch {first['epoch']:,} to {last['epoch']:,} the train loss went from "
+            f"{first['train_loss']:.6f} to {last['train_loss']:.6f} and the test loss from "
+            f"{first['test_loss']:.6f} to {last['test_loss']:.6f}."
+        )
+    return sentences
+
+
+SENTENCES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
+    "parity": parity,
+    "overfitting": overfitting,
+    "convergence": convergence,
+    "turning-points": turning_points,
+    "final-parameters": final_parameters,
+    "losses": losses,
+}
+"""by query, in the order of the page"""
+
+
+def cells(found: Answer) -> list[list[str]]:
+    """The rows as text, numbers to six significant digits."""
+    return [[cell(value) for value in row] for row in found.rows]
+
+
+def cell(value: Any) -> str:
+    """One value as text."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "" if value is None else str(value)

@@ -1,0 +1,53 @@
+"""The data file that a run was trained on, where it is at hand: the store keeps only its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from db.history import Float64s, State
+from db.schema import RunRow
+from job.dataset import DEFAULT_DATA, Dataset, load
+from job.errors import DataError
+
+
+def source(run: RunRow, path: Path | None = None) -> Dataset | None:
+    """The dataset of a run: from `path`, else the housing table, JOB_DATA, or a file of that name right here.
+
+    None where none of them has the hash of what was trained on. Raises DataError where `path` is given and is
+    another table than that.
+    """
+    if path is not None:
+        dataset = load(path, run.dataset.target)
+        if dataset.sha256 != run.dataset.sha256:
+            raise DataError(
+                f"{path}: not what run {run.id} was trained on: that is {run.dataset.name} with sha256 "
+                f"{run.dataset.sha256[:12]}..., this has {dataset.sha256[:12]}..."
+            )
+        return dataset
+    for candidate in (DEFAULT_DATA, Path(run.dataset.name), Path(os.environ.get("JOB_DATA", ""))):
+        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == run.dataset.sha256:
+            return load(candidate, run.dataset.target)
+    return None
+
+
+def least_squares(dataset: Dataset) -> float:
+    """The lowest train loss that any weights and bias can have, in normalised target units squared.
+
+    Least squares in closed form (Hastie, Tibshirani, Friedman: The Elements of Statistical Learning, 2009,
+    3.2), through NumPy's singular values, in float64.
+    """
+    x = np.column_stack([dataset.train_x, np.ones(len(dataset.train_x))]).astype(np.float64)
+    y = dataset.train_y.astype(np.float64)
+    solution = np.linalg.lstsq(x, y, rcond=None)[0]
+    return float(np.mean((x @ solution - y) ** 2))
+
+
+def predictions(dataset: Dataset, state: State) -> tuple[Float64s, Float64s]:
+    """True and predicted targets of the test rows, float64 [s] each, in the table's own units."""
+    low, high, mean = dataset.minimum[-1], dataset.maximum[-1], dataset.mean[-1]
+    predicted = dataset.test_x.astype(np.float64) @ state.weights.astype(np.float64) + float(state.bias)
+    return mean + (high - low) * dataset.test_y[:, 0].astype(np.float64), mean + (high - low) * predicted

@@ -1,0 +1,99 @@
+"""`job compare` says whether two runs are the same bits, and where and how far they part."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from db.history import History
+from db.store import Store
+from job.cli import run
+from tests.samples import dataset_row, history
+
+Output = pytest.CaptureFixture[str]
+
+
+def add(store: Store, features: int = 3, **histories: History) -> int:
+    writer = store.start_run(
+        dataset_row(features, f"made{features}.csv"), epochs=9, learning_rate=0.1, seed=0, environment={}
+    )
+    for model, own in histories.items():
+        writer.append(model, own)
+    return writer.run_id
+
+
+def compare(store: Store, *words: object) -> int:
+    url = store.url.render_as_string(hide_password=False)
+    return run(["compare", *map(str, words), "--database-url", url])
+
+
+def test_the_same_bits_pass(store: Store, capsys: Output) -> None:
+    for _ in range(2):
+        add(store, paddle=history(9), python=history(9, seed=1))
+    assert compare(store, 1, 2) == 0
+    said = capsys.readouterr().out
+    assert "paddle: the same bits on all 9 epochs\npython: the same bits on all 9 epochs\n" in said
+    assert "drift: passed: runs 1 and 2 are the same" in said
+    verdict = store.verdicts(1)[0]
+    assert (verdict.kind, verdict.against_run_id, verdict.passed, verdict.worst) == ("drift", 2, True, 0.0)
+
+
+def test_the_last_bit_of_one_weight_is_found(store: Store, capsys: Output) -> None:
+    other = history(9)
+    other.weights[4, 1] = np.nextafter(other.weights[4, 1], np.float32(9))
+    gap = abs(float(other.weights[4, 1]) - float(history(9).weights[4, 1]))
+    add(store, paddle=history(9))
+    add(store, paddle=other)
+    assert compare(store, 1, 2) == 1
+    said = capsys.readouterr().out
+    where = f"largest gap {gap:.2g} (x1, epoch 4: 1 unit in the last place)"
+    assert f"paddle: first differing epoch 4, {where}\n" in said
+    assert "drift: FAILED: runs 1 and 2 differ" in said
+    verdict = store.verdicts(1)[0]
+    assert (verdict.passed, verdict.first_epoch, verdict.worst) == (False, 4, gap)
+    assert compare(store, 1, 2, "--tolerance", 1e-6) == 0
+    assert store.verdicts(1)[1].passed
+
+
+def test_the_sign_of_a_zero_is_a_difference(store: Store) -> None:
+    plus, minus = history(3), history(3)
+    plus.bias[1], minus.bias[1] = 0.0, -0.0
+    add(store, paddle=plus)
+    add(store, paddle=minus)
+    assert compare(store, 1, 2) == 1
+    assert store.verdicts(1)[0].first_epoch == 1
+
+
+def test_fewer_epochs_are_a_difference(store: Store, capsys: Output) -> None:
+    add(store, paddle=history(9))
+    add(store, paddle=history(9)[:5])
+    assert compare(store, 1, "latest", "--json") == 1
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["passed"] is False
+    assert "the same bits on all 5 epochs; run 2 lacks 4 epochs, the first of them 5" in verdict["detail"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (1, 1, "run 1 compared with itself says nothing"),
+        (1, 2, "runs 1 and 2 cannot be compared: their features differ (x0, x1, x2; x0, x1)"),
+        (1, 3, "runs 1 and 3 cannot be compared: they have no epoch of paddle in common"),
+        (3, 4, "runs 3 and 4 have no epochs yet"),
+        (1, 9, "there is no run 9"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(
+    store: Store, capsys: Output, a: int, b: int, message: str
+) -> None:
+    add(store, paddle=history())
+    add(store, 2, paddle=history(5, 2))
+    add(store)
+    add(store)
+    assert compare(store, a, b) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert list(store.verdicts(a)) == []

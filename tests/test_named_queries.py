@@ -1,0 +1,254 @@
+"""Each named query against numbers worked out from the arrays in NumPy, on both databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from db.errors import QueryError
+from db.history import History
+from db.query import ask, named_queries, named_query
+from db.schema import DatasetRow, FeatureRow, RunRow
+from db.store import Store
+from job.answers import answer
+from job.dataset import DEFAULT_DATA, load
+from job.source import least_squares
+from tests.samples import dataset_row, history
+
+EPOCHS, FEATURES = 120, 3
+NAMES = ["x0", "x1", "x2", "bias"]
+
+
+def made_history(seed: int) -> History:
+    """Losses that fall and rise again, and parameters that swing, slowly and with float32's noise."""
+    made = history(EPOCHS, FEATURES, seed=seed)
+    t = np.arange(EPOCHS)
+    made.train_loss[:] = 0.01 + np.exp(-t / 9) * (1 + 0.01 * seed)
+    made.test_loss[:] = 0.2 + ((t - 70 - seed) / 100) ** 2
+    made.weights[:] = np.sin(t[:, None] / np.array([10, 17, 500])) + 1e-6 * made.weights
+    made.bias[:] = 1e-9 * made.bias  # nothing but noise
+    return made
+
+
+def made_dataset() -> DatasetRow:
+    row = dataset_row(FEATURES)
+    row.target_minimum, row.target_maximum, row.target_mean = 5.0, 50.0, 22.0
+    row.features = [
+        FeatureRow(position=i, name=f"x{i}", minimum=-1.0 * i, maximum=10.0 + i, mean=2.0 + i)
+        for i in range(FEATURES)
+    ]
+    return row
+
+
+@pytest.fixture
+def histories() -> dict[str, History]:
+    made = {"paddle": made_history(0), "python": made_history(0)}
+    # The same from the start, then apart by a few units in the last place, in one place by more.
+    other = made["python"]
+    other.weights[30:, 1] = np.nextafter(other.weights[30:, 1], np.float32(9))
+    other.weights[77, 2] += np.float32(1e-4)
+    other.test_loss[50] += np.float32(1e-3)
+    return made
+
+
+@pytest.fixture
+def run(store: Store, histories: dict[str, History]) -> RunRow:
+    """The run that is asked about, between two others that must not show."""
+    ids = []
+    for seed in (5, None, 6):
+        writer = store.start_run(
+            made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=seed or 0, environment={}
+        )
+        for model in ("paddle", "python"):
+            writer.append(model, histories[model] if seed is None else made_history(seed))
+        writer.finish("completed")
+        ids.append(writer.run_id)
+    return store.run(ids[1])
+
+
+def rows(store: Store, name: str, run: RunRow | None, **parameters: Any) -> list[dict[str, Any]]:
+    found = answer(store, name, run, parameters, limit=None)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def values(history: History) -> np.ndarray[Any, Any]:
+    return np.column_stack([history.weights, history.bias]).astype(np.float64)
+
+
+def test_losses(store: Store, run: RunRow, histories: dict[str, History]) -> None:
+    expected = [
+        {
+            "epoch": epoch,
+            "model": model,
+            "train_loss": float(histories[model].train_loss[epoch]),
+            "test_loss": float(histories[model].test_loss[epoch]),
+        }
+        for epoch in (0, 50, 100, 119)
+        for model in ("paddle", "python")
+    ]
+    assert rows(store, "losses", run, every=50) == expected
+
+
+def test_final_parameters(store: Store, run: RunRow, histories: dict[str, History]) -> None:
+    dataset = made_dataset()
+    found = rows(store, "final-parameters", run)
+    assert [(row["model"], row["parameter"]) for row in found] == [
+        (model, name) for model in ("paddle", "python") for name in NAMES
+    ]
+    assert {row["epoch"] for row in found} == {EPOCHS - 1}
+    for model, own in (("paddle", found[:4]), ("python", found[4:])):
+        last = values(histories[model])[-1]
+        np.testing.assert_allclose([row["value"] for row in own], last, rtol=6e-8)
+        assert [row["sign"] for row in own] == ["+" if value > 0 else "-" for value in last]
+        # What the original units are for: predicting from the table as it is.
+        x = np.array([3.0, -7.0, 11.0])
+        minimum, maximum, mean = (
+            np.array([getattr(f, part) for f in dataset.features]) for part in ("minimum", "maximum", "mean")
+        )
+        normalised = last[:3] @ ((x - mean) / (maximum - minimum)) + last[3]
+        original = [row["in_original_units"] for row in own]
+        assert np.dot(original[:3], x) + original[3] == pytest.approx(22 + 45 * normalised, abs=1e-5)
+
+
+def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> None:
+    first, second = histories["paddle"], histories["python"]
+    gaps = {
+        "train loss": np.abs(first.train_loss.astype(float) - second.train_loss),
+        "test loss": np.abs(first.test_loss.astype(float) - second.test_loss),
+        **{name: np.abs(values(first) - values(second))[:, i] for i, name in enumerate(NAMES)},
+    }
+    expected = {
+        name: (
+            float(gap.max()),
+            int(gap.argmax()),
+            int(np.flatnonzero(gap)[0]) if gap.any() else None,
+        )
+        for name, gap in gaps.items()
+    }
+    found = rows(store, "parity", run)
+    assert {
+        row["quantity"]: (row["largest_gap"], row["epoch"], row["first_epoch"]) for row in found
+    } == expected
+    assert [row["quantity"] for row in found[:3]] == ["test loss", "x2", "x1"]
+    assert expected["x1"][2] == 30
+
+
+def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -> None:
+    for row in rows(store, "overfitting", run):
+        own = histories[row["model"]]
+        best, test = int(own.test_loss.argmin()), own.test_loss.astype(float)
+        assert best == row["best_epoch"] == 70
+        assert row["best_test_loss"] == test[best]
+        assert (row["last_epoch"], row["last_test_loss"]) == (EPOCHS - 1, test[-1])
+        assert row["rise"] == test[-1] - test[best]
+        assert row["rise_percent"] == pytest.approx(100 * (test[-1] / test[best] - 1))
+        assert row["train_loss_at_best"] == own.train_loss[best]
+        assert row["last_train_loss"] == own.train_loss[-1]
+
+
+def turns(value: np.ndarray[Any, Any], least: float) -> list[tuple[int, float, float]]:
+    """(epoch, way before, way after) of each change of direction with ways of at least `least`."""
+    moving = [0, *(e for e in range(1, len(value)) if value[e] != value[e - 1])]
+    steps = np.diff(value[moving])
+    ends = [0, *(i for i in range(1, len(moving) - 1) if steps[i - 1] * steps[i] < 0), len(moving) - 1]
+    way = np.diff(value[moving][ends])
+    return [
+        (moving[ends[i]], way[i - 1], way[i])
+        for i in range(1, len(ends) - 1)
+        if abs(way[i - 1]) >= least and abs(way[i]) >= least
+    ]
+
+
+@pytest.mark.parametrize("least", [0.001, 0.5, 1.2])
+def test_turning_points(store: Store, run: RunRow, histories: dict[str, History], least: float) -> None:
+    found = rows(store, "turning-points", run, around=5, least=least)
+    for model, own in histories.items():
+        expected = sorted(
+            (turn[0], NAMES[i], *turn[1:])
+            for i, column in enumerate(values(own).T)
+            for turn in turns(column, least)
+        )
+        mine = [row for row in found if row["model"] == model]
+        assert [(row["epoch"], row["parameter"]) for row in mine] == [turn[:2] for turn in expected]
+        assert len(mine) >= 3
+        ways = [(row["went_before"], row["went_after"]) for row in mine]
+        np.testing.assert_allclose(ways, [turn[2:] for turn in expected], atol=2e-7)
+        loss = own.train_loss.astype(float)
+        for row in mine:
+            e = row["epoch"]
+            assert row["train_loss"] == loss[e]
+            assert row["loss_fall_before"] == pytest.approx((loss[e - 5] - loss[e]) / 5)
+            assert row["loss_fall_after"] == pytest.approx((loss[e] - loss[e + 5]) / 5)
+
+
+def test_turning_points_tell_noise_from_turns(store: Store, run: RunRow) -> None:
+    parameters = {row["parameter"] for row in rows(store, "turning-points", run)}
+    assert parameters <= {"x0", "x1", "x2"}
+    assert "bias" in {row["parameter"] for row in rows(store, "turning-points", run, least=1e-10)}
+
+
+def test_convergence(store: Store, run: RunRow, histories: dict[str, History]) -> None:
+    for row in rows(store, "convergence", run, optimum=0.008):
+        loss = histories[row["model"]].train_loss.astype(float)
+        away = np.abs(loss - loss[-1])
+        assert (row["last_epoch"], row["final_train_loss"]) == (EPOCHS - 1, loss[-1])
+        assert row["within_1_percent"] == np.flatnonzero(away <= 0.01 * loss[-1])[0]
+        assert row["within_0_1_percent"] == np.flatnonzero(away <= 0.001 * loss[-1])[0]
+        assert row["above_optimum"] == pytest.approx(loss[-1] - 0.008)
+        assert row["above_optimum_percent"] == pytest.approx(100 * (loss[-1] / 0.008 - 1))
+
+
+def test_the_optimum_is_null_where_the_data_are_not_at_hand(store: Store, run: RunRow) -> None:
+    found = rows(store, "convergence", run)
+    assert [(row["optimum"], row["above_optimum"], row["above_optimum_percent"]) for row in found] == [
+        (None, None, None)
+    ] * 2
+
+
+def test_the_optimum_is_that_of_the_runs_own_data(store: Store, tmp_path: Path) -> None:
+    writer = store.start_run(load().row(), epochs=2, learning_rate=0.1, seed=0, environment={})
+    writer.append("paddle", history(2, 13))
+    found = rows(store, "convergence", store.run(writer.run_id))
+    table = np.loadtxt(DEFAULT_DATA)[:404]
+    table = (table - table.mean(0)) / (table.max(0) - table.min(0))
+    x, y = np.column_stack([np.ones(404), table[:, :-1]]), table[:, -1]
+    residual = y - x @ np.linalg.solve(x.T @ x, x.T @ y)  # by the normal equations, not as the job does it
+    assert found[0]["optimum"] == pytest.approx(np.mean(residual**2), rel=1e-6)
+    assert least_squares(load()) == pytest.approx(0.0112486, abs=5e-8)
+
+
+def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
+    finals = []
+    for each in store.runs():
+        for model in ("paddle", "python"):
+            own = store.history(each.id, model)
+            finals.append((float(own.train_loss[-1]), each.id, model, float(own.test_loss[-1])))
+    found = rows(store, "runs-by-final-loss", None)
+    assert [(r["train_loss"], r["run"], r["model"], r["test_loss"]) for r in found] == sorted(finals)
+    assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
+
+
+def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:
+    run = store.run(store.start_run(made_dataset(), epochs=1, learning_rate=1, seed=0, environment={}).run_id)
+    for query in named_queries():
+        assert rows(store, query.name, run) == []
+
+
+def test_every_query_says_what_it_answers_and_names_its_parameters() -> None:
+    from db import placeholders
+
+    for query in named_queries():
+        assert query.question.endswith("?")
+        assert sorted(query.parameters) == sorted(placeholders.names(query.sql)), query.name
+
+
+def test_an_unknown_query_or_parameter_is_named(store: Store, run: RunRow) -> None:
+    with pytest.raises(QueryError, match="there is no query 'loss'; there are convergence, "):
+        named_query("loss")
+    with pytest.raises(QueryError, match=r"no parameter :evry; its parameters: :run, :every"):
+        answer(store, "losses", run, {"evry": 2})
+    with pytest.raises(QueryError, match=r"--param run=VALUE"):
+        ask(store.url, named_query("parity").sql)
