@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -13,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from db.errors import StoreError
 from db.schema import Base
@@ -30,6 +33,14 @@ def config(connection: Connection | None = None) -> Config:
     return made
 
 
+def pragma(driver: Any, setting: str) -> None:
+    """Set a pragma outside a transaction, its errors like those of SQLAlchemy's own statements."""
+    try:
+        driver.execute(f"PRAGMA {setting}")
+    except sqlite3.Error as error:
+        raise DBAPIError(setting, None, error) from error
+
+
 @contextmanager
 def _only_migrator(engine: Engine) -> Iterator[Connection]:
     """One write transaction in which nobody else migrates: all of a migration happens, or nothing."""
@@ -40,9 +51,9 @@ def _only_migrator(engine: Engine) -> Iterator[Connection]:
         if sqlite:
             # A batch migration drops and recreates tables; with foreign keys on, SQLite would first
             # delete the rows that refer to them. Neither pragma works inside a transaction.
-            driver.execute("PRAGMA foreign_keys = OFF")
+            pragma(driver, "foreign_keys = OFF")
             # From now on readers and the trainer never block each other; the file remembers it.
-            driver.execute("PRAGMA journal_mode = WAL")
+            pragma(driver, "journal_mode = WAL")
         try:
             with connection.begin():
                 if not sqlite:
@@ -54,7 +65,7 @@ def _only_migrator(engine: Engine) -> Iterator[Connection]:
                     )
         finally:
             if sqlite:
-                driver.execute("PRAGMA foreign_keys = ON")
+                pragma(driver, "foreign_keys = ON")
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

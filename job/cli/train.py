@@ -211,7 +211,8 @@ def train_to_the_end(
 def resume_command(context: typer.Context, writer: RunWriter) -> str:
     """The command that takes the run up again, with the options that it needs besides the settings."""
     words = ["job", "resume", str(writer.run_id)]
-    options = {"data": context.params.get("data"), "database_url": writer.store.url.render_as_string()}
+    url = writer.store.url.set(drivername=writer.store.url.get_backend_name())
+    options = {"data": context.params.get("data"), "database_url": url.render_as_string()}
     for name, value in options.items():
         source = context.get_parameter_source(name)
         if value is not None and source is not None and source.name == "COMMANDLINE":
