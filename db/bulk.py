@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -31,6 +30,8 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
         rows = [(run_id, model, *row) for row in zip(*values, strict=True)]
         connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?,?)", rows)  # noqa: S608
         return
+    import psycopg  # not for readers, nor for SQLite
+
     # PostgreSQL writes an array in braces; its numbers read the same as JSON's, float32 from the text.
     lines = "".join(
         f"{run_id}\t{model}\t{epoch}\t{train!r}\t{test!r}\t{{{weights[1:-1]}}}\t{bias!r}\t{moment!r}\n"
