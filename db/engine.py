@@ -34,6 +34,10 @@ def parse_url(text: str) -> URL:
         # An empty password (`user:@host`) is none, and would be shown as one.
         return url if url.password else URL.create(**(url._asdict() | {"password": None}))
     if backend == "sqlite":
+        if not url.database or url.database == ":memory:" or "mode=memory" in text:
+            raise StoreError(
+                "a store in memory would be gone with the process; name a file, like " + examples
+            )
         return url.set(drivername="sqlite")
     raise StoreError(f"the database URL names {backend!r}; stores are SQLite or PostgreSQL, like {examples}")
 

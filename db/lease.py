@@ -84,8 +84,8 @@ def claim(
         )
     last = session.scalar(select(func.max(EpochRow.epoch)).where(EpochRow.run_id == run_id))
     trained = 0 if last is None else last + 1
-    if wanted < trained:
-        raise StoreError(f"run {run_id} has {trained:,} epochs already; --epochs must not be fewer")
+    if wanted < run.epochs:
+        raise StoreError(f"run {run_id} is to have {run.epochs:,} epochs; --epochs only lengthens it")
     if run.status == "completed" and wanted <= run.epochs:
         raise StoreError(f"run {run_id} is complete with {run.epochs:,} epochs; --epochs N lengthens it")
     free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
@@ -23,6 +23,7 @@ from db.types import unpack_weights
 from db.version import require_head
 
 Result = TypeVar("Result")
+LARGEST_ID = 2**63 - 1
 HEARTBEAT_TIMEOUT = 60.0
 """seconds of silence after which a running run counts as crashed"""
 QUIET = 3.0
@@ -55,14 +56,17 @@ class Store:
         check_directory(self.path)
         self.stop = stop or threading.Event()
         self.say = say
-        self.engine = create_store_engine(self.url if create else reading_url(self.url))
-        self._writing = self.engine.execution_options(write=True)
         self._waiting = Waiting(self.url, database_timeout, self.stop, say)
         try:
-            self._open(create)
-        except BaseException:
-            self.close()
-            raise
+            self.engine = create_store_engine(self.url if create else reading_url(self.url))
+            self._writing = self.engine.execution_options(write=True)
+            try:
+                self._open(create)
+            except BaseException:
+                self.close()
+                raise
+        except (TypeError, ValueError) as error:  # what drivers make of parameters that they do not know
+            raise StoreError(f"the database URL has a parameter that cannot be used: {error}") from error
 
     @property
     def path(self) -> Any:
@@ -194,10 +198,9 @@ class Store:
         if reference == "latest":
             query = query.order_by(RunRow.id.desc()).limit(1)
         else:
-            try:
-                query = query.where(RunRow.id == int(reference))
-            except ValueError:
-                raise NotFoundError(f"{reference!r} is no run: give its number, or `latest`") from None
+            if not str(reference).isascii() or not str(reference).isdigit():
+                raise NotFoundError(f"{reference!r} is no run: give its number, or `latest`")
+            query = query.where(RunRow.id == min(int(reference), LARGEST_ID))
         found = self.runs(query)
         if not found:
             everything = "the store has no runs yet; `job train` makes one"
@@ -209,13 +212,8 @@ class Store:
 
     def progress(self, run_id: int) -> dict[str, int]:
         """How many epochs each model of a run has stored: one more than its last epoch."""
-        query = (
-            select(EpochRow.model, func.max(EpochRow.epoch) + 1)
-            .where(EpochRow.run_id == run_id)
-            .group_by(EpochRow.model)
-            .order_by(EpochRow.model)
-        )
-        return self.read(lambda session: {row[0]: row[1] for row in session.execute(query)})
+        rows = self.read(lambda session: session.execute(PROGRESS, {"run": run_id}).all())
+        return {row.model: row.epochs for row in rows}
 
     def checkpoints(self, run_id: int) -> dict[str, State]:
         """Where each model of a run goes on: the state after its last stored epoch.
@@ -293,6 +291,19 @@ class Store:
         return self.read(lambda session: session.scalars(query).all())
 
 
+PROGRESS = text("""
+    WITH RECURSIVE models (model) AS (
+        SELECT min(model) FROM epochs WHERE run_id = :run
+        UNION ALL
+        SELECT (SELECT min(e.model) FROM epochs e WHERE e.run_id = :run AND e.model > models.model)
+        FROM models WHERE models.model IS NOT NULL
+    )
+    SELECT model, (
+        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = :run AND e.model = models.model
+    ) AS epochs
+    FROM models WHERE model IS NOT NULL
+""")
+"""from one model to the next through the primary key: two look-ups a model, however many epochs it has"""
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
 
 

@@ -3,11 +3,20 @@
 import sys
 
 
+def refuse(message: str) -> int:
+    """Say what is wrong with what the user gave; the exit status for it."""
+    print(f"job: error: {message}", file=sys.stderr)
+    return 2
+
+
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     from dotenv import load_dotenv
 
-    load_dotenv(".env")
+    try:
+        load_dotenv(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(refuse(f".env cannot be read: {error}"))
     from job.pins import pin
 
     pin()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from db.history import Float32s, Float64s
 from db.schema import DatasetRow, FeatureRow
 from job.errors import DataError
-from job.table import read_table
+from job.table import Table, read_table
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data" / "housing.data"
 TRAIN_SHARE = 0.8
@@ -73,7 +72,12 @@ def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
 
     Raises DataError, naming file and place, for a table that cannot be trained on.
     """
-    columns, table = read_table(path)
+    return split(read_table(path), target)
+
+
+def split(source: Table, target: str | None = None) -> Dataset:
+    """Check, split and normalise a table as `load` does. Raises DataError likewise."""
+    path, columns, table = source.path, source.columns, source.values
     if len(columns) < 2:
         raise DataError(f"{path}: one column only ({columns[0]}); a feature and a target are needed")
     target = columns[-1] if target is None else target
@@ -85,14 +89,18 @@ def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
     features = tuple(name for name in columns if name != target)
     order = [columns.index(name) for name in (*features, target)]
     table = table[:, order]
-    split = int(TRAIN_SHARE * len(table))
+    train_rows = int(TRAIN_SHARE * len(table))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        minimum, maximum, mean = table[:split].min(0), table[:split].max(0), table[:split].mean(0)
+        minimum, maximum, mean = (
+            table[:train_rows].min(0),
+            table[:train_rows].max(0),
+            table[:train_rows].mean(0),
+        )
         for name, low, high in zip((*features, target), minimum, maximum, strict=True):
             if low == high:
                 raise DataError(
-                    f"{path}: column {name} is {low:g} in all {split} training rows; its range is zero, so "
-                    "it cannot be normalised: remove it"
+                    f"{path}: column {name} is {low:g} in all {train_rows} training rows; its range is zero, "
+                    "so it cannot be normalised: remove it"
                 )
             if not np.isfinite(high - low):
                 raise DataError(
@@ -107,13 +115,13 @@ def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
         )
     return Dataset(
         name=path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=source.sha256,
         target=target,
         features=features,
-        train_x=np.ascontiguousarray(normalised[:split, :-1]),
-        train_y=np.ascontiguousarray(normalised[:split, -1:]),
-        test_x=np.ascontiguousarray(normalised[split:, :-1]),
-        test_y=np.ascontiguousarray(normalised[split:, -1:]),
+        train_x=np.ascontiguousarray(normalised[:train_rows, :-1]),
+        train_y=np.ascontiguousarray(normalised[:train_rows, -1:]),
+        test_x=np.ascontiguousarray(normalised[train_rows:, :-1]),
+        test_y=np.ascontiguousarray(normalised[train_rows:, -1:]),
         minimum=minimum,
         maximum=maximum,
         mean=mean,

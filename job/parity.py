@@ -16,6 +16,7 @@ Both work in float32, whose spacing just below 1 is 6e-8, and sum in different o
 of the default run the gap stays below 5e-7 in the losses and 3e-7 in the parameters; a wrong gradient, or
 a loss taken after the update, is off by 1e-4 and more.
 """
+TOLERANCE_IN_WORDS = f"tolerance {TOLERANCE:g}, relative to values beyond 1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,9 @@ def train_run(
         outcome = train(writer, models, run.epochs, report=report, stop=stop)
     except (StoreFailedError, LeaseLostError):
         raise
+    except KeyboardInterrupt:  # a second SIGINT: this block is given up
+        writer.finish("interrupted", "stopped by SIGINT, twice")
+        raise
     except BaseException as error:
         writer.finish("failed", f"{type(error).__name__}: {error}")
         raise

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,37 +24,64 @@ HOUSING_COLUMNS = (
 Line = tuple[int, list[str]]
 
 
-def read_table(path: Path) -> tuple[tuple[str, ...], Float64s]:
-    """The column names and the values, float64 [rows, columns], of a file of numbers.
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """What a file of numbers holds: c columns, n rows."""
+
+    path: Path
+    sha256: str
+    """of the bytes that the values were read from"""
+    columns: tuple[str, ...]
+    values: Float64s
+    """float64 [n, c]"""
+
+
+def read_table(path: Path) -> Table:
+    """The table in a file of numbers.
 
     A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as
     the housing table, 14 numbers a line between white space. Blank lines are skipped.
 
     Raises DataError, naming file, line and column, for anything else.
     """
-    lines = _text(path).splitlines()
-    first = next((line for line in lines if line.strip()), None)
+    if not str(path).isprintable():  # the store keeps the name, as UTF-8
+        raise DataError(f"{str(path)!a}: the file's name is not printable UTF-8; rename it")
+    raw = _bytes(path)
+    text = _text(path, raw)
+    first = next((line for line in text.split("\n") if line.strip()), None)
     if first is None:
         raise DataError(f"{path}: the file is empty")
     if path.suffix.lower() == ".csv" or "," in first:
-        records = _csv_records(path, lines)
-        columns = _header(path, *next(records))
+        records = _csv_records(path, text)
+        header = next(records, None)
+        if header is None:
+            raise DataError(f"{path}: line 1: nothing but empty columns")
+        columns = _header(path, *header)
     else:
-        records = ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
+        lines = enumerate(text.split("\n"), 1)
+        records = ((number, line.split()) for number, line in lines if line.strip())
         columns = HOUSING_COLUMNS
     values = [_numbers(path, number, cells, columns) for number, cells in records]
-    return columns, np.array(values, np.float64).reshape(-1, len(columns))
+    return Table(
+        path=path,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        columns=columns,
+        values=np.array(values, np.float64).reshape(-1, len(columns)),
+    )
 
 
-def _text(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except IsADirectoryError:
         raise DataError(f"{path}: this is a directory, not a data file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _text(path: Path, raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -66,8 +96,8 @@ def _text(path: Path) -> str:
     return text
 
 
-def _csv_records(path: Path, lines: list[str]) -> Iterator[Line]:
-    reader = csv.reader(lines, strict=True, skipinitialspace=True)
+def _csv_records(path: Path, text: str) -> Iterator[Line]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -80,6 +110,8 @@ def _header(path: Path, number: int, names: list[str]) -> tuple[str, ...]:
     for column, name in enumerate(names, 1):
         if not name:
             raise DataError(f"{path}: line {number}, column {column}: the column has no name")
+        if not name.isprintable():
+            raise DataError(f"{path}: line {number}, column {column}: {name!a} has a line break or the like")
         if _is_number(name):
             raise DataError(
                 f"{path}: line {number}, column {column}: {name!r} is a number, but the first line of a "

@@ -13,7 +13,7 @@ from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.dataset import DEFAULT_DATA
-from job.parity import TOLERANCE, difference
+from job.parity import TOLERANCE, TOLERANCE_IN_WORDS, difference
 
 REFERENCE = Path(__file__).resolve().parent.parent / "data" / "reference_run.json"
 DEFAULT_EPOCHS, DEFAULT_LEARNING_RATE, DEFAULT_SEED = 10_000, 0.01, 0
@@ -46,9 +46,7 @@ def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
         missing = f"both models have {found.epochs:,} epochs of {run.epochs:,}"
     passed = found.beyond_epoch is None and missing is None
     word = "agree" if passed else "disagree"
-    detail = (
-        f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, tolerance {TOLERANCE:g}"
-    )
+    detail = f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, {TOLERANCE_IN_WORDS}"
     if found.beyond_epoch is not None:
         detail += f"; beyond it from epoch {found.beyond_epoch} on"
     if missing:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from db.store import Store
 from job.cli import run
+from job.cli.progress import PlainLines
 from job.dataset import DEFAULT_DATA
-from tests.conftest import Job
+from tests.conftest import Job, job_command
 from tests.samples import write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -22,7 +24,7 @@ def test_a_small_run_is_stored_printed_and_judged(database_url: str, tmp_path: P
     status = run(["train", "--data", str(data), "--epochs", "25", "--database-url", database_url])
     out, err = capsys.readouterr()
     assert status == 0, err
-    assert re.findall(r"^ *(\d+) ", out, re.MULTILINE)[:3] == ["0", "2", "4"]
+    assert re.findall(r"^ *(\d+) ", out, re.MULTILINE)[:9] == [str(e) for e in range(0, 25, 3)]
     assert "parity: passed" in out
     assert "reference" not in out
     assert "25 of 25 epochs" not in err  # 25 is no tenth; the last tenth is 24
@@ -72,6 +74,7 @@ def test_a_learning_rate_that_is_too_large_diverges_and_keeps_every_finite_epoch
         for model in progress:
             assert len(store.history(found.id, model).finite()) == progress[model]
     assert f"run {found.id} diverged: {found.stop_reason}" in out
+    assert "parity" not in out
 
 
 def test_the_largest_stable_learning_rate_does_not_diverge(database_url: str, capsys: Output) -> None:
@@ -91,6 +94,12 @@ def test_the_largest_stable_learning_rate_does_not_diverge(database_url: str, ca
         (["--learning-rate", "0"], "--learning-rate"),
         (["--learning-rate", "nan"], "--learning-rate"),
         (["--learning-rate", "inf"], "--learning-rate"),
+        (["--learning-rate", "1e308"], "--learning-rate"),
+        (["--learning-rate", "1e-46"], "--learning-rate"),
+        (["--database-url", "sqlite://"], "a store in memory would be gone"),
+        (["--database-url", "sqlite:///:memory:"], "a store in memory would be gone"),
+        (["--database-url", "sqlite:///new.db?timeout=abc"], "a parameter that cannot be used"),
+        (["--heartbeat-timeout", "inf"], "--heartbeat-timeout"),
         (["--seed", "-1"], "--seed"),
         (["--seed", str(2**32)], "--seed"),
         (["--data", "none.csv"], "none.csv: there is no such file"),
@@ -152,3 +161,26 @@ def test_an_unexpected_fault_is_one_line_and_a_traceback_only_on_demand(
 def test_the_default_table_is_found_from_anywhere() -> None:
     assert DEFAULT_DATA.is_absolute()
     assert DEFAULT_DATA.exists()
+
+
+@pytest.mark.parametrize("epochs", range(1, 45))
+def test_about_ten_lines_of_progress_whatever_the_number_of_epochs(epochs: int) -> None:
+    lines = PlainLines({"a": 0}, epochs).tenths
+    assert min(epochs, 5) <= len(lines) <= 10
+    assert lines[-1] <= epochs
+
+
+def test_an_unreadable_env_file_is_one_line(job: Job, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfeA=1\n")
+    done = job("runs")
+    assert done.returncode == 2
+    assert done.stderr.startswith("job: error: .env cannot be read: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_that_cannot_be_written_is_one_line(sqlite_url: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(job_command("--version"), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

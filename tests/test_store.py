@@ -71,7 +71,7 @@ def test_latest_is_the_newest_run(store: Store) -> None:
     assert store.run("latest").id == store.run(str(newest.run_id)).id == newest.run_id
 
 
-@pytest.mark.parametrize("reference", ["latest", "7", "soon"])
+@pytest.mark.parametrize("reference", ["latest", "7", "soon", "9" * 30, "-1", "٣"])
 def test_a_run_that_is_not_there_is_refused(store: Store, reference: str) -> None:
     with pytest.raises(NotFoundError):
         store.run(reference)

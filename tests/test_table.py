@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +19,10 @@ HOUSING = DEFAULT_DATA.read_text()
 
 
 def test_the_housing_table_is_read_as_numpy_reads_it() -> None:
-    columns, values = read_table(DEFAULT_DATA)
-    assert columns == HOUSING_COLUMNS
-    assert np.array_equal(values, np.loadtxt(DEFAULT_DATA))
+    table = read_table(DEFAULT_DATA)
+    assert table.columns == HOUSING_COLUMNS
+    assert np.array_equal(table.values, np.loadtxt(DEFAULT_DATA))
+    assert table.sha256 == hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -37,9 +41,9 @@ def test_the_housing_table_is_read_as_numpy_reads_it() -> None:
 )
 def test_csv_is_read_in_the_forms_that_people_save(tmp_path: Path, text: str) -> None:
     (path := tmp_path / "made.csv").write_bytes(text.encode())
-    columns, values = read_table(path)
-    assert columns == ("a", "b", "y")
-    assert values.tolist() == [[1, 2, 3], [4, 5, 6]]
+    table = read_table(path)
+    assert table.columns == ("a", "b", "y")
+    assert table.values.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,9 @@ def test_csv_is_read_in_the_forms_that_people_save(tmp_path: Path, text: str) ->
     [
         (b"", "the file is empty"),
         (b" \n\n", "the file is empty"),
+        (b",,\n,,\n", "line 1: nothing but empty columns"),
+        (b'a,"b\nc",y\n1,2,3\n', "has a line break or the like"),
+        ("a,b\u2028b,y\n1,2,3\n".encode(), "has a line break or the like"),
         (b"a,b,y\n1,2,x\n", "line 2, column 3 (y): 'x' is not a number"),
         (b"a,b,y\n1,2,3\n4,nan,6\n", "line 3, column 2 (b): 'nan' is not a finite number"),
         (b"a,b,y\n-inf,2,3\n", "line 2, column 1 (a): '-inf' is not a finite number"),
@@ -96,4 +103,20 @@ def test_a_bad_housing_table_is_refused_with_its_place(
 @pytest.mark.parametrize(("name", "message"), [("none.csv", "no such file"), (".", "a directory")])
 def test_what_is_no_file_is_refused(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
+        read_table(tmp_path / name)
+
+
+def test_what_is_read_from_a_pipe_is_known_by_its_own_bytes(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe.csv")
+    writer = threading.Thread(target=pipe.write_text, args=(CSV,))
+    writer.start()
+    table = read_table(pipe)
+    writer.join()
+    assert table.sha256 == hashlib.sha256(CSV.encode()).hexdigest()
+
+
+def test_a_file_whose_name_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe.csv")
+    (tmp_path / name).write_text(CSV)
+    with pytest.raises(DataError, match="rename it"):
         read_table(tmp_path / name)

@@ -80,6 +80,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
         sys.stdout = None
         return 0
+    except OSError as error:
+        return fail(f"{error.strerror or error}: {error.filename or 'while printing'}", 1, debug)
     except Exception as error:
         return fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
 

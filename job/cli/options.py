@@ -26,6 +26,7 @@ HeartbeatTimeout = Annotated[
         "--heartbeat-timeout",
         envvar="JOB_HEARTBEAT_TIMEOUT",
         min=1.0,
+        max=1e6,
         help="Seconds of silence after which a running run counts as crashed.",
     ),
 ]
@@ -35,6 +36,7 @@ DatabaseTimeout = Annotated[
         "--database-timeout",
         envvar="JOB_DATABASE_TIMEOUT",
         min=0.0,
+        max=1e7,
         help="Seconds to wait for a database that went away.",
     ),
 ]

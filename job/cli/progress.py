@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class PlainLines:
     def __init__(self, done: dict[str, int], epochs: int) -> None:
         self.epochs = epochs
         self.done = dict(done)
-        step = max(1, epochs // 10)
+        step = math.ceil(epochs / 10)
         behind = min(done.values(), default=0)
         self.tenths = [epoch for epoch in range(step, epochs + 1, step) if epoch > behind]
         self.losses: dict[int, dict[str, str]] = {epoch: {} for epoch in self.tenths}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.errors import LedgerError
+from db.errors import LedgerError, StoreFailedError
 from job.cli.options import (
     DEFAULT_DATABASE,
     DatabaseTimeout,
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 def finite_positive(value: float) -> float:
-    """The learning rate, checked: Typer's own minimum lets NaN and infinity through."""
-    if not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter(f"{value:g} is not a finite number above 0")
+    """The learning rate, checked: the models take it as a float32, of which it must not be 0 or infinite."""
+    if not FLOAT32_TINY <= value <= FLOAT32_MAX:  # false for NaN too
+        raise typer.BadParameter(f"{value:g} is not a finite number above 0 that float32 can hold")
     return value
 
 
@@ -45,6 +45,7 @@ Data = Annotated[
         help="A CSV file with a header, or the housing table's format. Default: the housing table.",
     ),
 ]
+FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
 
@@ -114,7 +115,7 @@ def resume(
     run: Run,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Train to so many epochs instead; not fewer."),
+        typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to so many epochs."),
     ] = None,
     data: Data = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -126,17 +127,20 @@ def resume(
     The whole history is then bit for bit that of a run that never stopped.
     """
     from db.errors import StoreError
-    from job.dataset import DEFAULT_DATA, load
+    from job.dataset import DEFAULT_DATA, split
+    from job.table import read_table
 
-    with open_store(database_url) as store:
+    with open_store(database_url, database_timeout=database_timeout) as store:
         found = store.run(run)
     path = DEFAULT_DATA if data is None else data
-    dataset = load(path, found.dataset.target if data else None)
-    if (dataset.sha256, dataset.target) != (found.dataset.sha256, found.dataset.target):
+    table = read_table(path)
+    if table.sha256 != found.dataset.sha256:
         raise StoreError(
             f"run {found.id} was trained on {found.dataset.name} (sha256 {found.dataset.sha256[:12]}...), "
             f"which {path} is not; name its file with --data"
         )
+
+    dataset = split(table, found.dataset.target)
 
     def obtain(store: Store) -> RunWriter:
         from job.environment import environment
@@ -197,7 +201,7 @@ def train_to_the_end(
     try:
         with training_progress(done, run.epochs) as report:
             outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
-    except LedgerError:
+    except StoreFailedError:
         say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
         raise
     if outcome.status != "interrupted":
@@ -224,9 +228,11 @@ def conclude(store: Store, run: RunRow, outcome: Outcome) -> int:
     """Print what a run came to and give the exit status that says so."""
     print_losses(store, run)
     print_parameters(store, run)
-    failed = outcome.status == "diverged"
-    if failed:
+    if outcome.status == "diverged":
+        # On its way out of float32 a run blows the models' rounding up as well: no parity to judge.
         print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
+        return 1
+    failed = False
     try:
         from job.verify import verify
 
@@ -244,7 +250,7 @@ def print_losses(store: Store, run: RunRow) -> None:
 
     from db.history import History
 
-    step = max(1, run.epochs // 10)
+    step = math.ceil(run.epochs / 10)
     losses: dict[int, dict[str, tuple[float, float]]] = {}
     for model in store.progress(run.id):
         tenths = store.history(run.id, model, step=step)

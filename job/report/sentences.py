@@ -11,7 +11,7 @@ from db.query import Answer, named_query
 from db.schema import RunRow
 from db.store import Store
 from job.answers import answer
-from job.parity import TOLERANCE
+from job.parity import TOLERANCE_IN_WORDS
 
 Row = dict[str, Any]
 
@@ -47,11 +47,10 @@ def parity(rows: Sequence[Row]) -> list[str]:
     if not worst["largest_gap"]:
         return ["The two models have the same losses and parameters at every epoch."]
     first = min(row["first_epoch"] for row in rows if row["first_epoch"] is not None)
-    same = "within" if worst["largest_gap"] <= TOLERANCE else "beyond"
     return [
         f"The two models first differ at epoch {first:,}; they are never further apart than "
-        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}: {same} the "
-        f"tolerance of {TOLERANCE:g}."
+        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,} "
+        f"({TOLERANCE_IN_WORDS})."
     ]
 
 
