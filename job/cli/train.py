@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.errors import LedgerError
+from job.cli.mirror import mirroring
 from job.cli.options import (
     DEFAULT_DATABASE,
+    DEFAULT_LOG_DIR,
     DatabaseTimeout,
     DatabaseUrl,
     HeartbeatTimeout,
+    LogDir,
+    NoMirror,
     Run,
     open_store,
     say,
@@ -79,6 +83,8 @@ def train(
             help="Take up the newest unfinished run of the same data and settings, if there is one.",
         ),
     ] = False,
+    log_dir: LogDir = DEFAULT_LOG_DIR,
+    no_mirror: NoMirror = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
@@ -117,6 +123,8 @@ def resume(
         typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Train to so many epochs instead; not fewer."),
     ] = None,
     data: Data = None,
+    log_dir: LogDir = DEFAULT_LOG_DIR,
+    no_mirror: NoMirror = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
@@ -194,14 +202,16 @@ def train_to_the_end(
         f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "
         f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)"
     )
-    try:
-        with training_progress(done, run.epochs) as report:
-            outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
-    except LedgerError:
-        say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
-        raise
-    if outcome.status != "interrupted":
-        return conclude(store, store.run(run.id), outcome)
+    with mirroring(context, run.id) as training_is_over:
+        try:
+            with training_progress(done, run.epochs) as report:
+                outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
+        except LedgerError:
+            say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
+            raise
+        training_is_over()
+        if outcome.status != "interrupted":
+            return conclude(store, store.run(run.id), outcome)
     stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
     say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
     say(f"go on with: {resume_command(context, writer)}")
@@ -212,7 +222,11 @@ def resume_command(context: typer.Context, writer: RunWriter) -> str:
     """The command that takes the run up again, with the options that it needs besides the settings."""
     words = ["job", "resume", str(writer.run_id)]
     url = writer.store.url.set(drivername=writer.store.url.get_backend_name())
-    options = {"data": context.params.get("data"), "database_url": url.render_as_string()}
+    options = {
+        "data": context.params.get("data"),
+        "database_url": url.render_as_string(),
+        "log_dir": context.params.get("log_dir"),
+    }
     for name, value in options.items():
         source = context.get_parameter_source(name)
         if value is not None and source is not None and source.name == "COMMANDLINE":
