@@ -25,6 +25,11 @@ ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"])  # where the store is
 Processes = list["subprocess.Popen[bytes]"]
 
 
+@pytest.fixture(autouse=True)
+def _mirror(monkeypatch: pytest.MonkeyPatch, _clean_surroundings: None) -> None:
+    monkeypatch.delenv("JOB_NO_MIRROR")
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
