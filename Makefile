@@ -41,8 +41,8 @@ soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, 
 	$(BIN)/python -m tests.soak --kills 200
 	LEDGER_TEST_OUTAGE=30 $(BIN)/pytest -s tests/test_outage.py
 
-test-browser: $(VENV)/.installed-dev  ## the report in Debian's Chromium (CHROMIUM names another)
-	$(BIN)/pytest tests/browser
+test-browser: $(VENV)/.installed-dev  ## the dashboard and the report in Debian's Chromium (CHROMIUM names another)
+	$(BIN)/pytest -rP tests/browser
 
 lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \

@@ -32,6 +32,7 @@ def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     for name in list(os.environ):
         if name.startswith("JOB_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("JOB_NO_MIRROR", "1")  # but where the mirror is what is tested
     monkeypatch.chdir(tmp_path)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from db.history import History
-from db.schema import DatasetRow, FeatureRow
+from db.schema import DatasetRow, FeatureRow, RunRow
 
 
 def write_csv(path: Path, rows: int = 30, features: int = 3, seed: int = 1) -> Path:
@@ -47,3 +48,10 @@ def history(epochs: int = 5, features: int = 3, first_epoch: int = 0, seed: int 
     made.bias[:] = random.randn(epochs)
     made.trained_at[:] = 1.7e9 + random.rand(epochs)
     return made
+
+
+def run_row(**settings: object) -> RunRow:
+    """A run as the store would give it."""
+    defaults: dict[str, object] = {"id": 1, "epochs": 10, "learning_rate": 0.1, "seed": 0}
+    created = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+    return RunRow(**(defaults | settings), dataset=dataset_row(), created_at=created)

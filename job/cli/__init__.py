@@ -14,7 +14,7 @@ from typer._click.exceptions import ClickException
 
 from db.errors import LedgerError
 from job import __version__
-from job.cli import compare, database, draw, query, runs, train
+from job.cli import compare, database, draw, mirror, query, runs, train
 
 app = typer.Typer(
     name="job",
@@ -39,6 +39,8 @@ app.command("compare")(compare.compare)
 app.command("plot")(draw.plot)
 app.command("report")(draw.report)
 app.command("export")(draw.export)
+app.command("mirror")(mirror.mirror)
+app.command("dashboard")(mirror.dashboard)
 app.add_typer(database.app, name="db")
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from job.training import Cancelled
 
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
+DEFAULT_LOG_DIR = Path("results/visualdl")
 
 DatabaseUrl = Annotated[
     str,
@@ -39,6 +40,13 @@ DatabaseTimeout = Annotated[
         max=1e7,
         help="Seconds to wait for a database that went away.",
     ),
+]
+LogDir = Annotated[
+    Path, typer.Option("--log-dir", envvar="JOB_LOG_DIR", help="Where the VisualDL logs are drawn.")
+]
+NoMirror = Annotated[
+    bool,
+    typer.Option("--no-mirror", envvar="JOB_NO_MIRROR", help="Draw no VisualDL logs beside the training."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or `latest`.")]

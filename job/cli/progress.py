@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -85,3 +85,29 @@ class PlainLines:
             tenth = self.tenths.pop(0)
             losses = "  ".join(self.losses[tenth][name] for name in sorted(self.losses[tenth]))
             print(f"{tenth:>{len(str(self.epochs))}} of {self.epochs} epochs  {losses}", file=sys.stderr)
+
+
+Drawing = Callable[[str, int, int], None]
+
+
+@contextmanager
+def drawing_progress() -> Iterator[Drawing]:
+    """A report for logs that are drawn: of each model, its epochs drawn and stored. Bars that vanish."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    with Progress(
+        TextColumn("drawing {task.description:>6}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(model: str, drawn: int, stored: int) -> None:
+            if model not in tasks:
+                tasks[model] = progress.add_task(model)
+            progress.update(tasks[model], completed=drawn, total=stored)
+
+        yield report

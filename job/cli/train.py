@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -11,23 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.errors import LedgerError, StoreFailedError
+from job.cli.mirror import mirroring
 from job.cli.options import (
     DEFAULT_DATABASE,
+    DEFAULT_LOG_DIR,
     DatabaseTimeout,
     DatabaseUrl,
     HeartbeatTimeout,
+    LogDir,
+    NoMirror,
     Run,
     open_store,
     say,
 )
-from job.cli.output import loss, print_line, print_table, print_verdict
+from job.cli.summary import conclude
 
 if TYPE_CHECKING:
     from db.lease import RunWriter
-    from db.schema import RunRow
     from db.store import Store
     from job.dataset import Dataset
-    from job.training import Cancelled, Outcome
+    from job.training import Cancelled
 
 
 def finite_positive(value: float) -> float:
@@ -80,6 +82,8 @@ def train(
             help="Take up the newest unfinished run of the same data and settings, if there is one.",
         ),
     ] = False,
+    log_dir: LogDir = DEFAULT_LOG_DIR,
+    no_mirror: NoMirror = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
@@ -118,6 +122,8 @@ def resume(
         typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to so many epochs."),
     ] = None,
     data: Data = None,
+    log_dir: LogDir = DEFAULT_LOG_DIR,
+    no_mirror: NoMirror = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
@@ -198,14 +204,16 @@ def train_to_the_end(
         f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "
         f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)"
     )
-    try:
-        with training_progress(done, run.epochs) as report:
-            outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
-    except StoreFailedError:
-        say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
-        raise
-    if outcome.status != "interrupted":
-        return conclude(store, store.run(run.id), outcome)
+    with mirroring(context, run.id) as training_is_over:
+        try:
+            with training_progress(done, run.epochs) as report:
+                outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
+        except StoreFailedError:
+            say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
+            raise
+        training_is_over()
+        if outcome.status != "interrupted":
+            return conclude(store, store.run(run.id), outcome)
     stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
     say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
     say(f"go on with: {resume_command(context, writer)}")
@@ -216,73 +224,13 @@ def resume_command(context: typer.Context, writer: RunWriter) -> str:
     """The command that takes the run up again, with the options that it needs besides the settings."""
     words = ["job", "resume", str(writer.run_id)]
     url = writer.store.url.set(drivername=writer.store.url.get_backend_name())
-    options = {"data": context.params.get("data"), "database_url": url.render_as_string()}
+    options = {
+        "data": context.params.get("data"),
+        "database_url": url.render_as_string(),
+        "log_dir": context.params.get("log_dir"),
+    }
     for name, value in options.items():
         source = context.get_parameter_source(name)
         if value is not None and source is not None and source.name == "COMMANDLINE":
             words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
-
-
-def conclude(store: Store, run: RunRow, outcome: Outcome) -> int:
-    """Print what a run came to and give the exit status that says so."""
-    print_losses(store, run)
-    print_parameters(store, run)
-    if outcome.status == "diverged":
-        # On its way out of float32 a run blows the models' rounding up as well: no parity to judge.
-        print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
-        return 1
-    failed = False
-    try:
-        from job.verify import verify
-
-        for verdict in verify(store, run):
-            print_verdict(verdict)
-            failed = failed or not verdict.passed
-    except LedgerError as error:
-        print_line(str(error))
-    return 1 if failed else 0
-
-
-def print_losses(store: Store, run: RunRow) -> None:
-    """Print the notebook's table: every tenth of the run, and its last epoch, of both models."""
-    import numpy as np
-
-    from db.history import History
-
-    step = math.ceil(run.epochs / 10)
-    losses: dict[int, dict[str, tuple[float, float]]] = {}
-    for model in store.progress(run.id):
-        tenths = store.history(run.id, model, step=step)
-        last = store.history(run.id, model, first_epoch=run.epochs - 1)
-        history = History.concatenate([tenths, last]) if len(last) and len(tenths) else tenths
-        for epoch, train_loss, test_loss in zip(
-            history.epoch.tolist(), history.train_loss.astype(np.float64), history.test_loss, strict=True
-        ):
-            losses.setdefault(epoch, {})[model] = (float(train_loss), float(test_loss))
-    models = ("paddle", "python")
-    nothing = (math.nan, math.nan)
-    print_table(
-        ["epoch", *(f"{model} {part}" for model in models for part in ("train", "test"))],
-        [
-            [epoch, *(loss(value) for model in models for value in losses[epoch].get(model, nothing))]
-            for epoch in sorted(losses)
-        ],
-        title=f"Run {run.id}: mean squared error before the epoch's update",
-    )
-
-
-def print_parameters(store: Store, run: RunRow) -> None:
-    """Print the last weights and bias of both models by feature name."""
-    progress = store.progress(run.id)
-    columns = {
-        model: store.history(run.id, model, first_epoch=count - 1).state for model, count in progress.items()
-    }
-    names = [*(feature.name for feature in run.dataset.features), "bias"]
-    values = {model: [*state.weights.tolist(), float(state.bias)] for model, state in columns.items()}
-    print_table(
-        ["parameter", *values],
-        [[name, *(f"{values[model][i]:+.9g}" for model in values)] for i, name in enumerate(names)],
-        title="\nFinal parameters (of normalised columns)",
-    )
-    print_line("")

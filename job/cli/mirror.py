@@ -1,0 +1,180 @@
+"""`job mirror`, `job dashboard`, and the mirror beside a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import StoreError
+from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store, say
+from job.cli.output import print_line
+from job.cli.progress import drawing_progress
+from job.errors import MirrorError
+
+if TYPE_CHECKING:
+    from db.schema import RunRow
+    from db.store import Store
+
+FEWEST_POINTS = 10
+PATIENCE = 5.0
+"""seconds to wait for another process that draws the run, or for the database"""
+
+
+def mirror(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's number, or `latest`.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Draw every run of the store.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", hidden=True)] = False,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    log_dir: LogDir = DEFAULT_LOG_DIR,
+) -> int:
+    """Draw the VisualDL logs of a run, or of all, anew from the store.
+
+    A run in training is left to its own mirror, which mends its logs itself.
+    """
+    if (run is None) != every:
+        raise typer.BadParameter("give either a RUN or --all")
+    if follow and run is not None:
+        from job.mirror.follow import follow as follow_run
+        from job.mirror.protocol import write_progress
+
+        follow_run(lambda: quiet_store(database_url), int(run), log_dir, say, write_progress)
+        return 0
+    with open_store(database_url) as store:
+        if every:
+            return draw_all(store, log_dir)
+        draw(store, store.run(str(run)), log_dir)
+        return 0
+
+
+def draw(store: Store, run: RunRow, log_dir: Path) -> None:
+    """Draw one run anew and say what came of it."""
+    from job.mirror.mend import redraw
+
+    with drawing_progress() as report:
+        redraw(store, run, log_dir, say, report, timeout=PATIENCE)
+    drawn = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
+    print_line(f"run {run.id} drawn to {log_dir / str(run.id)}: {drawn or 'no epochs yet'}")
+
+
+def draw_all(store: Store, log_dir: Path) -> int:
+    """Draw every run anew; exit status 1 where one could not be drawn."""
+    from job.mirror.logs import BusyError
+
+    failed = False
+    for run in reversed(store.runs()):
+        try:
+            draw(store, run, log_dir)
+        except BusyError as error:
+            say(str(error))
+        except MirrorError as error:
+            say(f"run {run.id}: {error}")
+            failed = True
+    return 1 if failed else 0
+
+
+def quiet_store(database_url: str) -> Store:
+    """The store for a follower: the trainer says whatever there is to say of the database."""
+    from db.store import Store
+
+    return Store(database_url, database_timeout=PATIENCE)
+
+
+def enough_points(value: int | None) -> int | None:
+    """The size of a sample, checked: it holds the newest point, both extremes, and some more."""
+    if value is not None and 0 < value < FEWEST_POINTS:
+        raise typer.BadParameter(
+            f"{value} are too few for a chart; give {FEWEST_POINTS} or more, or 0 for all"
+        )
+    return value
+
+
+def dashboard(
+    host: Annotated[
+        str,
+        typer.Option("--host", envvar="JOB_DASHBOARD_HOST", help="Address to serve on. There is no login."),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65535,
+            envvar="JOB_DASHBOARD_PORT",
+            help="Port to serve on; 0 for a free one.",
+        ),
+    ] = 8040,
+    points: Annotated[
+        int | None,
+        typer.Option(
+            "--points",
+            min=0,
+            envvar="JOB_DASHBOARD_POINTS",
+            callback=enough_points,
+            help="Points a chart, 0 for every epoch. Default: every epoch, or what fits into memory.",
+        ),
+    ] = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    log_dir: LogDir = DEFAULT_LOG_DIR,
+) -> int:
+    """Check and mend the VisualDL logs, then show them in a browser until stopped."""
+    from job.mirror.dashboard import Dashboard
+    from job.mirror.memory import affordable_points, available_memory
+    from job.mirror.mend import about_epochs, make_log_dir, mend
+    from job.run import stopped_by_signals
+    from job.training import Cancelled
+
+    make_log_dir(log_dir)
+    stop = Cancelled()
+
+    def mend_logs() -> None:
+        try:
+            with quiet_store(database_url) as store:
+                mend(store, log_dir, say)
+        except StoreError as error:
+            say(f"the logs are shown as they are: {error}")
+            mend(None, log_dir, say)
+
+    def most_points() -> int:
+        if points is not None:
+            return points
+        found = affordable_points(about_epochs(log_dir), available_memory())
+        if found:
+            say(f"memory allows {found:,} points a chart; --points sets another number")
+        return found
+
+    with stopped_by_signals(stop):
+        Dashboard(log_dir, host, port, points=most_points, mend=mend_logs, stop=stop, say=say).run()
+    return 128 + stop.number
+
+
+@contextmanager
+def mirroring(context: typer.Context, run_id: int) -> Iterator[Callable[[], None]]:
+    """While open, a follower draws the run; afterwards it is waited for, for a while, with its progress.
+
+    Gives what is to be called as soon as the training is over, so that there is little to wait for.
+    Whatever goes wrong with it is said, and is no matter to the training.
+    """
+    from job.mirror.process import MirrorProcess
+
+    if context.params["no_mirror"]:
+        yield lambda: None
+        return
+    try:
+        process = MirrorProcess(run_id, context.params["database_url"], context.params["log_dir"])
+    except OSError as error:
+        say(f"the mirror cannot be started, and the training goes on without it: {error}")
+        yield lambda: None
+        return
+    try:
+        yield process.training_is_over
+    finally:
+        with drawing_progress() as report:
+            status = process.finish(report)
+        if status is None:
+            say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror goes on by itself")
+        elif status != 0:
+            say(f"the mirror ended early (status {status}); `job mirror {run_id}` draws the run again")

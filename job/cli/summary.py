@@ -1,0 +1,78 @@
+"""What a training prints at its end: the notebook's table, the parameters, the verdicts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from db.errors import LedgerError
+from job.cli.output import loss, print_line, print_table, print_verdict
+
+if TYPE_CHECKING:
+    from db.schema import RunRow
+    from db.store import Store
+    from job.training import Outcome
+
+
+def conclude(store: Store, run: RunRow, outcome: Outcome) -> int:
+    """Print what a run came to and give the exit status that says so."""
+    print_losses(store, run)
+    print_parameters(store, run)
+    if outcome.status == "diverged":
+        # On its way out of float32 a run blows the models' rounding up as well: no parity to judge.
+        print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
+        return 1
+    failed = False
+    try:
+        from job.verify import verify
+
+        for verdict in verify(store, run):
+            print_verdict(verdict)
+            failed = failed or not verdict.passed
+    except LedgerError as error:
+        print_line(str(error))
+    return 1 if failed else 0
+
+
+def print_losses(store: Store, run: RunRow) -> None:
+    """Print the notebook's table: every tenth of the run, and its last epoch, of both models."""
+    import numpy as np
+
+    from db.history import History
+
+    step = math.ceil(run.epochs / 10)
+    losses: dict[int, dict[str, tuple[float, float]]] = {}
+    for model in store.progress(run.id):
+        tenths = store.history(run.id, model, step=step)
+        last = store.history(run.id, model, first_epoch=run.epochs - 1)
+        history = History.concatenate([tenths, last]) if len(last) and len(tenths) else tenths
+        for epoch, train_loss, test_loss in zip(
+            history.epoch.tolist(), history.train_loss.astype(np.float64), history.test_loss, strict=True
+        ):
+            losses.setdefault(epoch, {})[model] = (float(train_loss), float(test_loss))
+    models = ("paddle", "python")
+    nothing = (math.nan, math.nan)
+    print_table(
+        ["epoch", *(f"{model} {part}" for model in models for part in ("train", "test"))],
+        [
+            [epoch, *(loss(value) for model in models for value in losses[epoch].get(model, nothing))]
+            for epoch in sorted(losses)
+        ],
+        title=f"Run {run.id}: mean squared error before the epoch's update",
+    )
+
+
+def print_parameters(store: Store, run: RunRow) -> None:
+    """Print the last weights and bias of both models by feature name."""
+    progress = store.progress(run.id)
+    columns = {
+        model: store.history(run.id, model, first_epoch=count - 1).state for model, count in progress.items()
+    }
+    names = [*(feature.name for feature in run.dataset.features), "bias"]
+    values = {model: [*state.weights.tolist(), float(state.bias)] for model, state in columns.items()}
+    print_table(
+        ["parameter", *values],
+        [[name, *(f"{values[model][i]:+.9g}" for model in values)] for i, name in enumerate(names)],
+        title="\nFinal parameters (of normalised columns)",
+    )
+    print_line("")

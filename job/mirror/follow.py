@@ -1,0 +1,93 @@
+"""The follower: a process beside a training that draws its epochs as soon as the store has them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from db.errors import NotFoundError, StoreError
+from db.store import Store
+from job.errors import MirrorError
+from job.mirror.logs import Report, RunLogs, Say
+
+POLL = 1.0
+"""seconds between looks at the store"""
+GRACE = 10.0
+"""seconds that the follower goes on after SIGTERM, so that a trainer stopped with it is drawn to its end"""
+LOCK_PATIENCE = 30.0
+"""seconds to wait for the follower of a trainer that was killed just now"""
+QUIET = 5
+"""niceness: on a machine with too few cores the trainer goes first"""
+
+
+class Trainer:
+    """The trainer at the other end of our standard input: it closes it when it is done, or dies."""
+
+    def __init__(self, file: int = 0) -> None:
+        self.file = file
+        self.deadline = float("inf")
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until no more epochs are to come; whether that is so."""
+        left = min(seconds, self.deadline - time.monotonic())
+        if left <= 0:
+            return True
+        ready, _, _ = select.select([self.file], [], [], left)
+        return bool(ready) and not os.read(self.file, 1024)
+
+    def grant_grace(self, _: int, __: FrameType | None) -> None:
+        """What SIGTERM does."""
+        self.deadline = time.monotonic() + GRACE
+
+
+def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say, report: Report) -> None:
+    """Draw a run until its trainer is gone or the run has ended, and everything stored is drawn.
+
+    A fault of the store or of the disk is said once and waited out; one that outlasts the trainer is
+    raised, as StoreError or MirrorError. `report` is told only once the trainer waits for us.
+    """
+    os.nice(QUIET)
+    trainer = Trainer()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the trainer, which ends us
+    signal.signal(signal.SIGTERM, trainer.grant_grace)
+    with open_store() as store:
+        run = store.run(run_id)
+        with RunLogs(log_dir, run, say, timeout=LOCK_PATIENCE) as logs:
+            said = last = False
+            while True:
+                try:
+                    last = last or store.run(run_id).status != "running"
+                    logs.draw(store, report=report if last else lambda *_: None)
+                except NotFoundError:  # the run was deleted, and nobody wants to see it
+                    return
+                except (StoreError, OSError) as error:
+                    if last:
+                        raise as_mirror_error(error, run_id) from error
+                    if not said:
+                        say(f"the VisualDL logs of run {run_id} lag behind: {reason(error)}")
+                    said = True
+                else:
+                    if last:
+                        return
+                    said = False
+                last = trainer.wait(POLL)
+
+
+def reason(error: Exception) -> str:
+    """One line for what kept the follower from drawing."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a log'}: {error.strerror or error}"
+    return str(error)
+
+
+def as_mirror_error(error: Exception, run_id: int) -> MirrorError:
+    """The error that ends a follower, with what to do about it."""
+    return MirrorError(
+        f"the VisualDL logs of run {run_id} are not complete: {reason(error)}; the store has every epoch, "
+        f"`job mirror {run_id}` draws them again"
+    )

@@ -1,0 +1,203 @@
+"""The log files: one of a fixed name for each model of a run, one writer for each run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from db.history import History
+from db.schema import RunRow
+from db.store import Store
+from job.errors import MirrorError
+from job.mirror import records
+from job.mirror.records import FILE_NAME, MARK
+
+NEW_NAME = "new.log"
+"""a log that is being drawn anew, under a name that VisualDL does not see"""
+LOCKS = ".locks"
+CHUNK = 1_000
+"""epochs that are read and written at a time"""
+
+Say = Callable[[str], None]
+Report = Callable[[str, int, int], None]
+"""told after each chunk: a model, its epochs drawn, its epochs stored"""
+
+
+class ModelLog:
+    """The log of one model of one run. Only the holder of the run's lock writes to it.
+
+    A file only ever grows, or loses a torn tail; whatever is drawn anew is a new file, which takes the
+    old one's place once it is whole. So a server that has it open need not be told of the first, and
+    knows the second by the file's number.
+    """
+
+    def __init__(self, directory: Path, head: bytes) -> None:
+        self.path = directory / FILE_NAME
+        self.head = head
+        self.epochs = 0
+        self._target = self.path
+        self._size = 0
+        self._identity: tuple[int, int] | None = None
+
+    def open(self, stored: int, anew: bool = False) -> str | None:
+        """Go on where the file ends, or begin a new one; says why it had to be mended, if it had to.
+
+        `stored` is how many epochs the store has: a file with more of them is not this run's.
+        Raises OSError where the file cannot be read or written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            self._begin()
+            return None
+        found = records.read(content, self.head)
+        if anew or not found.sound or found.epochs > stored:
+            self._begin()
+            return None if anew else f"{self.path} was not a log of this run as it is; drawn anew"
+        if len(content) > found.size:
+            os.truncate(self.path, found.size)
+        self.path.with_name(NEW_NAME).unlink(missing_ok=True)
+        self._target, self.epochs, self._size = self.path, found.epochs, found.size
+        self._identity = identity(self.path)
+        return f"{self.path} had a torn end; cut" if len(content) > found.size else None
+
+    def intact(self) -> bool:
+        """Whether the file is still the one that was opened, with nothing added or taken away."""
+        try:
+            state = self._target.stat()
+        except FileNotFoundError:
+            return False
+        return (state.st_dev, state.st_ino) == self._identity and state.st_size == self._size
+
+    def append(self, history: History) -> None:
+        """Write the records of consecutive epochs in one go: all of them or, raising OSError, none."""
+        self._write(records.epoch_records(history))
+        self.epochs = int(history.epoch[-1]) + 1
+
+    def publish(self) -> None:
+        """Let a log that was drawn anew take its place."""
+        if self._target != self.path:
+            self._target.replace(self.path)
+            self._target = self.path
+
+    def _begin(self) -> None:
+        self._target = self.path.with_name(NEW_NAME)
+        self._target.write_bytes(b"")
+        self._size, self.epochs, self._identity = 0, 0, identity(self._target)
+        self._write(self.head)
+
+    def _write(self, content: bytes) -> None:
+        try:
+            with self._target.open("ab", buffering=0) as file:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[file.write(rest) :]
+        except OSError:
+            os.truncate(self._target, self._size)  # a full disk takes a part
+            raise
+        self._size += len(content)
+
+
+class RunLogs:
+    """The logs of one run, held by the run's lock while open. Use it as a context manager.
+
+    Raises MirrorError where another process draws the run, or the directory cannot be written.
+    """
+
+    def __init__(self, log_dir: Path, run: RunRow, say: Say, timeout: float = 0.0) -> None:
+        self.directory = log_dir / str(run.id)
+        self.run = run
+        self.say = say
+        self.logs: dict[str, ModelLog] = {}
+        self._lock = lock_run(log_dir, run.id, timeout)
+
+    def __enter__(self) -> RunLogs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+    def draw(self, store: Store, *, anew: bool = False, report: Report = lambda *_: None) -> None:
+        """Bring every model's log up to the store, mending what is missing, torn, foreign or doubled.
+
+        Raises OSError where a file cannot be written, StoreError where the store cannot be read. In both
+        cases what was drawn stays, and a later call goes on from there.
+        """
+        for model, stored in store.progress(self.run.id).items():
+            log = self._opened(model, stored, anew)
+            while log.epochs < stored:
+                history = store.history(self.run.id, model, log.epochs, log.epochs + CHUNK - 1)
+                if not len(history):
+                    break
+                log.append(history)
+                report(model, log.epochs, stored)
+            log.publish()
+
+    def _opened(self, model: str, stored: int, anew: bool) -> ModelLog:
+        log = self.logs.get(model)
+        if log and not anew and log.intact():
+            return log
+        if log and not anew:
+            self.say(f"{log.path} was changed or removed by others; mended")
+        log = ModelLog(self.directory / model, records.head(self.run, model))
+        why = log.open(stored, anew)
+        for path in set_aside(log.path.parent):
+            self.say(f"a foreign log was set aside as {path}")
+        if why:
+            self.say(why)
+        self.logs[model] = log
+        return log
+
+
+def lock_run(log_dir: Path, run_id: int, timeout: float) -> FileLock:
+    """The lock of a run's directory, taken. It stands outside, so that it outlives the directory.
+
+    Raises MirrorError where another process holds it for longer than `timeout` seconds, or where the
+    directory cannot be made or written.
+    """
+    try:
+        (log_dir / LOCKS).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(log_dir / LOCKS / f"{run_id}.lock", timeout=timeout)
+        lock.acquire()
+    except Timeout:
+        raise BusyError(
+            f"run {run_id} is being drawn by another process, the mirror of its training for one, which "
+            "mends its logs itself"
+        ) from None
+    except OSError as error:
+        raise MirrorError(f"the logs in {log_dir} cannot be written: {error.strerror or error}") from None
+    return lock
+
+
+class BusyError(MirrorError):
+    """Another process draws the run."""
+
+
+def set_aside(directory: Path) -> list[Path]:
+    """Rename the files in a model's directory that VisualDL would read instead of its log."""
+    aside = []
+    for path in sorted(directory.iterdir()):
+        if MARK in path.name and path.name != FILE_NAME:
+            aside.append(rename_aside(path))
+    return aside
+
+
+def rename_aside(path: Path) -> Path:
+    """Give a file a name that VisualDL passes over, next to it; nothing is deleted."""
+    free = path.with_name(path.name.replace(MARK, "set-aside"))
+    number = 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name.replace(MARK, 'set-aside')}.{number}")
+    return path.rename(free)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another of the same name."""
+    state = path.stat()
+    return state.st_dev, state.st_ino

@@ -1,0 +1,111 @@
+"""Brings a whole log directory in order: every run of the store drawn, nothing in it that stops a server."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from db.errors import LedgerError
+from db.schema import RunRow
+from db.store import Store
+from job.errors import MirrorError
+from job.mirror import records
+from job.mirror.logs import BusyError, Report, RunLogs, Say, lock_run, rename_aside
+from job.mirror.records import FILE_NAME, MARK
+
+
+def make_log_dir(log_dir: Path) -> None:
+    """Make the log directory where it is missing. Raises MirrorError where it cannot be made."""
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MirrorError(f"the log directory {log_dir} cannot be made: {error.strerror or error}") from None
+
+
+def redraw(store: Store, run: RunRow, log_dir: Path, say: Say, report: Report, timeout: float) -> None:
+    """Draw one run anew from the store. Raises MirrorError where another draws it or the disk fails."""
+    make_log_dir(log_dir)
+    with RunLogs(log_dir, run, say, timeout) as logs:
+        try:
+            logs.draw(store, anew=True, report=report)
+        except OSError as error:
+            raise MirrorError(f"{error.filename or log_dir}: {error.strerror or error}") from error
+
+
+def mend(store: Store | None, log_dir: Path, say: Say) -> None:
+    """Check every log, draw what is missing or behind, cut torn ends, set aside what is no log at all.
+
+    Runs that another process draws are left to it. Without a store nothing can be drawn, only cut and set
+    aside; where the directory is read only nothing is changed. What was found is said.
+    """
+    make_log_dir(log_dir)
+    if not os.access(log_dir, os.W_OK | os.X_OK):
+        say(f"the logs in {log_dir} are read only: mending them is left to `job mirror`")
+        for path, whole in broken(log_dir):
+            say(f"{path} is {'torn' if whole else 'no VisualDL log'}; it is shown as far as it can be read")
+        return
+    for run in store.runs() if store else ():
+        try:
+            with RunLogs(log_dir, run, say) as logs:
+                logs.draw(store)  # type: ignore[arg-type]
+        except BusyError:
+            continue
+        except (LedgerError, OSError) as error:
+            say(f"the logs of run {run.id} are shown as they are: {error}")
+    for path, whole in broken(log_dir):
+        with suppress(BusyError):
+            say(repair(path, whole, log_dir))
+
+
+def broken(log_dir: Path) -> list[tuple[Path, int]]:
+    """The files that VisualDL takes for logs and cannot read to their end, with how many bytes it can."""
+    found = []
+    for path in log_files(log_dir):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            found.append((path, 0))
+            continue
+        whole = records.whole(content)
+        if whole < len(content) or not content:
+            found.append((path, whole))
+    return found
+
+
+def repair(path: Path, whole: int, log_dir: Path) -> str:
+    """Make a file that stops the server harmless; gives back what was done.
+
+    Raises BusyError where it is a log that is being drawn just now.
+    """
+    place = path.relative_to(log_dir).parts[0]
+    lock = lock_run(log_dir, int(place), 0.0) if place.isdigit() else None
+    try:
+        if whole and path.name == FILE_NAME:
+            os.truncate(path, whole)
+            return f"{path} had a torn end; cut"
+        return f"a foreign log was set aside as {rename_aside(path)}"
+    except OSError as error:
+        return f"{path} cannot be read to its end, nor mended: {error.strerror or error}"
+    finally:
+        if lock:
+            lock.release()
+
+
+def log_files(log_dir: Path) -> list[Path]:
+    """Every file under a directory that VisualDL takes for a log."""
+    return sorted(
+        Path(root) / name
+        for root, _, names in os.walk(log_dir, followlinks=True)
+        for name in names
+        if MARK in name
+    )
+
+
+def about_epochs(log_dir: Path) -> list[int]:
+    """How many epochs each log has, from its size."""
+    found = []
+    for path in log_files(log_dir):
+        with suppress(OSError), path.open("rb") as file:
+            found.append(records.about_epochs(file.read(1 << 16), path.stat().st_size))
+    return found

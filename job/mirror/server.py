@@ -1,0 +1,173 @@
+"""VisualDL's own server, with what it lacks: all points, the newest one always, torn logs no obstacle.
+
+A process of its own, started by `job.mirror.dashboard`: `python -m job.mirror.server LOG_DIR POINTS
+OPTION...`, the options being VisualDL's. It ends when its standard input does, that is with its supervisor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from job.mirror import records  # first: it sees to a home directory before VisualDL looks for one
+
+from flask import Flask  # isort: skip
+from visualdl.reader import record_reader  # isort: skip
+from visualdl.reader.reader import LogReader  # isort: skip
+from visualdl.server import app, data_manager  # isort: skip
+
+AT_A_TIME = 1 << 20
+"""bytes that are read of a log at once"""
+
+
+class WholeRecords:
+    """Reads a log record by record, where VisualDL's reader would swallow half a record and lose its place.
+
+    A record that is not whole yet, or is none, is the end for now, and so is a file that was removed.
+    """
+
+    def __init__(self, filepath: str) -> None:
+        self.filepath = filepath
+        self.offset = 0
+        """in the file, behind what is in the buffer"""
+        self.buffer = b""
+        self.position = 0
+        self.current = b""
+
+    def get_next(self) -> None:
+        """Go to the next record. Raises EOFError where there is none yet."""
+        while (end := records.next_end(self.buffer, self.position)) is None:
+            if not self._fill():
+                # The rest is read again next time: its writer may cut it before.
+                self.offset -= len(self.buffer) - self.position
+                self.buffer, self.position = b"", 0
+                raise EOFError
+        self.current = self.buffer[self.position + records.LENGTH.size : end]
+        self.position = end
+
+    def record(self) -> bytes:
+        """The serialised record that `get_next` went to."""
+        return self.current
+
+    def _fill(self) -> bool:
+        try:
+            with Path(self.filepath).open("rb") as file:
+                file.seek(self.offset)
+                more = file.read(AT_A_TIME)
+        except OSError:
+            return False
+        self.buffer, self.position = self.buffer[self.position :] + more, 0
+        self.offset += len(more)
+        return bool(more)
+
+
+class NewestBucket(data_manager._ReservoirBucket):  # type: ignore[misc]
+    """A sample of a tag's points, in order: the newest and both extremes always, the others by chance.
+
+    VisualDL's own leaves the newest out at random, so that a live chart stands still and the
+    hyper-parameters show a loss that is not the last.
+    """
+
+    max_scalar: Any
+    min_scalar: Any
+
+    def add_scalar_item(self, item: Any) -> None:
+        """Take a point into the sample, by Vitter's algorithm R, decided for a point when the next comes."""
+        if self.max_scalar is None or item.value > self.max_scalar.value:
+            self.max_scalar = item
+        if self.min_scalar is None or item.value < self.min_scalar.value:
+            self.min_scalar = item
+        with self._mutex:
+            if 0 < self._max_size <= len(self._items):
+                newest = len(self._items) - 1
+                victim = min(newest, self._random.randrange(self._num_items_index))
+                while any(self._items[victim] is kept for kept in (self.max_scalar, self.min_scalar)):
+                    victim = (victim + 1) % len(self._items)
+                self._items.pop(victim)
+            self._items.append(item)
+            self._num_items_index += 1
+
+
+def list_logs(reader: LogReader) -> None:
+    """Fill a log reader's table of directories and their files: short names, the runs in order, logs only.
+
+    VisualDL's own calls a run `./2/paddle`, takes the order that the file system happens to have, and any
+    file for a log that has the mark in its name, instead of ours if it comes later by name.
+    """
+    found = []
+    for root, _, names in os.walk(".", followlinks=True):
+        logs = [name for name in names if records.MARK in name and is_log(Path(root, name))]
+        if logs:
+            ours = [records.FILE_NAME] if records.FILE_NAME in logs else logs
+            found.append((os.path.relpath(root), ours))
+    reader.walks = dict(sorted(found, key=lambda entry: by_number(entry[0])))
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file begins like a log."""
+    try:
+        with path.open("rb") as file:
+            return records.next_end(file.read(4096), 0) is not None
+    except OSError:
+        return False
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """A sort key that puts run 9 before run 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in Path(name).parts]
+
+
+class OneAtATime:
+    """A WSGI application that answers one request at a time, as VisualDL's data wants it."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+        self.lock = threading.Lock()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Answer a request when its turn comes."""
+        with self.lock:
+            return self.application(environ, start_response)
+
+
+def serve(application: Flask, **options: Any) -> None:
+    """Run the server with a thread for each connection, but one request at a time.
+
+    VisualDL's own has one thread for all: a connection that a browser opens in advance, and says nothing
+    on, keeps everybody else waiting for as long as the browser likes, a minute for one.
+    """
+    application.wsgi_app = OneAtATime(application.wsgi_app)  # type: ignore[method-assign]
+    RUN(application, **options | {"threaded": True})
+
+
+RUN = Flask.run
+
+
+def end_with_supervisor() -> None:
+    """Wait for the end of standard input, and end the process at once."""
+    while os.read(0, 1024):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve the logs of a directory, with so many points a chart (0 for all)."""
+    log_dir, points, *options = sys.argv[1:]
+    threading.Thread(target=end_with_supervisor, daemon=True).start()
+    os.chdir(log_dir)  # a relative log directory is what gives short run names
+    record_reader._RecordReader = WholeRecords
+    LogReader.get_all_walk = list_logs
+    Flask.run = serve  # type: ignore[method-assign, assignment]
+    data_manager._ReservoirBucket = NewestBucket
+    data_manager.default_data_manager.get_reservoir("scalar")._max_size = int(points)
+    logging.getLogger("visualdl.info").setLevel(logging.WARNING)  # it names an address that is not the page's
+    sys.argv = ["visualdl", "--logdir", ".", *options]
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The dashboard keeps VisualDL's server running over sound logs, and ends with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from db.store import Store
+from job.mirror.memory import affordable_points, available_memory
+from job.mirror.mend import mend
+from tests.conftest import Job, job_command
+from tests.samples import dataset_row, history
+from tests.visualdl_logs import assert_run_drawn, log_of
+
+
+class Served:
+    """A dashboard in a process of its own, and what its server says."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    def read_until(self, text: str) -> str:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if text in line:
+                return line
+        raise AssertionError(f"it ended without {text!r}: {self.lines}")
+
+    def url(self) -> str:
+        return self.read_until("the dashboard is at").split()[-1]
+
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def ask(url: str, what: str) -> Any:
+    with urllib.request.urlopen(url.replace("/index", "/api/" + what), timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """A store of two runs of 20 and 1,500 epochs."""
+    with Store(sqlite_url, create=True) as store:
+        for epochs in (20, 1_500):
+            run = store.start_run(dataset_row(), epochs=epochs, learning_rate=0.1, seed=0, environment={})
+            for model in ("paddle", "python"):
+                run.append(model, history(epochs))
+            run.finish("completed")
+    return sqlite_url
+
+
+@pytest.fixture
+def served(url: str) -> Iterator[Served]:
+    command = job_command("dashboard", "--port", 0, "--database-url", url, "--log-dir", "logs")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield Served(process)
+        finally:
+            process.kill()
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) -> None:
+    page = served.url()
+    assert page.startswith("http://127.0.0.1:")
+    assert ask(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
+    points = ask(page, "scalar/list?run=2/paddle&tag=loss/train")
+    assert [point[1] for point in points] == list(range(1_500))
+    with Store(url) as store:
+        last = store.history(2, "python", 1_499)
+        assert_run_drawn(Path("logs"), store, 2)
+    host, port = urlsplit(page).netloc.split(":")
+    with socket.create_connection((host, int(port))):  # a browser that connects in advance, and is silent
+        metrics = ask(page, "hparams/list")[3]["metrics"]
+    assert metrics == {"loss/train": last.train_loss[0], "loss/test": last.test_loss[0]}
+    (server,) = served.children()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(20) == 143
+    assert gone(server)
+
+
+def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed(
+    url: str, served: Served, job: Job
+) -> None:
+    page = served.url()
+    (server,) = served.children()
+    os.kill(server, signal.SIGKILL)
+    served.read_until("VisualDL ended with status -9")
+    assert served.url() == page
+
+    shutil.rmtree(Path("logs") / "1")
+    served.read_until("logs were redrawn or removed")
+    assert served.url() == page
+    assert len(ask(page, "scalar/list?run=1/python&tag=loss/test")) == 20
+
+    assert job("mirror", "2", "--database-url", url, "--log-dir", "logs").returncode == 0
+    served.read_until("logs were redrawn or removed")
+    assert served.url() == page
+    assert len(ask(page, "runs")) == 4
+
+    (server,) = served.children()
+    served.process.kill()
+    assert gone(server)
+
+
+def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
+    """By a user without a home or the right to write, as in a container; one log is torn, one foreign."""
+    with tempfile.TemporaryDirectory() as place:
+        directory = Path(place) / "logs"
+        with Store(url) as store:
+            mend(store, directory, print)
+        log = log_of(directory, 2, "paddle")
+        os.truncate(log, log.stat().st_size - 3)
+        (directory / "1" / "vdlrecords.tmp").write_bytes(b"torn")
+        for path in (Path(place), directory, *directory.rglob("*")):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        command = job_command("dashboard", "--port", 0, "--log-dir", directory)
+        if os.getuid() == 0:  # root may write anywhere by this one capability
+            command = ["setpriv", "--bounding-set=-dac_override", *command]
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=os.environ | {"HOME": "/nonexistent"}
+        ) as process:
+            served = Served(process)
+            try:
+                page = served.url()
+                assert ask(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
+                assert len(ask(page, "scalar/list?run=2/paddle&tag=loss/test")) == 1_500
+            finally:
+                process.kill()
+        Path(place).chmod(0o755)
+        for path in (directory, *directory.rglob("*")):
+            path.chmod(0o755)
+    text = "".join(served.lines)
+    assert f"the logs in {directory} are read only: mending them is left to `job mirror`" in text
+    assert f"{log} is torn" in text
+    assert "1/vdlrecords.tmp is no VisualDL log" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--host", "192.0.2.1"), "the dashboard cannot have 192.0.2.1 port 8040"),
+        (("--log-dir", "/proc/logs"), "the log directory /proc/logs cannot be made"),
+    ],
+)
+def test_an_address_or_a_directory_that_cannot_be_had_is_one_line(
+    job: Job, arguments: tuple[str, ...], message: str
+) -> None:
+    done = job("dashboard", *arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_a_sample_keeps_the_newest_point_and_the_extremes() -> None:
+    """In a process of its own, as `job.mirror.server` changes VisualDL."""
+    program = """
+from types import SimpleNamespace
+from job.mirror.server import NewestBucket
+bucket = NewestBucket(max_size=10)
+values = [5, 9, 1] + [5] * 500
+for i, value in enumerate(values):
+    bucket.add_scalar_item(SimpleNamespace(id=i, value=value))
+    assert bucket.items[-1].id == i
+assert len(bucket.items) == 10
+assert {1, 9} <= {item.value for item in bucket.items}
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent.parent)
+
+
+def test_points_are_limited_only_by_memory() -> None:
+    million = 1_000_000_000
+    assert affordable_points([10_000] * 20, million) == 0
+    assert 2_000 < affordable_points([10_000] * 100, million) < 3_000
+    assert affordable_points([10] * 50 + [1_000_000], million) > 200_000
+    assert affordable_points([10_000] * 100_000, million) == 1_000
+
+
+def test_available_memory_heeds_a_containers_limit(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    assert available_memory(tmp_path, tmp_path) == 4_096_000
+    (tmp_path / "memory.current").write_text("1000000\n")
+    for limit, expected in (("max", 4_096_000), ("3000000", 2_000_000)):
+        (tmp_path / "memory.max").write_text(limit + "\n")
+        assert available_memory(tmp_path, tmp_path) == expected
