@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db.errors import StoreError
 
-PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"
+PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"  # noqa: S105
 """names the file with the password of a PostgreSQL URL that has none: a mounted secret"""
 REFUSED = (
     "authentication failed",

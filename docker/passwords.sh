@@ -9,9 +9,10 @@ readonly SERVER=999 JOB=10001 # the users of the database's container and of the
 # keep ROLE PASSWORD: written whole or not at all; only the job's user and the server's group can read it.
 keep() {
   local kept=/passwords/$1/password
+  rm -f "$kept.new" # what an attempt that was cut short may have left
   printf '%s' "$2" >"$kept.new"
-  chown "$JOB:$SERVER" "$kept.new"
   chmod 0440 "$kept.new"
+  chown "$JOB:$SERVER" "$kept.new"
   mv "$kept.new" "$kept"
 }
 
