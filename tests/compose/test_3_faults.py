@@ -1,0 +1,67 @@
+"""What happens to a container in mid-run costs no epoch and changes no bit."""
+
+from __future__ import annotations
+
+from tests.compose.project import Project, wait_until
+
+KILL_THE_OTHERS = """
+import os, signal
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        os.kill(int(name), signal.SIGKILL)
+"""
+
+
+def test_a_killed_trainer_is_taken_up_again(trained: Project, undisturbed: str) -> None:
+    run = trained.start_training()
+    trained.compose("kill", "--signal", "KILL", "train")
+    assert trained.status(run) == "running", "a killed process cannot say goodbye"
+    stored = trained.number(f"SELECT count(*) FROM epochs WHERE run_id = {run}")
+    assert 0 < stored < 20_000
+    assert f"run {run} goes on from epoch" in trained.train().stdout
+    assert trained.history(run) == undisturbed
+    assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|1"
+
+
+def test_a_trainer_that_dies_is_restarted_and_goes_on(trained: Project, undisturbed: str) -> None:
+    run = trained.start_training()
+    trained.compose("exec", "-T", "train", "python", "-c", KILL_THE_OTHERS, check=False)
+    wait_until(lambda: trained.status(run) == "completed", "the restarted trainer's run")
+    assert trained.history(run) == undisturbed
+    assert trained.inspect("train")["RestartCount"] == 1
+
+
+def test_a_stopped_trainer_says_interrupted_and_can_be_resumed(trained: Project, undisturbed: str) -> None:
+    run = trained.start_training()
+    trained.compose("stop", "train")
+    assert trained.status(run) == "interrupted"
+    assert trained.inspect("train")["State"]["ExitCode"] == 143
+    assert f"job resume {run}" in trained.compose("logs", "train").stdout
+    trained.train()
+    assert trained.history(run) == undisturbed
+
+
+def test_a_restarted_database_costs_nothing(trained: Project, undisturbed: str) -> None:
+    run = trained.start_training()
+    trained.compose("restart", "db")
+    assert trained.wait_for_trainer() == 0
+    assert trained.history(run) == undisturbed
+    assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|0"
+
+
+def test_a_killed_database_costs_nothing(trained: Project, undisturbed: str) -> None:
+    run = trained.start_training()
+    trained.compose("kill", "--signal", "KILL", "db")
+    trained.compose("start", "db")
+    assert trained.wait_for_trainer() == 0
+    assert trained.history(run) == undisturbed
+
+
+def test_down_and_up_keep_the_history(trained: Project, undisturbed: str) -> None:
+    before = trained.value("SELECT count(*), max(id) FROM runs")
+    passwords = trained.passwords()
+    trained.compose("down")
+    trained.compose("up", "--detach", "--wait", "db")
+    assert trained.value("SELECT count(*), max(id) FROM runs") == before
+    assert trained.history(1) == undisturbed
+    assert trained.passwords() == passwords
