@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-browser lint soak lock clean
+.PHONY: help install train test test-browser test-compose lint soak lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, 
 
 test-browser: $(VENV)/.installed-dev  ## the report in Debian's Chromium (CHROMIUM names another)
 	$(BIN)/pytest tests/browser
+
+test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine there is: build, train, break, restore
+	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA
 
 lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
 	$(COMPILE) -o requirements.lock pyproject.toml

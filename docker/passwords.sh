@@ -10,7 +10,7 @@ readonly SERVER=999 JOB=10001 # the users of the database's container and of the
 keep() {
   local kept=/passwords/$1/password
   rm -f "$kept.new" # what an attempt that was cut short may have left
-  printf '%s' "$2" >"$kept.new"
+  printf '%s\n' "$2" >"$kept.new"
   chmod 0440 "$kept.new"
   chown "$JOB:$SERVER" "$kept.new"
   mv "$kept.new" "$kept"

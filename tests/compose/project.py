@@ -28,7 +28,8 @@ HISTORY = """
 
 def run(command: list[str], **options: Any) -> Done:
     """Run a command and give back what it said, whether it failed or not."""
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run(command, text=True, check=False, **(pipes | options))
 
 
 def docker(*arguments: str) -> str:
@@ -100,15 +101,19 @@ class Project:
 
     def start_training(self) -> int:
         """Start the trainer in the background; gives the id of its run once 500 epochs of it are stored."""
-        before = self.number("SELECT coalesce(max(id), 0) FROM runs")
+        newest = "SELECT coalesce(max(id), 0) FROM runs"
+        before = self.number(newest)
         self.compose("up", "--detach", "train")
-        mine = f"SELECT count(*) FROM epochs WHERE run_id = {before + 1}"
-        wait_until(lambda: self.number(mine) > 500, "the first epochs of a new run")
-        return before + 1
+        begun = f"SELECT count(*) FROM epochs WHERE run_id > {before}"
+        wait_until(lambda: self.number(begun) > 500, "the first epochs of a new run")
+        return self.number(newest)
 
     def wait_for_trainer(self) -> int:
-        """Wait for the trainer's container to end; its exit status."""
-        return int(docker("wait", self.container("train")))
+        """Wait for the trainer's container to end for good; its exit status."""
+        wait_until(
+            lambda: self.inspect("train")["State"]["Status"] == "exited", "the end of the training", 300
+        )
+        return int(self.inspect("train")["State"]["ExitCode"])
 
     def container(self, service: str) -> str:
         """The id of a service's container, running or not."""

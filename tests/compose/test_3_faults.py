@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.compose.project import Project, wait_until
+from tests.compose.project import Project
 
 KILL_THE_OTHERS = """
 import os, signal
@@ -18,7 +18,7 @@ def test_a_killed_trainer_is_taken_up_again(trained: Project, undisturbed: str) 
     assert trained.status(run) == "running", "a killed process cannot say goodbye"
     stored = trained.number(f"SELECT count(*) FROM epochs WHERE run_id = {run}")
     assert 0 < stored < 20_000
-    assert f"run {run} goes on from epoch" in trained.train().stdout
+    assert f"run {run} goes on from epoch" in trained.train().stderr
     assert trained.history(run) == undisturbed
     assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|1"
 
@@ -26,8 +26,9 @@ def test_a_killed_trainer_is_taken_up_again(trained: Project, undisturbed: str) 
 def test_a_trainer_that_dies_is_restarted_and_goes_on(trained: Project, undisturbed: str) -> None:
     run = trained.start_training()
     trained.compose("exec", "-T", "train", "python", "-c", KILL_THE_OTHERS, check=False)
-    wait_until(lambda: trained.status(run) == "completed", "the restarted trainer's run")
+    assert trained.wait_for_trainer() == 0
     assert trained.history(run) == undisturbed
+    assert trained.status(run) == "completed"
     assert trained.inspect("train")["RestartCount"] == 1
 
 
@@ -52,7 +53,7 @@ def test_a_restarted_database_costs_nothing(trained: Project, undisturbed: str) 
 def test_a_killed_database_costs_nothing(trained: Project, undisturbed: str) -> None:
     run = trained.start_training()
     trained.compose("kill", "--signal", "KILL", "db")
-    trained.compose("start", "db")
+    trained.compose("up", "--detach", "db")
     assert trained.wait_for_trainer() == 0
     assert trained.history(run) == undisturbed
 
