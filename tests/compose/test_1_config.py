@@ -9,8 +9,6 @@ import pytest
 
 from tests.compose.project import ROOT, Project, docker
 
-EMPTY = "./docker/no-password"
-
 
 def test_the_compose_file_is_valid_without_any_settings(project: Project) -> None:
     assert project.compose("config", "--quiet").stderr == ""
@@ -46,7 +44,7 @@ def test_only_the_database_sees_the_superusers_password(project: Project) -> Non
         if name != "passwords"
     }
     everything = {"postgres-password", "ledger-password", "ledger-reader-password"}
-    writers = {"migrate", "train", "nightly"}
+    writers = {"migrate", "train"}
     for name, held in holders.items():
         allowed = {"ledger-password"} if name in writers else {"ledger-reader-password"}
         assert held == (everything if name == "db" else allowed), name
