@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.compose.project import Project
+from tests.compose.project import SHORT, Project
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +35,9 @@ def trained(project: Project, first_up: str) -> Project:
 def undisturbed(trained: Project) -> str:
     """The history of run 1, which nothing disturbed."""
     return trained.history(1)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_start(trained: Project) -> str:
+    """The part of it that a SHORT run should come to."""
+    return trained.history(1, SHORT)

@@ -15,14 +15,17 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("JOB_", "LEDGER_", "COMPOSE_", "POSTGRES_", "PG")
+SHORT = 5_000
+"""epochs of the runs that are disturbed: enough to be in mid-run for as long as a fault takes"""
 Settings = Mapping[str, str]
+SHORT_RUN: Settings = {"JOB_EPOCHS": str(SHORT)}
 NONE: Settings = MappingProxyType({})
 Done = subprocess.CompletedProcess[str]
 
 HISTORY = """
     SELECT md5(string_agg(concat_ws(' ', model, epoch, train_loss, test_loss, weights, bias), E'\\n'
         ORDER BY model, epoch)), count(*)
-    FROM epochs WHERE run_id = {run}
+    FROM epochs WHERE run_id = {run} AND epoch < {epochs}
 """
 
 
@@ -100,10 +103,10 @@ class Project:
         return self.compose("up", "train", settings=settings)
 
     def start_training(self) -> int:
-        """Start the trainer in the background; gives the id of its run once 500 epochs of it are stored."""
+        """Start a SHORT run in the background; gives its id once it has stored some epochs."""
         newest = "SELECT coalesce(max(id), 0) FROM runs"
         before = self.number(newest)
-        self.compose("up", "--detach", "train")
+        self.compose("up", "--detach", "train", settings=SHORT_RUN)
         begun = f"SELECT count(*) FROM epochs WHERE run_id > {before}"
         wait_until(lambda: self.number(begun) > 500, "the first epochs of a new run")
         return self.number(newest)
@@ -136,9 +139,9 @@ class Project:
         """The one whole number that a query gives."""
         return int(self.value(query))
 
-    def history(self, run: int) -> str:
-        """A digest of every bit that a run has stored, and the number of its rows."""
-        return self.value(HISTORY.format(run=run))
+    def history(self, run: int, epochs: int = 10_000) -> str:
+        """A digest of every bit that a run has stored of its first epochs, and the number of its rows."""
+        return self.value(HISTORY.format(run=run, epochs=epochs))
 
     def status(self, run: int) -> str:
         """The status of a run in the store."""
