@@ -20,7 +20,7 @@ for role in postgres ledger ledger_reader; do
   kept=/passwords/$role/password
   given=$(<"/run/secrets/${role}_password")
   if [[ $given == *[[:cntrl:]]* ]]; then
-    echo "passwords: error: the file given for $role holds more than one line" >&2
+    echo "passwords: error: the file given for $role holds more than one line, or a control character" >&2
     exit 2
   elif [[ -n $given && -e $kept && $given != "$(<"$kept")" ]]; then
     keep "$role" "$given"
