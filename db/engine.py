@@ -14,12 +14,26 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db.errors import StoreError
 
+PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"  # noqa: S105
+"""names the file with the password of a PostgreSQL URL that has none: a mounted secret"""
+REFUSED = (
+    "authentication failed",
+    "no password supplied",
+    "pg_hba.conf",
+    "permission denied",
+    "does not exist",
+    "is not permitted to log in",
+)
+"""what PostgreSQL says at login that no waiting mends; the driver keeps no SQLSTATE of a failed login"""
 BUSY_TIMEOUT = 1.0
 """seconds that SQLite itself waits for another writer; short, so that a signal is heard in between"""
 
 
 def parse_url(text: str) -> URL:
-    """The URL of a store. Raises StoreError for one that is neither SQLite's nor PostgreSQL's."""
+    """The URL of a store, its password read from PASSWORD_FILE where it needs one and has none.
+
+    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's, and for an unusable password file.
+    """
     examples = "sqlite:///results/ledger.db or postgresql://user@host/database"
     try:
         url = make_url(text)
@@ -31,8 +45,11 @@ def parse_url(text: str) -> URL:
         backend = "postgresql"
     if backend == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
+        if url.password:
+            return url
         # An empty password (`user:@host`) is none, and would be shown as one.
-        return url if url.password else URL.create(**(url._asdict() | {"password": None}))
+        file = os.environ.get(PASSWORD_FILE)
+        return URL.create(**(url._asdict() | {"password": read_password(Path(file)) if file else None}))
     if backend == "sqlite":
         if not url.database or url.database == ":memory:" or "mode=memory" in text:
             raise StoreError(
@@ -40,6 +57,19 @@ def parse_url(text: str) -> URL:
             )
         return url.set(drivername="sqlite")
     raise StoreError(f"the database URL names {backend!r}; stores are SQLite or PostgreSQL, like {examples}")
+
+
+def read_password(file: Path) -> str:
+    """The password in a file of one line. Raises StoreError, which never repeats what the file holds."""
+    try:
+        password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise StoreError(f"{PASSWORD_FILE}: {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise StoreError(f"{PASSWORD_FILE}: {file} is not UTF-8 text") from None
+    if not password or "\n" in password or "\0" in password:
+        raise StoreError(f"{PASSWORD_FILE}: {file} must hold the password, on one line")
+    return password
 
 
 def sqlite_path(url: URL) -> Path | None:
@@ -112,7 +142,9 @@ def is_passing(error: BaseException) -> bool:
     if error.connection_invalidated:
         return True
     state = getattr(cause, "sqlstate", None)
-    if state is None:  # psycopg never reached a server that could give one
+    if state is None:  # psycopg never reached a server that could give one, or was not let in
+        if any(reason in str(cause) for reason in REFUSED):
+            return False
         return type(cause).__name__ in ("OperationalError", "ConnectionTimeout", "InterfaceError")
     # Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback
     # (deadlock, serialisation), too many connections, operator intervention (shutdown, start-up).

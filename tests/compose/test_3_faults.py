@@ -1,0 +1,72 @@
+"""What happens to a container in mid-run costs no epoch and changes no bit."""
+
+from __future__ import annotations
+
+from tests.compose.project import SHORT, SHORT_RUN, Project
+
+KILL_THE_OTHERS = """
+import os, signal
+for name in os.listdir("/proc"):
+    if name.isdigit() and int(name) not in (1, os.getpid()):
+        os.kill(int(name), signal.SIGKILL)
+"""
+
+
+def test_a_killed_trainer_is_taken_up_again(trained: Project, undisturbed_start: str) -> None:
+    run = trained.start_training()
+    trained.compose("kill", "--signal", "KILL", "train")
+    assert trained.status(run) == "running", "a killed process cannot say goodbye"
+    stored = trained.number(f"SELECT count(*) FROM epochs WHERE run_id = {run}")
+    assert 0 < stored < 2 * SHORT
+    assert f"run {run} goes on from epoch" in trained.train(SHORT_RUN).stderr
+    assert trained.history(run) == undisturbed_start
+    assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|1"
+
+
+def test_a_trainer_that_dies_is_restarted_and_goes_on(trained: Project, undisturbed_start: str) -> None:
+    run = trained.start_training()
+    trained.compose("exec", "-T", "train", "python", "-c", KILL_THE_OTHERS, check=False)
+    assert trained.wait_for_trainer() == 0
+    assert trained.history(run) == undisturbed_start
+    assert trained.status(run) == "completed"
+    assert trained.inspect("train")["RestartCount"] == 1
+
+
+def test_a_stopped_trainer_says_interrupted_and_can_be_resumed(
+    trained: Project, undisturbed_start: str
+) -> None:
+    run = trained.start_training()
+    trained.compose("stop", "train")
+    assert trained.status(run) == "interrupted"
+    assert trained.inspect("train")["State"]["ExitCode"] == 143
+    assert f"job resume {run}" in trained.compose("logs", "train").stdout
+    trained.train(SHORT_RUN)
+    assert trained.history(run) == undisturbed_start
+
+
+def test_a_restarted_database_costs_nothing(trained: Project, undisturbed_start: str) -> None:
+    run = trained.start_training()
+    assert trained.status(run) == "running"
+    trained.compose("restart", "db")
+    assert trained.wait_for_trainer() == 0
+    assert trained.history(run) == undisturbed_start
+    assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|0"
+
+
+def test_a_killed_database_costs_nothing(trained: Project, undisturbed_start: str) -> None:
+    run = trained.start_training()
+    assert trained.status(run) == "running"
+    trained.compose("kill", "--signal", "KILL", "db")
+    trained.compose("up", "--detach", "db")
+    assert trained.wait_for_trainer() == 0
+    assert trained.history(run) == undisturbed_start
+
+
+def test_down_and_up_keep_the_history(trained: Project, undisturbed: str) -> None:
+    before = trained.value("SELECT count(*), max(id) FROM runs")
+    passwords = trained.passwords()
+    trained.compose("down")
+    trained.compose("up", "--detach", "--wait", "db")
+    assert trained.value("SELECT count(*), max(id) FROM runs") == before
+    assert trained.history(1) == undisturbed
+    assert trained.passwords() == passwords

@@ -1,0 +1,39 @@
+"""The lock files agree: one version of everything, with hashes, wherever it is installed."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def locked(name: str) -> dict[str, tuple[str, ...]]:
+    """Requirements of a lock file, `name==version` without its marker, each with its hashes."""
+    entries = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
+    return {
+        entry.split(" ")[0]: tuple(word for word in entry.split() if word.startswith("--hash="))
+        for entry in entries
+        if entry.strip()
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-build.lock", "requirements-dashboard.lock"]
+)
+def test_a_lock_has_hashes_and_agrees_with_the_developers(name: str) -> None:
+    everything = locked("requirements-dev.lock")
+    chosen = locked(name)
+    assert chosen
+    assert all(chosen.values())
+    assert {requirement: everything.get(requirement) for requirement in chosen} == chosen
+
+
+def test_the_dashboard_has_no_paddle_and_only_what_the_project_depends_on() -> None:
+    names = {requirement.split("==")[0] for requirement in locked("requirements-dashboard.lock")}
+    assert {"visualdl", "sqlalchemy"} < names
+    assert not {name for name in names if "paddle" in name}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = {dependency.split(">")[0] for dependency in project["project"]["dependencies"]}
+    assert set(project["dependency-groups"]["dashboard"]) <= wanted
