@@ -33,7 +33,6 @@ def test_the_hyper_parameters_name_the_run_and_its_losses(tmp_path: Path) -> Non
     (found,) = LogReader(file_path=str(log)).get_data("hyper_parameters", "hparam")
     settings = {p.name: getattr(p, p.WhichOneof("type")) for p in found.hparam.hparamInfos}
     assert settings == {
-        "model": "paddle",
         "epochs": 7,
         "learning_rate": 0.1,
         "seed": 2**32 - 1,

@@ -45,7 +45,6 @@ def head(run: RunRow, model: str) -> bytes:
     created = round(run.created_at.timestamp() * 1000)
     meta = base_component.meta_data(walltime=created)
     settings = {
-        "model": model,
         "epochs": run.epochs,
         "learning_rate": run.learning_rate,
         "seed": run.seed,

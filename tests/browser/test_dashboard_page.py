@@ -139,6 +139,7 @@ def test_the_hyper_parameters_show_the_final_losses(page: Page, url: str, place:
                 last = store.history(run, model, 1_999)
                 for loss in (last.train_loss[0], last.test_loss[0]):
                     page.get_by_title(str(float(loss)), exact=True).first.wait_for(state="attached")
+    page.set_viewport_size({"width": 1960, "height": 900})  # wide enough for the columns of the losses
     keep(page, "hyper-parameters")
 
 
