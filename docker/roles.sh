@@ -30,8 +30,8 @@ REVOKE ALL ON DATABASE ledger, postgres, template1 FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea) FROM PUBLIC;
 GRANT CONNECT ON DATABASE ledger TO ledger, ledger_reader;
--- `job query` wraps what it is asked in a temporary function, which lives as long as its transaction.
-GRANT TEMPORARY ON DATABASE ledger TO ledger_reader;
+-- A query is wrapped in a temporary function, which lives as long as its transaction.
+GRANT TEMPORARY ON DATABASE ledger TO ledger, ledger_reader;
 GRANT USAGE ON SCHEMA ledger TO ledger_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO ledger_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE ledger IN SCHEMA ledger GRANT SELECT ON TABLES TO ledger_reader;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from pathlib import Path
 
 from tests.compose.project import Project, docker, run, wait_until
 
@@ -57,6 +58,14 @@ def test_free_sql_is_answered_and_writing_is_refused(trained: Project) -> None:
     assert refused.returncode == 2
     assert len([line for line in refused.stderr.splitlines() if line.startswith("job: error: ")]) == 1
     assert trained.number("SELECT count(*) FROM epochs WHERE run_id = 1") == 20_000
+
+
+def test_a_report_is_written_and_can_be_copied_out(trained: Project, tmp_path: Path) -> None:
+    trained.compose("up", "--no-start", "train")
+    written = trained.compose("run", "--rm", "-T", "train", "report", "1").stdout.strip()
+    assert written == "results/report-1.html"
+    trained.compose("cp", f"train:/var/lib/epoch-ledger/{written}", str(tmp_path))
+    assert "parity" in (tmp_path / "report-1.html").read_text()
 
 
 def test_psql_in_the_databases_container_is_answered(trained: Project) -> None:
