@@ -22,7 +22,7 @@ from job.run import first_states
 from tests.conftest import Job, job_command
 
 SECONDS = float(os.environ.get("LEDGER_TEST_OUTAGE", "4"))
-EPOCHS = 2500
+EPOCHS = 6000
 
 
 class Server:

@@ -13,6 +13,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="No ccache found")
     import paddle
 
+paddle.disable_signal_handler()  # else a SIGTERM prints a dump of Paddle's own and a page of advice
+
 
 class PaddleModel:
     """`nn.Linear` trained by `optimizer.SGD` on the whole training set at once."""
