@@ -10,7 +10,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.bulk import insert_epochs
+from db.epochs import insert_epochs
 from db.errors import LeaseLostError, StoreError
 from db.history import History
 from db.owner import is_gone

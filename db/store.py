@@ -7,19 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
+from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
 from db.errors import NotFoundError, StoreError
 from db.history import History, State
 from db.lease import Held, RunWriter, claim, notice_crashes
 from db.owner import new_token
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
-from db.types import unpack_weights
 from db.version import require_head
 
 Result = TypeVar("Result")
@@ -289,37 +288,6 @@ class Store:
         """The verdicts of a run, oldest first."""
         query = select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id)
         return self.read(lambda session: session.scalars(query).all())
-
-
-PROGRESS = text("""
-    WITH RECURSIVE models (model) AS (
-        SELECT min(model) FROM epochs WHERE run_id = :run
-        UNION ALL
-        SELECT (SELECT min(e.model) FROM epochs e WHERE e.run_id = :run AND e.model > models.model)
-        FROM models WHERE models.model IS NOT NULL
-    )
-    SELECT model, (
-        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = :run AND e.model = models.model
-    ) AS epochs
-    FROM models WHERE model IS NOT NULL
-""")
-"""from one model to the next through the primary key: two look-ups a model, however many epochs it has"""
-HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
-
-
-def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`."""
-    if not rows:
-        return History.empty(0, 0)
-    epoch, train_loss, test_loss, weights, bias, trained_at = zip(*rows, strict=True)
-    return History(
-        epoch=np.array(epoch, np.int64),
-        train_loss=np.array(train_loss, np.float32),
-        test_loss=np.array(test_loss, np.float32),
-        weights=unpack_weights(weights) if isinstance(weights[0], str) else np.array(weights, np.float32),
-        bias=np.array(bias, np.float32),
-        trained_at=np.array(trained_at, np.float64),
-    )
 
 
 def stored_dataset(session: Session, dataset: DatasetRow) -> int:

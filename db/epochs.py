@@ -1,14 +1,47 @@
-"""Writes a block of epochs in one go: the way that costs the trainer least on each database."""
+"""Epochs as rows: read and written in blocks, the way that costs least on each database."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from db.history import History
-from db.types import pack_weights
+from db.types import pack_weights, unpack_weights
 
-COLUMNS = ("run_id", "model", "epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
+HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
+COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
+PROGRESS = text("""
+    WITH RECURSIVE models (model) AS (
+        SELECT min(model) FROM epochs WHERE run_id = :run
+        UNION ALL
+        SELECT (SELECT min(e.model) FROM epochs e WHERE e.run_id = :run AND e.model > models.model)
+        FROM models WHERE models.model IS NOT NULL
+    )
+    SELECT model, (
+        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = :run AND e.model = models.model
+    ) AS epochs
+    FROM models WHERE model IS NOT NULL
+""")
+"""from one model to the next through the primary key: two look-ups a model, however many epochs it has"""
+
+
+def as_history(rows: Sequence[Any]) -> History:
+    """A history from rows of `HISTORY_COLUMNS`."""
+    if not rows:
+        return History.empty(0, 0)
+    epoch, train_loss, test_loss, weights, bias, trained_at = zip(*rows, strict=True)
+    return History(
+        epoch=np.array(epoch, np.int64),
+        train_loss=np.array(train_loss, np.float32),
+        test_loss=np.array(test_loss, np.float32),
+        weights=unpack_weights(weights) if isinstance(weights[0], str) else np.array(weights, np.float32),
+        bias=np.array(bias, np.float32),
+        trained_at=np.array(trained_at, np.float64),
+    )
 
 
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
