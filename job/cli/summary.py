@@ -36,21 +36,20 @@ def conclude(store: Store, run: RunRow, outcome: Outcome) -> int:
 
 def print_losses(store: Store, run: RunRow) -> None:
     """Print the notebook's table: every tenth of the run, and its last epoch, of both models."""
-    import numpy as np
-
     from db.history import History
 
     step = math.ceil(run.epochs / 10)
     losses: dict[int, dict[str, tuple[float, float]]] = {}
-    for model in store.progress(run.id):
+    models = sorted(store.progress(run.id))
+    for model in models:
         tenths = store.history(run.id, model, step=step)
         last = store.history(run.id, model, first_epoch=run.epochs - 1)
         history = History.concatenate([tenths, last]) if len(last) and len(tenths) else tenths
-        for epoch, train_loss, test_loss in zip(
-            history.epoch.tolist(), history.train_loss.astype(np.float64), history.test_loss, strict=True
-        ):
-            losses.setdefault(epoch, {})[model] = (float(train_loss), float(test_loss))
-    models = ("paddle", "python")
+        rows = zip(
+            history.epoch.tolist(), history.train_loss.tolist(), history.test_loss.tolist(), strict=True
+        )
+        for epoch, train_loss, test_loss in rows:
+            losses.setdefault(epoch, {})[model] = (train_loss, test_loss)
     nothing = (math.nan, math.nan)
     print_table(
         ["epoch", *(f"{model} {part}" for model in models for part in ("train", "test"))],
