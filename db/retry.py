@@ -82,7 +82,8 @@ class Waiting:
         return result
 
     def _announce(self, state: RetryCallState) -> None:
-        if self._said or (state.seconds_since_start or 0.0) < PATIENCE:
+        waited = (state.seconds_since_start or 0.0) + state.upcoming_sleep
+        if self._said or waited < PATIENCE:
             return
         self._said = True
         error = state.outcome.exception() if state.outcome else None
