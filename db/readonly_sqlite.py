@@ -49,6 +49,8 @@ def fetch(
         raise explained(error, timeout) from error
     except sqlite3.Warning as error:  # Python's word for several statements in one, up to 3.11
         raise QueryError(f"not one query: {error}") from error
+    except (OverflowError, ValueError) as error:  # a value, or a character, that SQLite cannot hold
+        raise QueryError(f"the query or a parameter cannot be used: {error}") from error
     finally:
         connection.close()
 

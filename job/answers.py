@@ -11,6 +11,9 @@ from db.schema import RunRow
 from db.store import Store
 from job.source import least_squares, source
 
+LARGEST_PARAMETER = 2**31 - 1
+"""beyond every epoch that the store can hold"""
+
 
 def answer(
     store: Store,
@@ -33,6 +36,10 @@ def answer(
     for unknown in given.keys() - query.parameters.keys():
         known = ", ".join(f":{parameter}" for parameter in query.parameters) or "none"
         raise QueryError(f"the query {name} has no parameter :{unknown}; its parameters: {known}")
+    if run is not None and "run" in given:
+        raise QueryError("name the run with --run, not as a parameter")
+    for parameter, default in query.defaults.items():
+        check(parameter, given.get(parameter, default), default)
     bound: dict[str, Value] = {**query.defaults, **given}
     if "run" in query.parameters and run is not None:
         bound.setdefault("run", run.id)
@@ -40,3 +47,18 @@ def answer(
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
     return ask(store.url, query.sql, bound, limit=limit, timeout=timeout)
+
+
+def check(name: str, value: Value, default: Value) -> None:
+    """Raises QueryError for a value that a named query would take for something else.
+
+    A parameter whose default is a whole number counts epochs, from 1; one whose default is another number
+    is a distance, from 0.
+    """
+    if not isinstance(default, int | float):
+        return
+    whole = isinstance(default, int)
+    number = isinstance(value, int if whole else int | float)
+    if not number or not int(whole) <= float(value or 0) <= LARGEST_PARAMETER:
+        wanted = "a whole number from 1" if whole else "a number from 0"
+        raise QueryError(f":{name} must be {wanted} to {LARGEST_PARAMETER}, not {value!r}")

@@ -169,7 +169,8 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--host", "192.0.2.1"), "the dashboard cannot have 192.0.2.1 port 8040"),
+        (("--host", "192.0.2.1"), "the dashboard cannot have '192.0.2.1' port 8040"),
+        (("--host", "..a"), "the dashboard cannot have '..a' port 8040"),
         (("--log-dir", "/proc/logs"), "the log directory /proc/logs cannot be made"),
     ],
 )

@@ -208,6 +208,13 @@ def test_mend_brings_every_run_and_every_file_in_order(store: Store, log_dir: Pa
     assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.tmp"]
 
 
+def test_a_pipe_among_the_logs_is_set_aside_and_not_waited_for(log_dir: Path, said: list[str]) -> None:
+    (log_dir / "notes").mkdir(parents=True)
+    os.mkfifo(log_dir / "notes" / "vdlrecords.fifo")
+    mend(None, log_dir, said.append)
+    assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.fifo"]
+
+
 def test_mend_without_a_store_cuts_what_is_torn(
     store: Store, log_dir: Path, said: list[str], drawn: tuple[RunWriter, Path]
 ) -> None:

@@ -68,8 +68,11 @@ def test_sentences_say_what_the_rows_say() -> None:
     assert "no overfitting so far" in overfitting([row])[0]
     risen = row | {"best_epoch": 4, "rise": 0.25, "rise_percent": 50.0}
     risen |= {"train_loss_at_best": 0.4, "last_train_loss": 0.3}
-    assert "best at epoch 4 (0.500000) and has risen by 0.25 (50 %)" in overfitting([risen])[0]
+    doubled = risen | {"rise_percent": 110.4, "last_train_loss": 1.5e38}
+    assert "(110 %)" in overfitting([doubled])[0]
+    assert "to 1.5e+38" in overfitting([doubled])[0]
+    assert "best at epoch 4 (0.5) and has risen by 0.25 (50 %)" in overfitting([risen])[0]
     done = {"model": "paddle", "final_train_loss": 0.5, "within_1_percent": 3, "within_0_1_percent": 8}
     assert "the optimum is not known" in convergence([done | {"optimum": None}])[0]
     known = done | {"optimum": 0.4, "above_optimum": 0.1, "above_optimum_percent": 25.0}
-    assert "0.1 (25.0 %) above the least-squares optimum of 0.4000000" in convergence([known])[0]
+    assert "0.1 (25 %) above the least-squares optimum of 0.4000000" in convergence([known])[0]

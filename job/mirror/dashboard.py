@@ -70,11 +70,12 @@ class Dashboard:
             server = self._start()
             try:
                 reason = self._watch(server, seen)
+                died = server.poll() is not None
             finally:
                 end(server)
             if self.stop.is_set():
                 return
-            short = server.returncode is not None and time.monotonic() - started < LONGEST_PAUSE
+            short = died and time.monotonic() - started < LONGEST_PAUSE
             pause = min(LONGEST_PAUSE, 2 * pause or 1.0) if short else 0.0
             self.say(f"{reason}; starting VisualDL again" + (f" in {pause:.0f} s" if pause else ""))
 
@@ -139,16 +140,16 @@ def free_port(host: str, port: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             return int(probe.getsockname()[1])
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no host's name
+        why = getattr(error, "strerror", None) or error
         raise MirrorError(
-            f"the dashboard cannot have {host} port {port}: {error.strerror or error}; choose another with "
-            "--host and --port"
+            f"the dashboard cannot have {host!r} port {port}: {why}; choose another with --host and --port"
         ) from None
 
 
 def reachable(host: str) -> str:
     """A host name for a URL: of the address for all interfaces, this machine's own."""
-    name = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{name}]" if ":" in name else name
 
 
@@ -163,7 +164,7 @@ def answers(host: str, port: int) -> bool:
     try:
         connection.request("GET", "/alive")
         return connection.getresponse().status == http.client.NO_CONTENT
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()

@@ -62,6 +62,9 @@ def broken(log_dir: Path) -> list[tuple[Path, int]]:
     """The files that VisualDL takes for logs and cannot read to their end, with how many bytes it can."""
     found = []
     for path in log_files(log_dir):
+        if not path.is_file():  # to open a pipe would wait for a writer, for good
+            found.append((path, 0))
+            continue
         try:
             content = path.read_bytes()
         except OSError:
@@ -79,7 +82,7 @@ def repair(path: Path, whole: int, log_dir: Path) -> str:
     Raises BusyError where it is a log that is being drawn just now.
     """
     place = path.relative_to(log_dir).parts[0]
-    lock = lock_run(log_dir, int(place), 0.0) if place.isdigit() else None
+    lock = lock_run(log_dir, int(place), 0.0) if place.isdecimal() else None
     try:
         if whole and path.name == FILE_NAME:
             os.truncate(path, whole)
@@ -106,6 +109,8 @@ def about_epochs(log_dir: Path) -> list[int]:
     """How many epochs each log has, from its size."""
     found = []
     for path in log_files(log_dir):
+        if not path.is_file():
+            continue
         with suppress(OSError), path.open("rb") as file:
             found.append(records.about_epochs(file.read(1 << 16), path.stat().st_size))
     return found

@@ -109,6 +109,8 @@ def list_logs(reader: LogReader) -> None:
 
 def is_log(path: Path) -> bool:
     """Whether a file begins like a log."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return records.next_end(file.read(4096), 0) is not None

@@ -58,12 +58,12 @@ def overfitting(rows: Sequence[Row]) -> list[str]:
     """Whether the run overfits."""
     return [
         f"{row['model']}: the test loss was still the lowest at the last epoch ({row['last_epoch']:,}), at "
-        f"{row['best_test_loss']:.6f}: no overfitting so far."
+        f"{row['best_test_loss']:.5g}: no overfitting so far."
         if row["best_epoch"] == row["last_epoch"]
         else f"{row['model']}: the test loss was best at epoch {row['best_epoch']:,} "
-        f"({row['best_test_loss']:.6f}) and has risen by {row['rise']:.2g} "
-        f"({row['rise_percent'] or 0:.2g} %) up to epoch {row['last_epoch']:,}, while the train loss went "
-        f"from {row['train_loss_at_best']:.6f} to {row['last_train_loss']:.6f}."
+        f"({row['best_test_loss']:.5g}) and has risen by {row['rise']:.2g} "
+        f"({row['rise_percent'] or 0:,.0f} %) up to epoch {row['last_epoch']:,}, while the train loss went "
+        f"from {row['train_loss_at_best']:.5g} to {row['last_train_loss']:.5g}."
         for row in rows
     ]
 
@@ -73,14 +73,14 @@ def convergence(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for row in rows:
         sentence = (
-            f"{row['model']}: the train loss came within 1 % of its final {row['final_train_loss']:.6f} at "
+            f"{row['model']}: the train loss came within 1 % of its final {row['final_train_loss']:.5g} at "
             f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
         )
         if row["optimum"] is None:
             sentence += "; the data file is not at hand, so the optimum is not known."
         else:
             sentence += (
-                f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.1f} %) above the "
+                f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.3g} %) above the "
                 f"least-squares optimum of {row['optimum']:.7f}."
             )
         sentences.append(sentence)
@@ -130,8 +130,8 @@ def losses(rows: Sequence[Row]) -> list[str]:
         first, last = own[0], own[-1]
         sentences.append(
             f"{model}: from epoch {first['epoch']:,} to {last['epoch']:,} the train loss went from "
-            f"{first['train_loss']:.6f} to {last['train_loss']:.6f} and the test loss from "
-            f"{first['test_loss']:.6f} to {last['test_loss']:.6f}."
+            f"{first['train_loss']:.5g} to {last['train_loss']:.5g} and the test loss from "
+            f"{first['test_loss']:.5g} to {last['test_loss']:.5g}."
         )
     return sentences
 
