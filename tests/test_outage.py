@@ -6,7 +6,6 @@ LEDGER_TEST_OUTAGE sets how many seconds it stays away (`make soak`: 30).
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 import warnings
@@ -19,7 +18,8 @@ from db.store import Store
 from job.dataset import load
 from job.models import REGISTRY, make_model
 from job.run import first_states
-from tests.conftest import Job, job_command
+from tests.conftest import Job
+from tests.trainers import start_and_wait
 
 SECONDS = float(os.environ.get("LEDGER_TEST_OUTAGE", "4"))
 EPOCHS = 6000
@@ -56,22 +56,6 @@ def server() -> Iterator[Server]:
         own.server.cleanup()
 
 
-def start_training(url: str, *more: str) -> subprocess.Popen[str]:
-    Store(url, create=True).close()
-    trainer = subprocess.Popen(
-        job_command("train", "--epochs", EPOCHS, "--database-url", url, *more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with Store(url) as store:
-        deadline = time.monotonic() + 60
-        while not (store.runs() and store.progress(store.run().id)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    return trainer
-
-
 def assert_whole(url: str) -> None:
     dataset = load()
     states = first_states(dataset, 0)
@@ -84,7 +68,7 @@ def assert_whole(url: str) -> None:
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_database_that_comes_back_loses_and_doubles_nothing(server: Server, mode: str) -> None:
-    trainer = start_training(server.url)
+    trainer = start_and_wait(server.url, EPOCHS)
     server.stop(mode)
     time.sleep(SECONDS)
     assert trainer.poll() is None
@@ -99,7 +83,7 @@ def test_a_database_that_comes_back_loses_and_doubles_nothing(server: Server, mo
 
 
 def test_past_the_limit_the_run_ends_with_one_line_and_can_be_resumed(server: Server, job: Job) -> None:
-    trainer = start_training(server.url, "--database-timeout", "3")
+    trainer = start_and_wait(server.url, EPOCHS, "--database-timeout", "3")
     server.stop("immediate")
     _, err = trainer.communicate(timeout=120)
     print(err)

@@ -17,8 +17,9 @@ from db.history import History
 from db.store import Store
 from job.cli import run
 from job.models import REGISTRY
-from tests.conftest import ROOT, job_command
+from tests.conftest import ROOT
 from tests.samples import write_csv
+from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
 
@@ -133,23 +134,6 @@ def test_what_cannot_be_resumed_is_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
-
-
-def start_and_wait(url: str, epochs: int, *more: str) -> subprocess.Popen[str]:
-    """A trainer in a process of its own that has stored some epochs."""
-    trainer = subprocess.Popen(
-        job_command("train", "--epochs", epochs, "--database-url", url, *more),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with Store(url) as store:
-        deadline = time.monotonic() + 60
-        while not (store.runs() and store.progress(store.run().id)):
-            assert trainer.poll() is None, trainer.stderr and trainer.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    return trainer
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -1,4 +1,4 @@
-"""`job train` and `job resume`: training, its end, and what they print."""
+"""`job train` and `job resume`: from the options to the exit status."""
 
 from __future__ import annotations
 
