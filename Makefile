@@ -50,7 +50,7 @@ test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine the
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA
 
 lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
-	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) --extra notify --extra sweep -o requirements.lock pyproject.toml
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) --group dashboard -c requirements.lock -o requirements-dashboard.lock
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml

@@ -28,6 +28,7 @@ STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "faile
 UNFINISHED = ("interrupted", "crashed", "failed")
 """statuses of runs that can be taken up again"""
 VERDICT_KINDS = ("parity", "reference", "drift")
+NIGHT_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
 
 # SQLite gives rowids only to INTEGER keys; PostgreSQL wants the room.
@@ -107,6 +108,8 @@ class RunRow(Base):
             sqlite_where=text("trigger = 'nightly' AND status = 'running'"),
         ),
         Index("ix_runs_dataset_id", "dataset_id"),
+        Index("ix_runs_sweep", "sweep"),
+        CheckConstraint("thinned_every >= 2", name="thinned_every"),
         {"sqlite_autoincrement": True},
     )
 
@@ -125,6 +128,10 @@ class RunRow(Base):
     environment: Mapped[dict[str, Any]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))
     owner: Mapped[str | None] = mapped_column(Text)
     """token of the process that trains the run; null when none does"""
+    sweep: Mapped[str | None] = mapped_column(Text)
+    """name of the sweep that the run belongs to"""
+    thinned_every: Mapped[int | None]
+    """of which epochs only every so many-th is left, besides the first, the best and the last; null: all"""
 
     dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
 
@@ -172,4 +179,25 @@ class VerdictRow(Base):
     worst: Mapped[float | None] = mapped_column(Double)
     tolerance: Mapped[float] = mapped_column(Double)
     detail: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
+
+
+class NightRow(Base):
+    """A night: when a run was due, and what became of it."""
+
+    __tablename__ = "nights"
+    __table_args__ = (
+        UniqueConstraint("schedule", "due_at"),
+        CheckConstraint(one_of("status", NIGHT_STATUSES), name="status"),
+        Index("ix_nights_run_id", "run_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    schedule: Mapped[str | None] = mapped_column(Text)
+    """cron expression and time zone; null for a night that something else than our scheduler started"""
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[str] = mapped_column(Text)
+    run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("runs.id", ondelete="SET NULL"))
+    detail: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())

@@ -8,7 +8,7 @@ from db.errors import StoreError
 from db.schema import Base
 
 VERSION_TABLE = "ledger_version"
-HEAD = "0001"
+HEAD = "0002"
 """the newest revision in migrations/versions; revisions are numbered"""
 
 

@@ -97,7 +97,8 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     revision: str, empty_url: str, engine: Engine
 ) -> None:
     load_golden(revision, empty_url)
-    columns = {table: [c["name"] for c in inspect(engine).get_columns(table)] for table in TABLES}
+    tables = [table for table in (*TABLES, "nights") if inspect(engine).has_table(table)]
+    columns = {table: [c["name"] for c in inspect(engine).get_columns(table)] for table in tables}
     before = rows(engine, columns)
     assert [len(before[table]) for table in TABLES] == [1, 3, 3, 16, 1]
 
@@ -114,7 +115,7 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     downgrade(engine, "base")
     with engine.connect() as connection:
         assert current(connection) is None
-    assert not set(TABLES) & set(inspect(engine).get_table_names())
+    assert not {*TABLES, "nights"} & set(inspect(engine).get_table_names())
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(

@@ -9,18 +9,23 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
-from db.schema import VerdictRow
+from db.schema import NightRow, VerdictRow
 from db.store import Store
 from db.version import HEAD
 from tests.samples import dataset_row, history
 
 HERE = Path(__file__).parent
+NIGHT = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 
 
 def fill(url: str) -> None:
-    """One completed run with a verdict, one interrupted run with one model ahead, one without epochs."""
+    """One completed run with a verdict, one interrupted run with one model ahead, one without epochs.
+
+    And a night, which is over.
+    """
     with Store(url, create=True) as store:
         for status, paddle, python in (("completed", 5, 5), ("interrupted", 4, 2), ("diverged", 0, 0)):
             writer = store.start_run(
@@ -33,6 +38,8 @@ def fill(url: str) -> None:
         store.add_verdict(
             VerdictRow(run_id=1, kind="parity", passed=True, worst=0.0, tolerance=2e-6, detail="golden")
         )
+        night = NightRow(schedule="0 2 * * * UTC", due_at=NIGHT, status="started", run_id=1)
+        store.write(lambda session, _: session.add(night))
 
 
 def main() -> None:
