@@ -19,6 +19,10 @@ class NotFoundError(StoreError):
     """The store has no such run."""
 
 
+class HeldError(StoreError):
+    """A living process holds what was asked for: the run, or the one nightly run that there may be."""
+
+
 class StoreFailedError(StoreError):
     """The store failed in the middle of work: the disk is full, or the database stayed away too long."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Update, func, or_, select, update
 from sqlalchemy.engine import CursorResult
@@ -11,14 +14,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.epochs import insert_epochs
-from db.errors import LeaseLostError, StoreError
+from db.errors import HeldError, LeaseLostError, StoreError
 from db.history import History
 from db.owner import is_gone
-from db.schema import UNFINISHED, EpochRow, RunRow
+from db.schema import UNFINISHED, EpochRow, NightRow, RunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
     from db.store import Store
+
+Result = TypeVar("Result")
+QUIET = 3.0
+"""seconds of silence that are longer than a living trainer's usual block"""
 
 
 def update_run(run_id: int) -> Update:
@@ -56,16 +63,72 @@ def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Why a run could not be claimed just now: somebody holds it."""
+    """Why a run could not be claimed just now: somebody holds it, or another that must end first."""
 
+    run_id: int
     owner: str
     silence: float
     """seconds since the holder's last heartbeat"""
 
 
+def held(session: Session, run: RunRow) -> Held:
+    """Who holds a running run, and for how long nothing was heard of it."""
+    silence = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))  # type: ignore[arg-type]
+    return Held(run.id, run.owner or "", float(silence or 0.0))
+
+
+def live_nightly(session: Session, heartbeat_timeout: float) -> Held | None:
+    """Who holds the one nightly run that there may be; None where none lives."""
+    notice_crashes(session, heartbeat_timeout)
+    run = session.scalar(select(RunRow).where(RunRow.trigger == "nightly", RunRow.status == "running"))
+    return None if run is None else held(session, run)
+
+
+def begin_night(session: Session, night_id: int, run_id: int) -> bool:
+    """Give a night that is due its run; False where it is not due any more."""
+    statement = (
+        update(NightRow)
+        .where(NightRow.id == night_id, NightRow.status == "due")
+        .values(status="started", run_id=run_id)
+        .execution_options(synchronize_session=False)
+    )
+    return changed(session, statement)
+
+
+def win(
+    attempt: Callable[[], Held | Result],
+    heartbeat_timeout: float,
+    stop: threading.Event,
+    say: Callable[[str], None],
+) -> Result:
+    """The result of `attempt`, repeated while a holder that may be dead keeps silent.
+
+    Raises HeldError once the holder is seen to live, and StoreError when `stop` is set first.
+    """
+    first: Held | None = None
+    deadline = time.monotonic() + heartbeat_timeout + 5
+    while True:
+        found = attempt()
+        if not isinstance(found, Held):
+            return found
+        if first is None:
+            first = found
+            if found.silence > QUIET:
+                say(
+                    f"run {found.run_id} is marked as running, but silent for {found.silence:.0f} s; waiting "
+                    f"until {heartbeat_timeout:g} s have passed"
+                )
+        beaten = found.owner != first.owner or found.silence < first.silence
+        if beaten or time.monotonic() > deadline:
+            raise HeldError(f"run {found.run_id} is being trained by another process; leave it to that one")
+        first = found
+        if stop.wait(0.5):
+            raise StoreError(f"stopped while waiting for run {found.run_id}")
+
+
 def claim(
     session: Session, run_id: int, token: str, heartbeat_timeout: float, epochs: int | None, environment: Any
-) -> Held | None:
+) -> Held | RunRow:
     """Take a stopped run over for `token`, or say who holds it. `epochs` lengthens it.
 
     Raises StoreError for a run that cannot be taken up at all.
@@ -74,10 +137,9 @@ def claim(
     run = session.get_one(RunRow, run_id)
     wanted = run.epochs if epochs is None else epochs
     if run.owner == token and run.status == "running":
-        return None  # an earlier attempt, whose connection broke, was committed after all
+        return run  # an earlier attempt, whose connection broke, was committed after all
     if run.status == "running":
-        silence = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run_id))  # type: ignore[arg-type]
-        return Held(run.owner or "", float(silence or 0.0))
+        return held(session, run)
     if run.status == "diverged":
         raise StoreError(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
@@ -107,7 +169,7 @@ def claim(
         won = changed(session, statement)
     except IntegrityError as error:
         raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
-    return None if won else Held("", 0.0)
+    return run if won else Held(run_id, "", 0.0)
 
 
 def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict[str, Any]:

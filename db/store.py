@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,9 +12,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
 from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
-from db.errors import NotFoundError, StoreError
+from db.errors import HeldError, NotFoundError, StoreError
 from db.history import History, State
-from db.lease import Held, RunWriter, claim, notice_crashes
+from db.lease import Held, RunWriter, begin_night, claim, live_nightly, notice_crashes, win
 from db.owner import new_token
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
@@ -25,8 +24,6 @@ Result = TypeVar("Result")
 LARGEST_ID = 2**63 - 1
 HEARTBEAT_TIMEOUT = 60.0
 """seconds of silence after which a running run counts as crashed"""
-QUIET = 3.0
-"""seconds of silence that are longer than a living trainer's usual block"""
 DATABASE_TIMEOUT = 600.0
 """seconds to wait for a database that went away"""
 
@@ -120,15 +117,22 @@ class Store:
         seed: int,
         environment: dict[str, Any],
         trigger: str = "manual",
+        night: int | None = None,
     ) -> RunWriter:
-        """A new running run, and the only writer of its history. `dataset` is stored once."""
+        """A new running run, and the only writer of its history. `dataset` is stored once.
+
+        Raises HeldError while another nightly run lives, and when `night`, the id of the night that the run
+        belongs to, is not due any more.
+        """
         token = new_token()
 
-        def work(session: Session, attempt: int) -> int:
+        def work(session: Session, attempt: int) -> Held | int:
             if attempt > 1:  # the first attempt may have been committed before its connection broke
                 mine = session.scalar(select(RunRow.id).where(RunRow.owner == token))
                 if mine is not None:
                     return mine
+            if trigger == "nightly" and (other := live_nightly(session, self.heartbeat_timeout)):
+                return other
             run = RunRow(
                 dataset_id=stored_dataset(session, dataset),
                 epochs=epochs,
@@ -145,10 +149,16 @@ class Store:
             except IntegrityError as error:
                 if trigger != "nightly":
                     raise
-                raise StoreError("another nightly run is live; this one is not started") from error
+                raise HeldError("another nightly run was just started") from error
+            if night is not None and not begin_night(session, night, run.id):
+                raise HeldError(f"night {night} is not due any more: another process has it")
             return run.id
 
-        return RunWriter(self, self.write(work), token)
+        try:
+            run_id = win(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.say)
+        except HeldError as error:
+            raise HeldError(f"one nightly run at a time: {error}") from None
+        return RunWriter(self, run_id, token)
 
     def resume_run(self, run_id: int, *, epochs: int | None = None, environment: Any) -> RunWriter:
         """Take up a stopped run, as the only writer of its history. `epochs` lengthens it.
@@ -157,27 +167,14 @@ class Store:
         it lives, or cannot be taken up at all.
         """
         token = new_token()
-        first: Held | None = None
-        deadline = time.monotonic() + self.heartbeat_timeout + 5
-        while True:
-            held = self.write(
+
+        def attempt() -> Held | RunRow:
+            return self.write(
                 lambda session, _: claim(session, run_id, token, self.heartbeat_timeout, epochs, environment)
             )
-            if held is None:
-                return RunWriter(self, run_id, token)
-            if first is None:
-                first = held
-                if held.silence > QUIET:
-                    self.say(
-                        f"run {run_id} is marked as running, but silent for {held.silence:.0f} s; waiting "
-                        f"until {self.heartbeat_timeout:g} s have passed"
-                    )
-            beaten = held.owner != first.owner or held.silence < first.silence
-            if beaten or time.monotonic() > deadline:
-                raise StoreError(f"run {run_id} is being trained by another process; leave it to that one")
-            first = held
-            if self.stop.wait(0.5):
-                raise StoreError(f"stopped while waiting for run {run_id}")
+
+        win(attempt, self.heartbeat_timeout, self.stop, self.say)
+        return RunWriter(self, run_id, token)
 
     def notice_crashes(self) -> None:
         """Mark running runs whose heartbeat went silent as crashed, where the store can be written."""

@@ -7,6 +7,7 @@ import numpy as np
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
+from job.environment import environment_changes
 from job.parity import Difference, difference
 
 
@@ -44,9 +45,10 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
 def compare(
     store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0
 ) -> tuple[VerdictRow, list[str]]:
-    """Judge whether `run` is what `against` is, store the verdict, and give it with a line for each model.
+    """Judge whether `run` is what `against` is, store the verdict, and give it with the lines it rests on.
 
-    With tolerance 0 only the same epochs with the same bits pass. The verdict is of the kind `drift`.
+    There is a line for each model, and one for what differs between the two runs' environments. With
+    tolerance 0 only the same epochs with the same bits pass. The verdict is of the kind `drift`.
     """
     found = differences(store, run, against, tolerance)
     # NaN sorts last, as it should: it is the worst of all gaps.
@@ -59,6 +61,10 @@ def compare(
         f"{model}: {each.describe()}" + (f"; {each.missing}" if each.missing else "")
         for model, each in found.items()
     ]
+    if tolerance:
+        lines.append(f"tolerance {tolerance:g}")
+    changes = environment_changes(against.environment, run.environment)
+    lines.append(f"environment: {'; '.join(changes) or 'the same'}")
     verdict = VerdictRow(
         run_id=run.id,
         kind="drift",
@@ -67,7 +73,6 @@ def compare(
         first_epoch=min((epoch for epoch in firsts if epoch is not None), default=None),
         worst=worst.worst if np.isfinite(worst.worst) else None,
         tolerance=tolerance,
-        detail=f"against run {against.id}: {'; '.join(lines)}"
-        + (f", tolerance {tolerance:g}" if tolerance else ""),
+        detail=f"against run {against.id}: {'; '.join(lines)}",
     )
     return store.add_verdict(verdict), lines

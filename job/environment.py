@@ -43,6 +43,40 @@ def environment() -> dict[str, Any]:
     }
 
 
+def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between the environments of two runs, a few words each; empty where nothing does.
+
+    Of a run that was resumed elsewhere, the changes of its resumes are among them.
+    """
+    one, other = _flat(before), _flat(now)
+    return [
+        f"{name} {other.get(name, 'absent')}, was {one.get(name, 'absent')}"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Nested settings as one level: the path to each, its parts apart by blanks, and its text.
+
+    The items of a list are named by the library that they tell of, or counted.
+    """
+    if isinstance(value, dict):
+        items = [(key, item) for key, item in value.items() if key != "library"]
+    elif isinstance(value, list):
+        items = [(_label(item, i), item) for i, item in enumerate(value)]
+    else:
+        return {} if value is None else {name: str(value)}
+    flat: dict[str, str] = {}
+    for key, item in items:
+        flat |= _flat(item, f"{name} {key}".strip())
+    return flat
+
+
+def _label(item: Any, i: int) -> str:
+    return str(item["library"]) if isinstance(item, dict) and "library" in item else str(i + 1)
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

@@ -9,3 +9,11 @@ class DataError(LedgerError):
 
 class MirrorError(LedgerError):
     """The VisualDL logs cannot be drawn, or cannot be shown. The store is not concerned."""
+
+
+class ScheduleError(LedgerError):
+    """A cron expression or a time zone that cannot be read."""
+
+
+class NotifyError(LedgerError):
+    """An address that notifications cannot be sent to. The message never holds the address itself."""

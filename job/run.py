@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,9 +70,13 @@ def train_run(
 
 
 def load_models() -> None:
-    """Import every model's framework; Paddle takes seconds."""
+    """Import every model's framework; Paddle takes seconds. What they do to the root logger is undone."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     for name in REGISTRY:
         import_module(f"job.models.{name}")
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 def first_states(dataset: Dataset, seed: int) -> dict[str, State]:

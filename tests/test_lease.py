@@ -214,15 +214,6 @@ def test_a_history_with_holes_cannot_be_continued(store: Store) -> None:
         store.checkpoints(writer.run_id)
 
 
-def test_one_nightly_lives_at_a_time(store: Store) -> None:
-    first = start(store, trigger="nightly")
-    with pytest.raises(StoreError, match="another nightly run is live"):
-        start(store, trigger="nightly")
-    start(store)  # others may
-    first.finish("completed")
-    start(store, trigger="nightly")
-
-
 def lost_commit(store: Store, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
     """Do `work` as if the connection broke after its first commit and before the answer came."""
     from sqlalchemy.exc import OperationalError

@@ -14,7 +14,8 @@ from typer._click.exceptions import ClickException
 
 from db.errors import LedgerError
 from job import __version__
-from job.cli import compare, database, draw, mirror, query, runs, train
+from job.cli import compare, database, draw, mirror, nightly, nights, query, runs, train
+from job.log import say
 
 app = typer.Typer(
     name="job",
@@ -41,6 +42,8 @@ app.command("report")(draw.report)
 app.command("export")(draw.export)
 app.command("mirror")(mirror.mirror)
 app.command("dashboard")(mirror.dashboard)
+app.command("nightly")(nightly.nightly)
+app.command("nights")(nights.nights)
 app.add_typer(database.app, name="db")
 
 
@@ -92,5 +95,5 @@ def fail(message: str, status: int, debug: bool) -> int:
     """Print the one line of an error, with its traceback where asked for."""
     if debug:
         traceback.print_exc()
-    print(f"job: error: {message.splitlines()[0] if message else 'unknown'}", file=sys.stderr)
+    say(f"error: {message.splitlines()[0] if message else 'unknown'}", "error", status=status)
     return status

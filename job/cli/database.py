@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory, say
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory
 from job.cli.output import print_line
+from job.log import say
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

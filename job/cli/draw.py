@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store, say
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store
 from job.cli.output import print_line
+from job.log import say
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory for the files.")]
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store, say
+from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store
 from job.cli.output import print_line
 from job.cli.progress import drawing_progress
 from job.errors import MirrorError
+from job.log import say
 
 if TYPE_CHECKING:
     from db.schema import RunRow

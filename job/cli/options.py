@@ -2,19 +2,102 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from job import log
+from job.log import say
+
 if TYPE_CHECKING:
+    from db.schema import VerdictRow
     from db.store import Store
     from job.training import Cancelled
 
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
 DEFAULT_LOG_DIR = Path("results/visualdl")
+FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
+MOST_EPOCHS = 2**31 - 1
+"""what the store's integer column holds"""
 
+
+def finite_positive(value: float) -> float:
+    """The learning rate, checked: the models take it as a float32, of which it must not be 0 or infinite."""
+    if not FLOAT32_TINY <= value <= FLOAT32_MAX:  # false for NaN too
+        raise typer.BadParameter(f"{value:g} is not a finite number above 0 that float32 can hold")
+    return value
+
+
+class FailOn(StrEnum):
+    """Which failed verdicts give the exit status 1. A run that fails or diverges always does."""
+
+    drift = "drift"
+    """any of them"""
+    parity = "parity"
+    """parity and reference, but not drift"""
+    never = "never"
+    """none"""
+
+    def fails(self, verdict: VerdictRow) -> bool:
+        """Whether a verdict gives the exit status 1."""
+        if verdict.passed or self is FailOn.never:
+            return False
+        return self is FailOn.drift or verdict.kind != "drift"
+
+
+class LogFormat(StrEnum):
+    """How the lines on stderr are written."""
+
+    text = "text"
+    json = "json"
+
+
+def choose_log_format(value: LogFormat) -> LogFormat:
+    """Let this process, and those it starts, speak in that format."""
+    os.environ[log.SETTING] = value
+    return value
+
+
+Epochs = Annotated[
+    int, typer.Option("--epochs", min=1, max=MOST_EPOCHS, envvar="JOB_EPOCHS", help="Epochs to train.")
+]
+LearningRate = Annotated[
+    float,
+    typer.Option(
+        "--learning-rate",
+        callback=finite_positive,
+        envvar="JOB_LEARNING_RATE",
+        help="Step size, above 0.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=2**32 - 1, envvar="JOB_SEED", help="Seed of the start weights."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="JOB_DATA",
+        help="A CSV file with a header, or the housing table's format. Default: the housing table.",
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option("--target", envvar="JOB_TARGET", help="Column to predict. Default: the last."),
+]
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        envvar=log.SETTING,
+        callback=choose_log_format,
+        help="How the lines on stderr are written: for people, or one JSON object each.",
+    ),
+]
 DatabaseUrl = Annotated[
     str,
     typer.Option(
@@ -58,11 +141,6 @@ RunData = Annotated[
         "JOB_DATA, or a file of its name in the current directory.",
     ),
 ]
-
-
-def say(line: str) -> None:
-    """Tell the person at the terminal, on stderr, something that is not a result."""
-    print(f"job: {line}", file=sys.stderr, flush=True)
 
 
 def open_store(

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from db.history import History
+from job import log
 
 
 class Report(Protocol):
@@ -22,9 +23,12 @@ class Report(Protocol):
 
 
 @contextmanager
-def training_progress(done: dict[str, int], epochs: int) -> Iterator[Report]:
-    """A report for models that have `done` epochs of `epochs`."""
-    if not sys.stderr.isatty():
+def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) -> Iterator[Report]:
+    """A report for models that have `done` epochs of `epochs`; if `quiet`, one that programs alone hear."""
+    if quiet and not log.in_json():
+        yield lambda model, history: None
+        return
+    if log.in_json() or not sys.stderr.isatty():
         yield PlainLines(done, epochs)
         return
     with Progress(
@@ -84,7 +88,11 @@ class PlainLines:
         while self.tenths and self.tenths[0] <= min(self.done.values()):
             tenth = self.tenths.pop(0)
             losses = "  ".join(self.losses[tenth][name] for name in sorted(self.losses[tenth]))
-            print(f"{tenth:>{len(str(self.epochs))}} of {self.epochs} epochs  {losses}", file=sys.stderr)
+            line = f"{tenth:>{len(str(self.epochs))}} of {self.epochs} epochs  {losses}"
+            if log.in_json():
+                log.say(line, "progress", epochs=tenth, of=self.epochs)
+            else:
+                print(line, file=sys.stderr)
 
 
 Drawing = Callable[[str, int, int], None]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import QueryError
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store
 from job.cli.output import print_table
+from job.log import say
 
 if TYPE_CHECKING:
     from db.query import Answer, Value

@@ -5,33 +5,43 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from db.errors import LedgerError
-from job.cli.output import loss, print_line, print_table, print_verdict
+from job.cli.output import loss, print_line, print_table, print_verdict, verdict_record
+from job.log import record
 
 if TYPE_CHECKING:
     from db.schema import RunRow
     from db.store import Store
+    from job.cli.options import FailOn
     from job.training import Outcome
 
 
-def conclude(store: Store, run: RunRow, outcome: Outcome) -> int:
-    """Print what a run came to and give the exit status that says so."""
-    print_losses(store, run)
-    print_parameters(store, run)
+def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_on: FailOn) -> int:
+    """Print what a run came to, with the verdicts, and give the exit status that says so.
+
+    If `quiet`, the verdicts alone. A nightly run is judged for drift as well.
+    """
+    from job.nightly import judge_drift
+    from job.verify import verify
+
+    if not quiet:
+        print_losses(store, run)
+        print_parameters(store, run)
     if outcome.status == "diverged":
         # On its way out of float32 a run blows the models' rounding up as well: no parity to judge.
         print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
         return 1
-    failed = False
-    try:
-        from job.verify import verify
-
-        for verdict in verify(store, run):
-            print_verdict(verdict)
-            failed = failed or not verdict.passed
-    except LedgerError as error:
-        print_line(str(error))
-    return 1 if failed else 0
+    verdicts = verify(store, run)
+    if run.trigger == "nightly":
+        drift = judge_drift(store, run)
+        if drift is None:
+            print_line("drift: not judged: this is the first night of its specification")
+        else:
+            verdicts.append(drift)
+    for verdict in verdicts:
+        print_verdict(verdict)
+        word = "passed" if verdict.passed else "FAILED"
+        record(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
+    return 1 if any(fail_on.fails(verdict) for verdict in verdicts) else 0
 
 
 def print_losses(store: Store, run: RunRow) -> None:

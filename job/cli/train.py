@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,16 +14,26 @@ from job.cli.mirror import mirroring
 from job.cli.options import (
     DEFAULT_DATABASE,
     DEFAULT_LOG_DIR,
+    MOST_EPOCHS,
+    Data,
     DatabaseTimeout,
     DatabaseUrl,
+    Epochs,
+    FailOn,
     HeartbeatTimeout,
+    LearningRate,
     LogDir,
+    LogFormat,
+    LogFormatOption,
     NoMirror,
     Run,
+    Seed,
+    Target,
     open_store,
-    say,
 )
+from job.cli.output import print_line
 from job.cli.summary import conclude
+from job.log import bind, record, say
 
 if TYPE_CHECKING:
     from db.lease import RunWriter
@@ -32,49 +42,13 @@ if TYPE_CHECKING:
     from job.training import Cancelled
 
 
-def finite_positive(value: float) -> float:
-    """The learning rate, checked: the models take it as a float32, of which it must not be 0 or infinite."""
-    if not FLOAT32_TINY <= value <= FLOAT32_MAX:  # false for NaN too
-        raise typer.BadParameter(f"{value:g} is not a finite number above 0 that float32 can hold")
-    return value
-
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        envvar="JOB_DATA",
-        help="A CSV file with a header, or the housing table's format. Default: the housing table.",
-    ),
-]
-FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
-MOST_EPOCHS = 2**31 - 1
-"""what the store's integer column holds"""
-
-
 def train(
     context: typer.Context,
-    epochs: Annotated[
-        int, typer.Option("--epochs", min=1, max=MOST_EPOCHS, envvar="JOB_EPOCHS", help="Epochs to train.")
-    ] = 10_000,
-    learning_rate: Annotated[
-        float,
-        typer.Option(
-            "--learning-rate",
-            callback=finite_positive,
-            envvar="JOB_LEARNING_RATE",
-            help="Step size, above 0.",
-        ),
-    ] = 0.01,
-    seed: Annotated[
-        int,
-        typer.Option("--seed", min=0, max=2**32 - 1, envvar="JOB_SEED", help="Seed of the start weights."),
-    ] = 0,
+    epochs: Epochs = 10_000,
+    learning_rate: LearningRate = 0.01,
+    seed: Seed = 0,
     data: Data = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--target", envvar="JOB_TARGET", help="Column to predict. Default: the last."),
-    ] = None,
+    target: Target = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -87,6 +61,7 @@ def train(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
+    log_format: LogFormatOption = LogFormat.text,
 ) -> int:
     """Train both models, record every epoch, print the notebook's table and the parity verdict."""
     from job.dataset import DEFAULT_DATA, load
@@ -127,6 +102,7 @@ def resume(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     database_timeout: DatabaseTimeout = 600.0,
+    log_format: LogFormatOption = LogFormat.text,
 ) -> int:
     """Take up a stopped run where its last stored epoch left it, or lengthen a completed one.
 
@@ -190,30 +166,49 @@ def carry_out(
 
 
 def train_to_the_end(
-    context: typer.Context, store: Store, writer: RunWriter, dataset: Dataset, stop: Cancelled
+    context: typer.Context,
+    store: Store,
+    writer: RunWriter,
+    dataset: Dataset,
+    stop: Cancelled,
+    *,
+    quiet: bool = False,
+    fail_on: FailOn = FailOn.drift,
 ) -> int:
-    """Train both models from where the store has them, with progress, and print how it ended."""
+    """Train both models from where the store has them, with progress, and print how it ended.
+
+    If `quiet`, without what only passes the time. `fail_on`: the verdicts that decide the exit status.
+    """
     from job.cli.progress import training_progress
     from job.run import first_states, train_run
 
+    tell = record if quiet else say
+    begun = time.monotonic()
+    bind(run=writer.run_id)
     run = store.run(writer.run_id)
     states = first_states(dataset, run.seed) | store.checkpoints(run.id)
     done = {model: state.epoch for model, state in states.items()}
     begin = f"goes on from epoch {min(done.values()):,}" if run.resumes else "begins"
-    say(
+    tell(
         f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "
-        f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)"
+        f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)",
+        "run_begins",
     )
     with mirroring(context, run.id) as training_is_over:
         try:
-            with training_progress(done, run.epochs) as report:
+            with training_progress(done, run.epochs, quiet) as report:
                 outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
         except StoreFailedError:
             say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
             raise
+        seconds = time.monotonic() - begun
+        end = f"run {run.id} {outcome.status} after {seconds:.1f} s"
+        tell(end, "run_ends", status=outcome.status, seconds=round(seconds, 3))
+        if quiet:
+            print_line(end)
         training_is_over()
         if outcome.status != "interrupted":
-            return conclude(store, store.run(run.id), outcome)
+            return conclude(store, store.run(run.id), outcome, quiet=quiet, fail_on=fail_on)
     stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
     say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
     say(f"go on with: {resume_command(context, writer)}")

@@ -1,0 +1,181 @@
+"""The nights in the store: which are due, what became of them, and what a night is compared with.
+
+A schedule's next night stands in the store before it comes. So whoever looks can tell that a night was
+missed, even where the scheduler that should have started it is gone, and of two schedulers one gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from db.errors import NotFoundError
+from db.lease import changed
+from db.schema import DatasetRow, NightRow, RunRow, VerdictRow
+from db.store import Store
+from db.types import seconds_since
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """A night, the run that it started and the verdict on whether that run drifted, where there are any."""
+
+    row: NightRow
+    run: RunRow | None
+    drift: VerdictRow | None
+
+    @property
+    def outcome(self) -> str:
+        """`due`, `skipped`, `missed`, `failed`; or the run's status; or `pruned`, where the run is."""
+        if self.row.status != "started":
+            return self.row.status
+        return "pruned" if self.run is None else self.run.status
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, from its start to its end; None where it has not both."""
+        if self.run is None or self.run.finished_at is None:
+            return None
+        return (self.run.finished_at - self.run.created_at).total_seconds()
+
+
+def planned(store: Store, schedule: str) -> NightRow | None:
+    """The earliest night of a schedule that is still due; None where none is."""
+    query = due_nights().where(NightRow.schedule == schedule).order_by(NightRow.due_at).limit(1)
+    return store.read(lambda session: session.scalar(query))
+
+
+def due_nights() -> Select[NightRow]:
+    """The nights that have not begun and were not given up."""
+    return select(NightRow).where(NightRow.status == "due")
+
+
+def plan(store: Store, schedule: str, due_at: datetime) -> NightRow:
+    """The night of a schedule at that moment, put on record as due where it is not there yet."""
+
+    def work(session: Session, _: int) -> NightRow:
+        query = select(NightRow).where(NightRow.schedule == schedule, NightRow.due_at == due_at)
+        found = session.scalar(query)
+        if found is None:
+            found = NightRow(schedule=schedule, due_at=due_at, status="due")
+            session.add(found)
+            session.flush()
+        return found
+
+    return store.write(work)
+
+
+def record(store: Store, night: NightRow) -> NightRow:
+    """Put a night of no schedule on record; gives it back with its id."""
+
+    def work(session: Session, _: int) -> NightRow:
+        session.add(night)
+        session.flush()
+        return night
+
+    return store.write(work)
+
+
+def settle(
+    store: Store, night_id: int, status: str, detail: str | None = None, run: int | None = None
+) -> bool:
+    """Say what became of a night that was due; False where somebody else has said it before."""
+    statement = (
+        update(NightRow)
+        .where(NightRow.id == night_id, NightRow.status == "due")
+        .values(status=status, detail=detail)
+        .execution_options(synchronize_session=False)
+    )
+
+    def work(session: Session, attempt: int) -> bool:
+        if changed(session, statement):
+            return True
+        # The first attempt may have been committed before its connection broke.
+        return attempt > 1 and session.get_one(NightRow, night_id).status == status
+
+    return store.write(work)
+
+
+def replace_schedules(store: Store, schedule: str) -> None:
+    """Forget what other schedules planned for later: a store follows one at a time.
+
+    What they planned for a moment that has passed was missed.
+    """
+
+    def work(session: Session, _: int) -> None:
+        passed = seconds_since(NightRow.due_at) >= 0  # type: ignore[arg-type]
+        for row in session.scalars(due_nights().where(NightRow.schedule != schedule, passed)):
+            row.status, row.detail = "missed", f"its schedule was replaced by {schedule}"
+        for row in session.scalars(due_nights().where(NightRow.schedule != schedule, ~passed)):
+            session.delete(row)
+
+    store.write(work)
+
+
+def nights(store: Store, limit: int | None = None) -> Sequence[Night]:
+    """The nights, the latest due first, each with its run and the newest verdict on that run's drift."""
+    query = whole_nights().order_by(NightRow.due_at.desc(), NightRow.id.desc()).limit(limit)
+    rows = store.read(lambda session: session.execute(query).all())
+    return [Night(row, run, verdict) for row, run, verdict in rows]
+
+
+def find(store: Store, night_id: int) -> Night:
+    """One night by its id. Raises NotFoundError."""
+    query = whole_nights().where(NightRow.id == night_id)
+    rows = store.read(lambda session: session.execute(query).all())
+    if not rows:
+        raise NotFoundError(f"there is no night {night_id}; `job nights` lists what there is")
+    return Night(*rows[0])
+
+
+def whole_nights() -> Select[NightRow, RunRow, VerdictRow]:
+    """Nights with their runs and those runs' newest drift verdicts, None where there are none."""
+    newest = (
+        select(func.max(VerdictRow.id))
+        .where(VerdictRow.run_id == NightRow.run_id, VerdictRow.kind == "drift")
+        .correlate(NightRow)
+        .scalar_subquery()
+    )
+    return (
+        select(NightRow, RunRow, VerdictRow)
+        .outerjoin(RunRow, RunRow.id == NightRow.run_id)
+        .outerjoin(VerdictRow, VerdictRow.id == newest)
+        # The run's own eager join is an inner one, which would drop nights without a run.
+        .options(joinedload(RunRow.dataset, innerjoin=False))
+    )
+
+
+def overdue(store: Store, seconds: float) -> Sequence[NightRow]:
+    """The nights that are due for longer than so many seconds by the database's clock, oldest first."""
+    query = due_nights().where(seconds_since(NightRow.due_at) > seconds).order_by(NightRow.due_at)  # type: ignore[arg-type]
+    return store.read(lambda session: session.scalars(query).all())
+
+
+def baseline(store: Store, run: RunRow) -> RunRow | None:
+    """The last completed nightly run before `run` of the same specification, whole; None for the first.
+
+    The specification is the data, the target, the epochs, the learning rate and the seed.
+    """
+    query = (
+        select(RunRow)
+        .join(RunRow.dataset)
+        .where(
+            RunRow.id < run.id,
+            RunRow.trigger == "nightly",
+            RunRow.status == "completed",
+            RunRow.thinned_every.is_(None),
+            RunRow.epochs == run.epochs,
+            RunRow.learning_rate == run.learning_rate,
+            RunRow.seed == run.seed,
+            DatasetRow.sha256 == run.dataset.sha256,
+            DatasetRow.target == run.dataset.target,
+        )
+        .order_by(RunRow.id.desc())
+        .limit(1)
+    )
+    found = store.runs(query)
+    return store.run(found[0].id) if found else None

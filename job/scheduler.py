@@ -1,0 +1,191 @@
+"""Starts every night in a process of its own when it is due, and puts on record those that did not begin."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from db import nights
+from db.errors import LedgerError
+from db.schema import NightRow
+from db.store import Store
+from job.log import say
+from job.nightly import bad_news
+from job.schedule import Schedule
+from job.training import Cancelled
+
+GRACE = timedelta(hours=6)
+"""how late a night may still begin: after a suspended machine wakes up, or the scheduler is back"""
+MOST_MISSED = 100
+"""nights of one gap that are put on record as missed, the latest ones"""
+
+
+class NightlyScheduler:
+    """The nights of one schedule, until `stop` is set.
+
+    `command` runs one night; the number of the night is appended to it. `open_store` gives a store for one
+    piece of work. `notify` is told title and body of what went wrong.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        command: Sequence[str],
+        open_store: Callable[[], Store],
+        notify: Callable[[str, str], None],
+        stop: Cancelled,
+    ) -> None:
+        self.schedule = schedule
+        self.command = list(command)
+        self.open_store = open_store
+        self.notify = notify
+        self.stop = stop
+        self.children: set[subprocess.Popen[bytes]] = set()
+        self._starting = threading.Lock()
+        """between a look at `stop` and a child's start, so that none is started behind a stop's back"""
+        # It complains of nights that are skipped or missed, which we say ourselves, and store.
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL + 1)
+        self.scheduler = BackgroundScheduler(
+            timezone=schedule.zone, executors={"default": ThreadPoolExecutor(4)}
+        )
+        self.scheduler.add_job(
+            self.night,
+            schedule.trigger,
+            id="nightly",
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=int(GRACE.total_seconds()),
+        )
+        self.scheduler.add_listener(self._overlapped, EVENT_JOB_MAX_INSTANCES)
+        self.scheduler.add_listener(self._missed, EVENT_JOB_MISSED)
+
+    def run(self, run_now: bool = False) -> None:
+        """Start nights until stopped, the first one at once if `run_now`, or if one was due not long ago."""
+        self._begin()
+        now = datetime.now(UTC)
+        if self._late(now):
+            self.scheduler.add_job(self.night, next_run_time=now, id="late")
+        elif run_now:
+            self.scheduler.add_job(self.night, args=[now], next_run_time=now, id="now")
+        self.scheduler.start()
+        self.stop.wait()
+        with self._starting:
+            for child in self.children:
+                child.send_signal(self.stop.number or signal.SIGTERM)
+        self.scheduler.shutdown(wait=True)
+
+    def night(self, due_at: datetime | None = None) -> None:
+        """Run the night that is due now, or one of your own choice, and say what became of it."""
+        try:
+            with self.open_store() as store:
+                row = self._tonight(store, datetime.now(UTC)) if due_at is None else self._plan(store, due_at)
+            if row is not None:
+                self._attend(row)
+        except LedgerError as error:
+            say(f"error: {error}", "error")
+            self.notify("a night could not be run", str(error))
+        except Exception as error:  # the next night must come all the same
+            say(f"error: unexpected {type(error).__name__}: {error}", "error")
+            self.notify("a night could not be run", f"unexpected {type(error).__name__}: {error}")
+
+    def _attend(self, row: NightRow) -> None:
+        """Run a night in a process of its own, and see to what that process cannot tell any more."""
+        with self._starting:
+            if self.stop.is_set():
+                return
+            # In a session of its own, so that Ctrl-C reaches it once, through us.
+            child = subprocess.Popen([*self.command, str(row.id)], start_new_session=True)  # noqa: S603
+            self.children.add(child)
+        status = child.wait()
+        self.children.discard(child)
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        with self.open_store() as store:
+            nights.settle(store, row.id, "failed", f"its process {how} before a run began")
+            store.notice_crashes()
+            night = nights.find(store, row.id)
+            verdicts = store.verdicts(night.run.id) if night.run else []
+        news = bad_news(night, verdicts)
+        if status < 0 and night.run is not None and news is None:
+            news = f"night {row.id}, run {night.run.id}: its process {how}"
+        if news:
+            self.notify("a night went wrong", news)
+
+    def _begin(self) -> None:
+        """Clear away what other schedules left, put missed nights and the next one on record, and say so."""
+        now = datetime.now(UTC)
+        with self.open_store() as store:
+            nights.replace_schedules(store, str(self.schedule))
+            self._give_up(store, now - GRACE)
+            following = self._plan_next(store, now)
+        say(f"nights by {self.schedule}; the next is due at {following:%Y-%m-%d %H:%M %Z}", "schedule")
+
+    def _late(self, now: datetime) -> bool:
+        """Whether a night was due when nobody was there, and not too long ago to begin it now."""
+        with self.open_store() as store:
+            row = nights.planned(store, str(self.schedule))
+        return row is not None and row.due_at <= now
+
+    def _tonight(self, store: Store, now: datetime) -> NightRow | None:
+        """The night that is due, with those before it given up; None where another scheduler has it."""
+        due = list(self.schedule.between(now - GRACE, now))
+        self._plan_next(store, now)
+        if not due:
+            return None
+        row = nights.plan(store, str(self.schedule), due[-1])
+        self._give_up(store, due[-1] - timedelta(microseconds=1))
+        return row if row.status == "due" else None
+
+    def _give_up(self, store: Store, until: datetime) -> None:
+        """Put the nights on record as missed that were due up to a moment, and tell of them."""
+        first = nights.planned(store, str(self.schedule))
+        if first is None or first.due_at > until:
+            return
+        due = list(self.schedule.between(first.due_at, until)) or [first.due_at]
+        for moment in [due[0], *due[1:][-MOST_MISSED:]]:
+            row = nights.plan(store, str(self.schedule), moment)
+            nights.settle(store, row.id, "missed", "no scheduler was there to start it")
+        one = f"the night of {due[0]:%Y-%m-%d %H:%M %Z} was missed"
+        several = (
+            f"{len(due)} nights were missed, from {due[0]:%Y-%m-%d %H:%M} to {due[-1]:%Y-%m-%d %H:%M %Z}"
+        )
+        news = one if len(due) == 1 else several
+        say(news, "missed", nights=len(due))
+        self.notify("a night was missed", news)
+
+    def _plan(self, store: Store, due_at: datetime) -> NightRow:
+        return nights.plan(store, str(self.schedule), due_at)
+
+    def _plan_next(self, store: Store, now: datetime) -> datetime:
+        """Put the next night on record as due; gives its moment, in the schedule's zone."""
+        following: datetime = self.schedule.after(now + timedelta(microseconds=1))
+        self._plan(store, following)
+        return following
+
+    def _overlapped(self, event: Any) -> None:
+        """A night is due while the one before still runs."""
+        try:
+            with self.open_store() as store:
+                row = self._tonight(store, datetime.now(UTC))
+                if row is not None:
+                    nights.settle(store, row.id, "skipped", "the night before is still running")
+                    say(f"night {row.id} is skipped: the night before is still running", "skipped")
+        except LedgerError as error:
+            say(f"error: {error}", "error")
+
+    def _missed(self, event: Any) -> None:
+        """The machine stood still for so long that a night is too late to begin."""
+        try:
+            with self.open_store() as store:
+                self._give_up(store, datetime.now(UTC) - GRACE)
+                self._plan_next(store, datetime.now(UTC))
+        except LedgerError as error:
+            say(f"error: {error}", "error")

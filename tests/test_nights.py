@@ -1,0 +1,174 @@
+"""Nights in the store: planned once, settled once, one run at a time, compared with the right one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from db import nights
+from db.errors import HeldError, NotFoundError
+from db.lease import RunWriter
+from db.schema import NightRow, VerdictRow
+from db.store import Store
+from tests.samples import dataset_row, history
+
+DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
+DAILY = "0 2 * * * UTC"
+
+
+def start(store: Store, night: int | None = None, **settings: Any) -> RunWriter:
+    values: dict[str, Any] = {"epochs": 5, "learning_rate": 0.1, "seed": 0, "trigger": "nightly"}
+    return store.start_run(dataset_row(), night=night, environment={}, **values | settings)
+
+
+def complete(store: Store, **settings: Any) -> int:
+    writer = start(store, **settings)
+    writer.append("paddle", history(5))
+    writer.finish("completed")
+    return writer.run_id
+
+
+@contextmanager
+def beating(writer: RunWriter) -> Iterator[None]:
+    """A trainer that lives: it stores an epoch every now and then."""
+    done = threading.Event()
+
+    def train() -> None:
+        epoch = 0
+        while not done.wait(0.1):
+            writer.append("paddle", history(1, first_epoch=epoch))
+            epoch += 1
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def test_a_night_is_planned_once(store: Store) -> None:
+    first = nights.plan(store, DAILY, DUE)
+    assert nights.plan(store, DAILY, DUE.astimezone()).id == first.id
+    assert (first.status, first.due_at) == ("due", DUE)
+    later = nights.plan(store, DAILY, DUE + timedelta(days=1))
+    assert later.id != first.id
+    planned = nights.planned(store, DAILY)
+    assert planned is not None
+    assert planned.id == first.id
+    assert nights.planned(store, "other") is None
+
+
+def test_a_night_is_settled_once(store: Store) -> None:
+    row = nights.plan(store, DAILY, DUE)
+    assert nights.settle(store, row.id, "missed", "nobody there")
+    assert not nights.settle(store, row.id, "failed", "too late")
+    found = nights.find(store, row.id)
+    assert (found.outcome, found.row.detail) == ("missed", "nobody there")
+
+
+def test_a_run_begins_its_night(store: Store) -> None:
+    row = nights.plan(store, DAILY, DUE)
+    writer = start(store, row.id)
+    found = nights.find(store, row.id)
+    assert found.run is not None
+    assert (found.run.id, found.outcome, found.seconds) == (writer.run_id, "running", None)
+    writer.finish("completed")
+    assert nights.find(store, row.id).outcome == "completed"
+
+
+def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
+    row = nights.plan(store, DAILY, DUE)
+    nights.settle(store, row.id, "skipped", "taken")
+    with pytest.raises(HeldError, match="is not due any more: another process has it"):
+        start(store, row.id)
+    assert store.runs() == []
+
+
+def test_a_second_nightly_run_is_refused_while_one_lives(store: Store) -> None:
+    writer = start(store)
+    with beating(writer):
+        with pytest.raises(HeldError, match=r"one nightly run at a time: run 1 is being trained"):
+            start(store)
+        start(store, trigger="manual")  # others may
+    writer.finish("completed")
+    start(store)
+
+
+def test_a_nightly_run_whose_trainer_is_silent_does_not_block_the_next(database_url: str) -> None:
+    said: list[str] = []
+    with Store(database_url, heartbeat_timeout=4, say=said.append) as store:
+        first = start(store)
+        silent = "UPDATE runs SET heartbeat_at = :then, owner = 'elsewhere@far/away/1:1:1'"
+        then = {"then": datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=3.5)}
+        store.write(lambda session, _: session.execute(text(silent), then))
+        second = start(store)
+        assert (store.run(first.run_id).status, second.run_id) == ("crashed", 2)
+    assert "marked as running, but silent for" in said[0]
+
+
+def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: Store) -> None:
+    first = complete(store)
+    wanted = complete(store)
+    complete(store, seed=1)
+    complete(store, learning_rate=0.2)
+    complete(store, epochs=6)
+    complete(store, trigger="manual")
+    thinned = complete(store)
+    store.write(lambda s, _: s.execute(text(f"UPDATE runs SET thinned_every = 2 WHERE id = {thinned}")))
+    start(store).finish("interrupted")
+    tonight = store.run(complete(store))
+    complete(store)
+    assert (found := nights.baseline(store, tonight)) is not None
+    assert found.id == wanted
+    assert nights.baseline(store, store.run(first)) is None
+
+
+def test_nights_are_listed_with_their_runs_and_newest_verdict(store: Store) -> None:
+    planned = nights.plan(store, DAILY, DUE + timedelta(days=2))
+    missed = nights.plan(store, DAILY, DUE)
+    nights.settle(store, missed.id, "missed", "off")
+    ran = nights.record(store, NightRow(due_at=DUE + timedelta(days=1), status="due"))
+    run = complete(store, night=ran.id)
+    for passed in (False, True):
+        verdict = VerdictRow(run_id=run, kind="drift", passed=passed, tolerance=0, detail="")
+        store.add_verdict(verdict)
+    store.add_verdict(VerdictRow(run_id=run, kind="parity", passed=False, tolerance=0, detail=""))
+    found = nights.nights(store)
+    assert [night.row.id for night in found] == [planned.id, ran.id, missed.id]
+    assert [night.outcome for night in found] == ["due", "completed", "missed"]
+    assert [night.drift.passed if night.drift else None for night in found] == [None, True, None]
+    assert len(nights.nights(store, 2)) == 2
+
+
+def test_the_night_of_a_pruned_run_stays_on_record(store: Store) -> None:
+    row = nights.record(store, NightRow(due_at=DUE, status="due"))
+    run = complete(store, night=row.id)
+    store.write(lambda session, _: session.execute(text(f"DELETE FROM runs WHERE id = {run}")))
+    assert nights.find(store, row.id).outcome == "pruned"
+
+
+def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
+    past = nights.plan(store, DAILY, DUE)
+    future = nights.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
+    own = nights.plan(store, "0 3 * * * UTC", DUE)
+    external = nights.record(store, NightRow(due_at=DUE, status="due"))
+    nights.replace_schedules(store, "0 3 * * * UTC")
+    assert nights.find(store, past.id).outcome == "missed"
+    assert nights.find(store, own.id).outcome == "due"
+    assert nights.find(store, external.id).outcome == "due"
+    with pytest.raises(NotFoundError, match="there is no night"):
+        nights.find(store, future.id)
+
+
+def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
+    now = datetime.now(UTC)
+    late = nights.plan(store, DAILY, now - timedelta(minutes=2))
+    nights.plan(store, DAILY, now + timedelta(minutes=2))
+    assert [row.id for row in nights.overdue(store, 60)] == [late.id]
+    assert nights.overdue(store, 600) == []
