@@ -17,6 +17,7 @@ from db.epochs import insert_epochs
 from db.errors import HeldError, LeaseLostError, StoreError
 from db.history import History
 from db.owner import is_gone
+from db.retention import require_whole
 from db.schema import UNFINISHED, EpochRow, NightRow, RunRow
 from db.types import database_now, seconds_since
 
@@ -144,6 +145,7 @@ def claim(
         raise StoreError(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
         )
+    require_whole([run], "resumed")
     last = session.scalar(select(func.max(EpochRow.epoch)).where(EpochRow.run_id == run_id))
     trained = 0 if last is None else last + 1
     if wanted < run.epochs:
@@ -153,7 +155,8 @@ def claim(
     free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (
         update_run(run_id)
-        .where(free, RunRow.owner == run.owner if run.owner else RunRow.owner.is_(None))
+        .where(free, RunRow.thinned_every.is_(None))
+        .where(RunRow.owner == run.owner if run.owner else RunRow.owner.is_(None))
         .values(
             status="running",
             owner=token,

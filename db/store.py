@@ -16,6 +16,7 @@ from db.errors import HeldError, NotFoundError, StoreError
 from db.history import History, State
 from db.lease import Held, RunWriter, begin_night, claim, live_nightly, notice_crashes, win
 from db.owner import new_token
+from db.retention import require_whole
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
 from db.version import require_head
@@ -244,6 +245,7 @@ class Store:
                 RunRow.learning_rate == learning_rate,
                 RunRow.seed == seed,
                 RunRow.trigger == trigger,
+                RunRow.thinned_every.is_(None),
                 RunRow.status.in_((*UNFINISHED, "running")),
             )
             .order_by(RunRow.id.desc())
@@ -273,9 +275,14 @@ class Store:
     # -- verdicts --------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: VerdictRow) -> VerdictRow:
-        """Store a verdict; gives it back with its id."""
+        """Store a verdict; gives it back with its id.
+
+        Raises StoreError where a run that it is about was thinned while it was being judged.
+        """
+        about = select(RunRow).where(RunRow.id.in_([verdict.run_id, verdict.against_run_id]))
 
         def work(session: Session, _: int) -> VerdictRow:
+            require_whole(session.scalars(about).all(), "judged")
             session.add(verdict)
             return verdict
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from db.errors import StoreError
+from db.retention import require_whole
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.environment import environment_changes
@@ -14,11 +15,12 @@ from job.parity import Difference, difference
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
     """What sets two runs apart, by model, over the epochs that both hold.
 
-    Raises StoreError for a run compared with itself, for runs of different features, and where a model of
-    one run has no epoch in common with the other's.
+    Raises StoreError for a run compared with itself, for thinned runs, for runs of different features, and
+    where a model of one run has no epoch in common with the other's.
     """
     if run.id == against.id:
         raise StoreError(f"run {run.id} compared with itself says nothing; name two runs")
+    require_whole([run, against], "compared")
     features = [feature.name for feature in run.dataset.features]
     others = [feature.name for feature in against.dataset.features]
     if features != others:

@@ -10,6 +10,7 @@ import numpy as np
 
 from db.errors import StoreError
 from db.history import History
+from db.retention import require_whole
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.dataset import DEFAULT_DATA
@@ -23,8 +24,9 @@ MODELS = ("paddle", "python")
 def verify(store: Store, run: RunRow) -> list[VerdictRow]:
     """Judge a stored run, store the verdicts and give them back.
 
-    Raises StoreError for a run that has not yet an epoch of both models.
+    Raises StoreError for a thinned run, and for one that has not yet an epoch of both models.
     """
+    require_whole([run], "verified")
     histories = {model: store.history(run.id, model) for model in MODELS}
     empty = [model for model, history in histories.items() if not len(history)]
     if empty:

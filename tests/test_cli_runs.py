@@ -136,9 +136,9 @@ def test_a_wrong_password_is_never_printed(capsys: Output) -> None:
 
 def test_the_schema_goes_up_and_down(empty_url: str, capsys: Output) -> None:
     for arguments, printed in [
-        (["upgrade"], "schema 0001"),
+        (["upgrade"], "schema 0002"),
         (["check"], "what this version expects"),
-        (["current"], "schema 0001; this version needs 0001"),
+        (["current"], "schema 0002; this version needs 0002"),
         (["downgrade", "base"], "schema none"),
         (["current"], "schema none"),
     ]:

@@ -1,4 +1,4 @@
-"""`job db`: the schema's version, up and down."""
+"""`job db`: the schema's version, up and down, and a copy of the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from db.retry import Waiting
 
-app = typer.Typer(help="The store's schema: lift it, take it down, say which it is.", no_args_is_help=True)
+app = typer.Typer(help="The store as a whole: its schema, up and down, and a backup.", no_args_is_help=True)
 LONGEST_WAIT = 60.0
 """seconds for a database that is just starting, or that another process migrates"""
 
@@ -107,3 +107,28 @@ def check(database_url: DatabaseUrl = DEFAULT_DATABASE) -> int:
         print_line(line)
     print_line("the schema differs" if found else "the schema is what this version expects")
     return 1 if found else 0
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; nothing is overwritten.")],
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+) -> None:
+    """Copy a SQLite store to FILE as it is at one moment, also while a run is live.
+
+    FILE is a store like any other: put it in the place of a lost one, or name it in --database-url.
+    """
+    from db.backup import backup as copy
+    from db.engine import sqlite_path
+    from db.errors import NotFoundError, StoreError
+
+    with engine_at(database_url) as (engine, waiting):
+        path = sqlite_path(engine.url)
+        if path is None:
+            place = engine.url.set(drivername="postgresql", password=None).render_as_string()
+            raise StoreError(f"PostgreSQL brings its own: pg_dump --format=custom --file={file} {place}")
+        found = revision(engine, waiting)
+        if found == "none":
+            raise NotFoundError(f"{path} is empty, so there is nothing to back up")
+        size = copy(path, file)
+        print_line(f"{path} is backed up to {file}: {size / 1e6:.1f} MB, schema {found}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store, say_if_thinned
 from job.cli.output import print_line
 from job.log import say
 
@@ -45,6 +45,8 @@ def plot(
     names = choices(figure, tuple(FIGURES), "figure") if figure else list(FIGURES)
     with open_store(database_url) as store:
         found = {run.id: run for run in (store.run(reference) for reference in runs)}
+        for each in found.values():
+            say_if_thinned(each)
         subjects = [read_subject(store, run, data) for run in found.values()]
     wanted = []
     for name in names:
@@ -77,6 +79,7 @@ def report(
 
     with open_store(database_url) as store:
         found = store.run(run)
+        say_if_thinned(found)
         content = page(store, found, data)
     path = Path(f"results/report-{found.id}.html") if output is None else output
     write(path, content.encode())
@@ -96,6 +99,7 @@ def export(
     kinds = choices(formats, tuple(WRITERS), "format")
     with open_store(database_url) as store:
         found = store.run(run)
+        say_if_thinned(found)
         frame = table(store, found)
     contents = {kind: WRITERS[kind](frame) for kind in kinds}  # all before the first is written
     for kind, content in contents.items():

@@ -13,7 +13,7 @@ from job import log
 from job.log import say
 
 if TYPE_CHECKING:
-    from db.schema import VerdictRow
+    from db.schema import RunRow, VerdictRow
     from db.store import Store
     from job.training import Cancelled
 
@@ -164,6 +164,14 @@ def open_store(
         stop=stop,
         say=say,
     )
+
+
+def say_if_thinned(run: RunRow) -> None:
+    """Warn that what is read of a run rests on the epochs that are left of it."""
+    from db.retention import described
+
+    if run.thinned_every is not None:
+        say(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")
 
 
 def make_directory(directory: Path) -> None:

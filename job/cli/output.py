@@ -74,6 +74,8 @@ def run_record(run: RunRow, progress: dict[str, int]) -> dict[str, Any]:
         "created_at": run.created_at,
         "heartbeat_at": run.heartbeat_at,
         "finished_at": run.finished_at,
+        "sweep": run.sweep,
+        "thinned_every": run.thinned_every,
     }
 
 

@@ -45,7 +45,7 @@ def runs(
             [
                 [
                     run.id,
-                    run.status,
+                    run.status + (", thinned" if run.thinned_every else ""),
                     run.trigger,
                     run.dataset.name,
                     run.epochs,
@@ -66,6 +66,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: its settings, progress, last losses, verdicts and environment."""
+    from db.retention import described
+
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
         store.notice_crashes()
         found = store.run(run)
@@ -96,6 +98,7 @@ def show(
         ("features", ", ".join(feature.name for feature in dataset.features)),
         ("settings", f"{found.epochs:,} epochs, learning rate {found.learning_rate:g}, seed {found.seed}"),
         ("trained", ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet"),
+        *([("left", described(found))] if found.thinned_every else []),
         ("created", moment(found.created_at)),
         ("heartbeat", moment(found.heartbeat_at)),
         ("finished", moment(found.finished_at)),
@@ -109,7 +112,9 @@ def show(
     for verdict in verdicts:
         print_verdict(verdict)
     if not verdicts:
-        print_line(f"no verdicts yet; `job verify {found.id}` gives them")
+        print_line(
+            "no verdicts" + ("" if found.thinned_every else f" yet; `job verify {found.id}` gives them")
+        )
 
 
 def _flat(value: object) -> str:

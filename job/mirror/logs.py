@@ -35,9 +35,11 @@ class ModelLog:
     knows the second by the file's number.
     """
 
-    def __init__(self, directory: Path, head: bytes) -> None:
+    def __init__(self, directory: Path, head: bytes, *, gaps: bool = False) -> None:
         self.path = directory / FILE_NAME
         self.head = head
+        self.gaps = gaps
+        """whether epochs may be missing, as they are in thinned runs"""
         self.epochs = 0
         self._target = self.path
         self._size = 0
@@ -55,7 +57,7 @@ class ModelLog:
         except FileNotFoundError:
             self._begin()
             return None
-        found = records.read(content, self.head)
+        found = records.read(content, self.head, gaps=self.gaps)
         if anew or not found.sound or found.epochs > stored:
             self._begin()
             return None if anew else f"{self.path} was not a log of this run as it is; drawn anew"
@@ -112,6 +114,7 @@ class RunLogs:
     def __init__(self, log_dir: Path, run: RunRow, say: Say, timeout: float = 0.0) -> None:
         self.directory = log_dir / str(run.id)
         self.run = run
+        self.thinned = run.thinned_every is not None
         self.say = say
         self.logs: dict[str, ModelLog] = {}
         self._lock = lock_run(log_dir, run.id, timeout)
@@ -131,7 +134,8 @@ class RunLogs:
         for model, stored in store.progress(self.run.id).items():
             log = self._opened(model, stored, anew)
             while log.epochs < stored:
-                history = store.history(self.run.id, model, log.epochs, log.epochs + CHUNK - 1)
+                until = stored if self.thinned else log.epochs + CHUNK
+                history = store.history(self.run.id, model, log.epochs, until - 1)
                 if not len(history):
                     break
                 log.append(history)
@@ -144,7 +148,7 @@ class RunLogs:
             return log
         if log and not anew:
             self.say(f"{log.path} was changed or removed by others; mended")
-        log = ModelLog(self.directory / model, records.head(self.run, model))
+        log = ModelLog(self.directory / model, records.head(self.run, model), gaps=self.thinned)
         why = log.open(stored, anew)
         for path in set_aside(log.path.parent):
             self.say(f"a foreign log was set aside as {path}")

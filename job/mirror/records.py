@@ -149,7 +149,7 @@ class Contents:
     ours: bool
     """whether it begins with the expected head"""
     epochs: int
-    """whole epochs, counted from 0, each record once and in order"""
+    """one more than the last whole epoch; each record is there once and in order"""
     size: int
     """bytes up to the end of the last of them"""
     torn: bool
@@ -161,13 +161,15 @@ class Contents:
         return self.ours and self.torn
 
 
-def read(content: bytes, expected_head: bytes) -> Contents:
-    """Look a log over: how far it is what the mirror writes."""
+def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> Contents:
+    """Look a log over: how far it is what the mirror writes, of a thinned run with `gaps` between epochs."""
     if not content.startswith(expected_head):
         return Contents(ours=False, epochs=0, size=0, torn=False)
     size = last = len(expected_head)
     epoch, position = 0, 0
     for end, value in values(content, size):
+        if gaps and position == 0:
+            epoch = max(epoch, value.id)
         if (
             value.id != epoch
             or value.tag != TAGS[position]

@@ -44,7 +44,7 @@ def test_only_the_database_sees_the_superusers_password(project: Project) -> Non
         if name != "passwords"
     }
     everything = {"postgres-password", "ledger-password", "ledger-reader-password"}
-    writers = {"migrate", "train"}
+    writers = {"migrate", "train", "nightly"}
     for name, held in holders.items():
         allowed = {"ledger-password"} if name in writers else {"ledger-reader-password"}
         assert held == (everything if name == "db" else allowed), name

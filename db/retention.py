@@ -1,0 +1,193 @@
+"""Retention: which runs are deleted whole or thinned, and the small transactions that do it.
+
+A run is marked before its first epoch goes, so nobody ever takes what is left for the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from db.errors import StoreError
+from db.schema import UNFINISHED, EpochRow, RunRow, VerdictRow
+from db.types import seconds_since
+
+if TYPE_CHECKING:
+    from db.store import Store
+
+STEP = 5_000
+"""epochs of a model that one transaction looks at: milliseconds, which a live trainer does not feel"""
+UNDER_WAY = 2**31 - 1
+"""`thinned_every` of a run whose epochs are just being removed, or were when that was killed"""
+FAILED = exists().where(
+    ~VerdictRow.passed, or_(VerdictRow.run_id == RunRow.id, VerdictRow.against_run_id == RunRow.id)
+)
+"""whether a run has a failed verdict, or another was measured against it and failed"""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is to be kept. Raises StoreError for one that asks for nothing, or for what makes no sense."""
+
+    keep_nights: int | None = None
+    """nightly runs to keep, the newest ones"""
+    thin_older_than: timedelta | None = None
+    """age from which runs of every kind are thinned, counted from their end"""
+    every: int = 100
+    """of a thinned run's epochs every so many-th stays, besides the first, the best and the last"""
+    force: bool = False
+    """whether runs with a failed verdict are pruned too"""
+
+    def __post_init__(self) -> None:
+        if self.keep_nights is None and self.thin_older_than is None:
+            raise StoreError("nothing to prune: give --keep-nights, --thin-older-than, or both")
+        if self.keep_nights is not None and self.keep_nights < 1:
+            raise StoreError("at least one night must be kept: the next is compared with it")
+        if self.every < 2:
+            raise StoreError("--every must be 2 or more; every epoch would be the whole run")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What the policy comes to for one run."""
+
+    run: RunRow
+    action: Literal["delete", "thin", "keep"]
+    """`keep` for a run that the policy would prune, but for a reason"""
+    why: str
+
+
+def plan(store: Store, policy: Policy) -> list[Pruning]:
+    """What is to be done with which run, oldest first. Live runs, and those that stay, are not in it."""
+    query = (
+        select(RunRow, seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at)), FAILED)
+        .where(RunRow.status != "running")
+        .order_by(RunRow.id)
+    )
+    found = store.read(lambda session: session.execute(query).all())
+    runs: list[RunRow] = [run for run, _, _ in found]
+    nights = [run.id for run in runs if run.trigger == "nightly"]
+    surplus = set() if policy.keep_nights is None else set(nights[: -policy.keep_nights])
+    needed = baselines(runs)
+    plans = []
+    for run, age, failed in found:
+        action: Literal["delete", "thin"]
+        if run.id in surplus:
+            action, why = "delete", f"not among the newest {policy.keep_nights} nights"
+        elif (
+            policy.thin_older_than is not None
+            and age > policy.thin_older_than.total_seconds()
+            and run.status not in UNFINISHED  # those can still be resumed
+            and can_be_thinned(run, policy.every)
+        ):
+            action, why = "thin", f"ended {age / 86400:.0f} days ago"
+        else:
+            continue
+        if run.id in needed:
+            plans.append(Pruning(run, "keep", "the next night is compared with it"))
+        elif failed and not policy.force:
+            plans.append(Pruning(run, "keep", "a verdict on it failed; --force prunes it"))
+        else:
+            plans.append(Pruning(run, action, why))
+    return plans
+
+
+def baselines(runs: Iterable[RunRow]) -> set[int]:
+    """The runs that the next night of each specification will be compared with. `runs` is oldest first."""
+    newest = {
+        (run.dataset.sha256, run.dataset.target, run.epochs, run.learning_rate, run.seed): run.id
+        for run in runs
+        if (run.trigger, run.status, run.thinned_every) == ("nightly", "completed", None)
+    }
+    return set(newest.values())
+
+
+def can_be_thinned(run: RunRow, every: int) -> bool:
+    """Whether thinning to every so many-th epoch leaves less of a run than it has, and what it should."""
+    left = run.thinned_every or 1
+    if left == UNDER_WAY:
+        return True
+    return run.epochs > every > left and every % left == 0
+
+
+def carry_out(
+    store: Store, pruning: Pruning, policy: Policy, report: Callable[[int], None] = lambda rows: None
+) -> int | None:
+    """Do what was planned; gives the number of epochs removed, None where the run has changed since.
+
+    `report` is told the rows of each transaction. What a kill leaves undone, the next time does.
+    """
+    run = pruning.run
+    if not store.write(lambda session, _: mark(session, run, policy.force)):
+        return None
+    kept = worth_keeping(store, run.id) if pruning.action == "thin" else []
+    removed = 0
+    for model, epochs in store.progress(run.id).items():
+        for start in range(0, epochs, STEP):
+            rows = delete(EpochRow).where(
+                EpochRow.run_id == run.id,
+                EpochRow.model == model,
+                EpochRow.epoch.between(start, start + STEP - 1),
+            )
+            if pruning.action == "thin":
+                rows = rows.where(EpochRow.epoch % policy.every != 0, EpochRow.epoch.not_in(kept))
+            gone = store.write(lambda session, _, rows=rows: count(session, rows))  # type: ignore[misc]
+            removed += gone
+            report(gone)
+    done = update(RunRow).values(thinned_every=policy.every) if pruning.action == "thin" else delete(RunRow)
+    store.write(lambda session, _: count(session, done.where(RunRow.id == run.id)))
+    return removed
+
+
+def mark(session: Session, run: RunRow, force: bool) -> bool:
+    """Mark a run as no longer whole, unless it was resumed, or a verdict on it failed, in the meantime.
+
+    Whoever held its lease loses it.
+    """
+    statement = (
+        update(RunRow)
+        .where(RunRow.id == run.id, RunRow.status == run.status, RunRow.resumes == run.resumes)
+        .values(thinned_every=UNDER_WAY, owner=None)
+        .execution_options(synchronize_session=False)
+    )
+    return count(session, statement if force else statement.where(~FAILED)) == 1
+
+
+def worth_keeping(store: Store, run_id: int) -> list[int]:
+    """The epochs that a thinned run keeps for both models: the first, the best by either loss, the last."""
+    epochs: set[int] = set()
+    for model, trained in store.progress(run_id).items():
+        mine = select(EpochRow.epoch).where(EpochRow.run_id == run_id, EpochRow.model == model)
+        orders = (EpochRow.epoch, EpochRow.test_loss, EpochRow.train_loss)
+        for order in orders:
+            first = mine.order_by(order, EpochRow.epoch).limit(1)
+            epochs.add(store.read(lambda session, first=first: session.scalars(first).one()))  # type: ignore[misc]
+        epochs.add(trained - 1)
+    return sorted(epochs)
+
+
+def count(session: Session, statement: object) -> int:
+    """Execute an UPDATE or DELETE; gives the number of its rows."""
+    result = session.execute(statement)  # type: ignore[call-overload]
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
+def require_whole(runs: Sequence[RunRow], purpose: str) -> None:
+    """Raises StoreError where one of the runs has lost epochs to `job prune`."""
+    for run in runs:
+        if run.thinned_every is not None:
+            raise StoreError(f"run {run.id} is {described(run)}; only a whole run can be {purpose}")
+
+
+def described(run: RunRow) -> str:
+    """What thinning has left of a run, in words."""
+    if run.thinned_every == UNDER_WAY:
+        return "half pruned; the next `job prune` ends that"
+    return f"thinned to every {run.thinned_every:,}th epoch besides the first, the best and the last"

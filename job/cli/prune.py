@@ -1,0 +1,111 @@
+"""`job prune`: which runs are deleted or thinned, so that a store of many nights stays small."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from db.errors import NotFoundError
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
+from job.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from db.retention import Pruning
+
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def duration(text: str) -> timedelta:
+    """A time span like 90d, 36h or 12w. Raises typer.BadParameter."""
+    found = re.fullmatch(r"(\d{1,6})([hdw])", text.strip())
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no age; write it like 90d, 36h or 12w")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def prune(
+    keep_nights: Annotated[
+        int | None,
+        typer.Option("--keep-nights", min=1, help="Delete nightly runs but the newest so many."),
+    ] = None,
+    thin_older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--thin-older-than",
+            parser=duration,
+            metavar="AGE",
+            help="Thin runs that ended longer ago than that: 90d, 36h, 12w.",
+        ),
+    ] = None,
+    every: Annotated[
+        int,
+        typer.Option(
+            "--every",
+            min=2,
+            help="Epochs that stay of a thinned run: every so many-th, the first, the best and the last.",
+        ),
+    ] = 100,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Prune runs with a failed verdict, too; else they stay.")
+    ] = False,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    heartbeat_timeout: HeartbeatTimeout = 60.0,
+    as_json: AsJson = False,
+) -> int:
+    """Delete old nightly runs, and thin old runs of every kind; live runs are never touched.
+
+    Runs with a failed verdict, and runs that others were measured against and failed, stay unless --force;
+    the run that the next night is compared with stays in any case, and so do the nights' records. A thinned
+    run is marked: it can be read and drawn, but not verified, compared or resumed.
+    """
+    from db.retention import Policy, carry_out, plan
+
+    policy = Policy(keep_nights, thin_older_than, every, force)
+    done: list[tuple[Pruning, int | None]] = []
+    nothing = "nothing to prune"
+    try:
+        with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
+            store.notice_crashes()
+            for pruning in plan(store, policy):
+                idle = dry_run or pruning.action == "keep"
+                done.append((pruning, 0 if idle else carry_out(store, pruning, policy)))
+    except NotFoundError as missing:
+        nothing = str(missing)
+    if as_json:
+        print_json([record(pruning, rows) | {"dry_run": dry_run} for pruning, rows in done])
+    elif not done:
+        print_line(nothing)
+    else:
+        print_table(
+            ["run", "status", "trigger", "epochs", "would be" if dry_run else "is", "why", "rows removed"],
+            [
+                [
+                    pruning.run.id,
+                    pruning.run.status,
+                    pruning.run.trigger,
+                    pruning.run.epochs,
+                    words(pruning, rows, every),
+                    pruning.why,
+                    None if dry_run else rows,
+                ]
+                for pruning, rows in done
+            ],
+        )
+    return 0
+
+
+def words(pruning: Pruning, rows: int | None, every: int) -> str:
+    """What became of a run, or would become of it."""
+    if rows is None:
+        return "kept: it has changed meanwhile"
+    return {"delete": "deleted", "thin": f"thinned to every {every:,}th", "keep": "kept"}[pruning.action]
+
+
+def record(pruning: Pruning, rows: int | None) -> dict[str, object]:
+    """What became of a run, as JSON has it."""
+    action = "keep" if rows is None else pruning.action
+    return {"run": pruning.run.id, "action": action, "why": pruning.why, "rows_removed": rows or 0}

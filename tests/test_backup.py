@@ -1,0 +1,98 @@
+"""`job db backup`: a whole store at one moment, taken from under a live run."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from db.store import Store
+from job.cli import run as command
+from tests.conftest import Job
+from tests.trainers import start_and_wait
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def whole_url(sqlite_url: str) -> str:
+    """URL of a SQLite store without runs."""
+    Store(sqlite_url, create=True).close()
+    return sqlite_url
+
+
+def test_a_backup_of_a_live_run_is_resumed_to_the_same_bits(
+    sqlite_url: str, job: Job, tmp_path: Path
+) -> None:
+    trainer = start_and_wait(sqlite_url, 6000)
+    copy = tmp_path / "copy.db"
+    done = job("db", "backup", copy, "--database-url", sqlite_url)
+    assert done.returncode == 0, done.stderr
+    assert trainer.poll() is None, "the trainer should still be at work"
+    _, err = trainer.communicate(timeout=120)
+    assert trainer.returncode == 0, err
+    restored = f"sqlite:///{copy}"
+    with Store(restored) as store:
+        assert 0 < len(store.history(1, "python")) < 6000
+    resumed = job("resume", 1, "--heartbeat-timeout", 1, "--database-url", restored)
+    assert resumed.returncode == 0, resumed.stderr
+    with Store(restored) as ours, Store(sqlite_url) as theirs:
+        for model in ("paddle", "python"):
+            mine, whole = ours.history(1, model), theirs.history(1, model)
+            assert mine.epoch.tolist() == list(range(6000))
+            for column in ("train_loss", "test_loss", "weights", "bias"):
+                assert getattr(mine, column).tobytes() == getattr(whole, column).tobytes()
+
+
+def refused(words: list[str], capsys: Output) -> str:
+    """What the one line says with which a backup is refused."""
+    assert command(["db", "backup", *words]) in (1, 2)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    return err
+
+
+def test_nothing_is_overwritten(whole_url: str, capsys: Output, tmp_path: Path) -> None:
+    (tmp_path / "there.db").write_text("mine")
+    assert "overwrites nothing" in refused([str(tmp_path / "there.db"), "--database-url", whole_url], capsys)
+    assert (tmp_path / "there.db").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        ("sqlite:///nowhere.db", "copy.db", "there is no store"),
+        ("sqlite:///empty.db", "copy.db", "nothing to back up"),
+        ("sqlite:///text.db", "copy.db", "not a SQLite database"),
+        ("sqlite:///ledger.db", "nowhere/copy.db", "No such file or directory"),
+        ("postgresql://me:secret@127.0.0.1/x", "copy.dump", "pg_dump --format=custom --file=copy.dump"),
+    ],
+)
+def test_what_cannot_be_backed_up_is_said(
+    whole_url: str, capsys: Output, tmp_path: Path, source: str, target: str, said: str
+) -> None:
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("no database " * 1000)
+    before = sorted(tmp_path.iterdir())
+    err = refused([target, "--database-url", source], capsys)
+    assert said in err
+    assert "secret" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    whole_url: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = sqlite3.connect
+
+    def small(path: str, timeout: float = 5.0) -> sqlite3.Connection:
+        connection = plain(path, timeout=timeout)
+        if "copy.db" in str(path):
+            connection.execute("PRAGMA max_page_count = 3")
+        return connection
+
+    monkeypatch.setattr("db.backup.sqlite3.connect", small)
+    before = sorted(tmp_path.iterdir())
+    assert "full" in refused(["copy.db", "--database-url", whole_url], capsys)
+    assert sorted(tmp_path.iterdir()) == before

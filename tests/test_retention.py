@@ -1,0 +1,336 @@
+"""What is pruned, what stays, and that nobody takes the rest for the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text, update
+
+from db import nights, retention
+from db.errors import LeaseLostError, StoreError
+from db.retention import Policy, carry_out, plan
+from db.schema import RunRow, VerdictRow
+from db.store import Store
+from job.cli import run as command
+from job.compare import compare
+from job.mirror.mend import mend, redraw
+from job.verify import verify
+from tests.conftest import Job, job_command
+from tests.samples import dataset_row, history
+from tests.trainers import start_and_wait
+from tests.visualdl_logs import assert_drawn, log_of
+
+OLD = timedelta(days=100)
+Output = pytest.CaptureFixture[str]
+
+
+def made(
+    store: Store, status: str = "completed", age: timedelta = OLD, epochs: int = 40, **fields: Any
+) -> int:
+    """A run that ended so long ago; its two models have different histories."""
+    values: dict[str, Any] = {"epochs": epochs, "learning_rate": 0.1, "seed": 0, "trigger": "nightly"}
+    writer = store.start_run(dataset_row(), environment={}, **values | fields)
+    writer.append("paddle", history(epochs, seed=writer.run_id))
+    writer.append("python", history(epochs, seed=writer.run_id + 1000))
+    writer.finish(status)
+    finished = store.run(writer.run_id).heartbeat_at - age
+    change = update(RunRow).where(RunRow.id == writer.run_id)
+    store.write(lambda session, _: session.execute(change.values(finished_at=finished)))
+    return writer.run_id
+
+
+def failed(store: Store, run: int, against: int | None = None) -> None:
+    row = VerdictRow(run_id=run, kind="drift", against_run_id=against, passed=False, tolerance=0, detail="")
+    store.add_verdict(row)
+
+
+def actions(store: Store, **policy: Any) -> dict[int, str]:
+    return {pruning.run.id: pruning.action for pruning in plan(store, Policy(**policy))}
+
+
+def prune(store: Store, **policy: Any) -> None:
+    rules = Policy(**policy)
+    for pruning in plan(store, rules):
+        if pruning.action != "keep":
+            assert carry_out(store, pruning, rules) is not None
+
+
+def ids(store: Store) -> list[int]:
+    return sorted(run.id for run in store.runs())
+
+
+def test_only_the_newest_nights_stay(store: Store) -> None:
+    runs = [made(store) for _ in range(5)]
+    by_hand = made(store, trigger="manual")
+    prune(store, keep_nights=2)
+    assert ids(store) == [*runs[3:], by_hand]
+    left = store.read(lambda session: session.scalar(text("SELECT count(*) FROM epochs")))
+    assert left == 3 * 2 * 40
+
+
+def test_what_a_failed_verdict_is_about_stays_unless_forced(store: Store) -> None:
+    first, baseline, drifted, last = (made(store) for _ in range(4))
+    failed(store, drifted, against=baseline)
+    assert actions(store, keep_nights=1) == {first: "delete", baseline: "keep", drifted: "keep"}
+    assert actions(store, thin_older_than=OLD / 2, every=10)[drifted] == "keep"
+    prune(store, keep_nights=1, force=True)
+    assert ids(store) == [last]
+
+
+def test_the_night_that_the_next_is_compared_with_stays(store: Store) -> None:
+    other = made(store, seed=7)
+    baseline = made(store)
+    broken = made(store, status="crashed")
+    assert actions(store, keep_nights=1, thin_older_than=OLD / 2, every=10, force=True) == {
+        other: "keep",
+        baseline: "keep",
+    }
+    assert broken in ids(store)
+    assert nights.baseline(store, store.run(made(store))) is not None
+
+
+def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
+    made(store, age=timedelta(days=1), trigger="manual")
+    made(store, status="interrupted", trigger="manual")
+    old = made(store, trigger="manual")
+    live = store.start_run(dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={})
+    live.append("paddle", history(40))
+    assert actions(store, thin_older_than=OLD / 2, every=10) == {old: "thin"}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(epochs=st.integers(3, 60), every=st.integers(2, 40), step=st.integers(1, 50))
+def test_thinning_leaves_what_it_says_in_the_same_bits(
+    store: Store, monkeypatch: pytest.MonkeyPatch, epochs: int, every: int, step: int
+) -> None:
+    monkeypatch.setattr(retention, "STEP", step)
+    run = made(store, epochs=epochs, trigger="manual")
+    before = {model: store.history(run, model) for model in ("paddle", "python")}
+    prune(store, thin_older_than=OLD / 2, every=every)
+    if epochs <= every:
+        assert store.run(run).thinned_every is None
+        return
+    assert store.run(run).thinned_every == every
+    best = {
+        int(np.argmin(losses)) for each in before.values() for losses in (each.train_loss, each.test_loss)
+    }
+    expected = sorted({*range(0, epochs, every), *best, epochs - 1})
+    for model, whole in before.items():
+        left = store.history(run, model)
+        assert left.epoch.tolist() == expected
+        for column in ("train_loss", "test_loss", "weights", "bias", "trained_at"):
+            assert getattr(left, column).tobytes() == getattr(whole, column)[expected].tobytes()
+
+
+def test_a_thinned_run_is_thinned_further_only_where_its_epochs_allow(store: Store) -> None:
+    run = made(store, trigger="manual")
+    prune(store, thin_older_than=OLD / 2, every=4)
+    assert actions(store, thin_older_than=OLD / 2, every=4) == {}
+    assert actions(store, thin_older_than=OLD / 2, every=10) == {}
+    assert actions(store, thin_older_than=OLD / 2, every=8) == {run: "thin"}
+
+
+def test_a_thinned_run_is_never_taken_for_a_whole_one(store: Store) -> None:
+    whole, thin = made(store), made(store, trigger="manual")
+    nightly = made(store, status="completed")
+    prune(store, thin_older_than=OLD / 2, every=10)
+    row = store.run(thin)
+    assert row.thinned_every == 10
+    for judge in (
+        lambda: verify(store, row),
+        lambda: compare(store, row, store.run(nightly)),
+        lambda: compare(store, store.run(nightly), row),
+        lambda: store.resume_run(thin, epochs=80, environment={}),
+    ):
+        with pytest.raises(StoreError, match="thinned to every 10th epoch"):
+            judge()
+    assert store.run(whole).thinned_every == 10, "an older night may be thinned"
+    assert nights.baseline(store, store.run(nightly)) is None
+
+
+def test_a_verdict_on_a_run_that_was_thinned_meanwhile_is_not_stored(store: Store) -> None:
+    run, other = made(store, trigger="manual"), made(store, trigger="manual", age=timedelta(0))
+    prune(store, thin_older_than=OLD / 2, every=10)
+    for about, against in ((run, other), (other, run)):
+        with pytest.raises(StoreError, match="thinned"):
+            failed(store, about, against)
+    assert not store.verdicts(run)
+
+
+def test_a_run_resumed_meanwhile_is_left_alone(store: Store) -> None:
+    run = made(store, status="interrupted")
+    made(store)
+    rules = Policy(keep_nights=1)
+    (pruning,) = plan(store, rules)
+    writer = store.resume_run(run, epochs=60, environment={})
+    assert carry_out(store, pruning, rules) is None
+    assert len(store.history(run, "paddle")) == 40
+    writer.finish("interrupted")
+    assert carry_out(store, pruning, rules) is None
+
+
+def test_the_trainer_of_a_pruned_run_has_lost_it(store: Store) -> None:
+    writer = store.start_run(
+        dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
+    )
+    writer.append("paddle", history(5))
+    crashed = text("UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
+    store.write(lambda session, _: session.execute(crashed))
+    made(store)
+    prune(store, keep_nights=1)
+    with pytest.raises(LeaseLostError):
+        writer.append("paddle", history(5, first_epoch=5))
+
+
+@pytest.mark.parametrize("action", ["delete", "thin"])
+def test_what_a_kill_leaves_undone_the_next_time_does(
+    store: Store, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    run = made(store)
+    made(store)
+    monkeypatch.setattr(retention, "STEP", 7)
+    policy = {"keep_nights": 1} if action == "delete" else {"thin_older_than": OLD / 2, "every": 10}
+    rules = Policy(**policy)
+    (pruning,) = (each for each in plan(store, rules) if each.action == action)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(rows: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        carry_out(store, pruning, rules, kill)
+    with pytest.raises(StoreError, match="half pruned"):
+        verify(store, store.run(run))
+    prune(store, **policy)
+    assert (run in ids(store)) is (action == "thin")
+    if action == "thin":
+        assert store.run(run).thinned_every == 10
+        assert set(range(0, 40, 10)) <= set(store.history(run, "paddle").epoch.tolist())
+        assert len(store.history(run, "paddle")) < 12
+
+
+def test_nights_and_verdicts_outlive_the_run_they_are_about(store: Store) -> None:
+    night = nights.plan(store, "0 2 * * * UTC", store.run(made(store)).created_at)
+    first = made(store, night=night.id)
+    second = made(store)
+    store.add_verdict(
+        VerdictRow(run_id=second, kind="drift", against_run_id=first, passed=True, tolerance=0, detail="")
+    )
+    prune(store, keep_nights=1)
+    assert nights.find(store, night.id).outcome == "pruned"
+    assert store.verdicts(second)[0].against_run_id is None
+
+
+def test_the_logs_of_a_thinned_run_are_drawn_once_from_what_is_left(store: Store, tmp_path: Path) -> None:
+    run = made(store, trigger="manual", epochs=2500)
+    prune(store, thin_older_than=OLD / 2, every=2000)
+    said: list[str] = []
+    redraw(store, store.run(run), tmp_path, said.append, lambda *_: None, timeout=1)
+    log = log_of(tmp_path, run, "paddle")
+    first = log.read_bytes()
+    mend(store, tmp_path, said.append)
+    assert log.read_bytes() == first
+    assert said == []
+    assert_drawn(log, store.history(run, "paddle"))
+
+
+def test_pruning_beside_a_live_trainer_changes_no_bit_of_it(database_url: str) -> None:
+    with Store(database_url) as store:
+        for _ in range(3):
+            made(store, trigger="manual", epochs=3000)
+        trainer = start_and_wait(database_url, 4000)
+        live = store.run().id
+        prune(store, thin_older_than=OLD / 2, every=100)
+        assert store.run(live).status == "running", "the trainer should still be at work"
+        _, err = trainer.communicate(timeout=120)
+        assert trainer.returncode == 0, err
+        assert store.run(live).thinned_every is None
+        assert all(len(store.history(live, model)) == 4000 for model in ("paddle", "python"))
+        assert [run.thinned_every for run in store.runs()][1:] == [100, 100, 100]
+
+
+# -- the command -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give --keep-nights"),
+        (["--keep-nights", "0"], "--keep-nights"),
+        (["--keep-nights", "3", "--every", "1"], "--every"),
+        (["--thin-older-than", "soon"], "90d"),
+        (["--thin-older-than", "-3d"], "90d"),
+    ],
+)
+def test_wrong_use_is_one_line(sqlite_url: str, capsys: Output, arguments: list[str], said: str) -> None:
+    assert command(["prune", *arguments, "--database-url", sqlite_url]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_no_store_and_nothing_to_do_are_said(sqlite_url: str, capsys: Output) -> None:
+    ask = ["prune", "--keep-nights", "3", "--database-url"]
+    Store(sqlite_url, create=True).close()
+    assert command([*ask, "sqlite:///nowhere.db"]) == 0
+    assert "there is no store" in capsys.readouterr().out
+    assert command([*ask, sqlite_url]) == 0
+    assert "nothing to prune" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_the_same_and_removes_nothing(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        runs = [made(store) for _ in range(3)]
+        ask = ["prune", "--keep-nights", "1", "--thin-older-than", "90d", "--every", "10", "--json"]
+        assert command([*ask, "--dry-run", "--database-url", database_url]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert ids(store) == runs
+        assert [(each["run"], each["action"], each["rows_removed"]) for each in said] == [
+            (runs[0], "delete", 0),
+            (runs[1], "delete", 0),
+            (runs[2], "keep", 0),
+        ]
+        assert command([*ask, "--database-url", database_url]) == 0
+        assert [each["rows_removed"] for each in json.loads(capsys.readouterr().out)] == [80, 80, 0]
+        assert ids(store) == runs[2:]
+
+
+def test_readers_say_that_a_run_is_thinned(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        made(store, trigger="manual")
+        prune(store, thin_older_than=OLD / 2, every=10)
+    for words in (["query", "overfitting"], ["report"], ["export"], ["plot", "latest", "--figure", "losses"]):
+        assert command([*words, "--database-url", database_url]) == 0
+        assert "thinned to every 10th epoch" in capsys.readouterr().err
+    assert "thinned to every 10th epoch" in Path("results/report-1.html").read_text()
+    for words in (["runs"], ["show"]):
+        assert command([*words, "--database-url", database_url]) == 0
+        assert "thinned" in capsys.readouterr().out
+
+
+def test_a_killed_command_is_made_good_by_the_next(sqlite_url: str, job: Job) -> None:
+    with Store(sqlite_url, create=True) as store:
+        runs = [made(store, epochs=60_000) for _ in range(2)]
+        words = ("prune", "--keep-nights", "1", "--database-url", sqlite_url)
+        killed = subprocess.Popen(job_command(*words), stdout=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while store.run(runs[0]).thinned_every is None:
+            assert time.monotonic() < deadline
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.communicate()
+        assert ids(store) == runs, "killed too late for this test"
+        assert job(*words).returncode == 0
+        assert ids(store) == runs[1:]
