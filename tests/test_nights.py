@@ -14,6 +14,7 @@ from sqlalchemy import text
 from db import nights
 from db.errors import HeldError, NotFoundError
 from db.lease import RunWriter
+from db.query import ask, named_query
 from db.schema import NightRow, VerdictRow
 from db.store import Store
 from tests.samples import dataset_row, history
@@ -172,3 +173,30 @@ def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     nights.plan(store, DAILY, now + timedelta(minutes=2))
     assert [row.id for row in nights.overdue(store, 60)] == [late.id]
     assert nights.overdue(store, 600) == []
+
+
+def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
+    first = complete(store, night=nights.plan(store, DAILY, DUE).id)
+    second = complete(store, night=nights.plan(store, DAILY, DUE + timedelta(days=1)).id)
+    missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
+    nights.settle(store, missed.id, "missed", "nobody was there")
+    for passed in (False, True):  # the newer verdict counts
+        store.add_verdict(
+            VerdictRow(
+                run_id=second,
+                against_run_id=first,
+                kind="drift",
+                passed=passed,
+                tolerance=0,
+                detail="",
+                worst=0,
+            )
+        )
+    found = ask(store.url, named_query("nights").sql)
+    rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+    expected = nights.nights(store)
+    assert [row["night"] for row in rows] == [night.row.id for night in expected]
+    assert [row["outcome"] for row in rows] == [night.outcome for night in expected]
+    assert [row["drift"] for row in rows] == [None, "same bits", None]
+    assert [row["against_run"] for row in rows] == [None, first, None]
+    assert [row["why"] for row in rows] == ["nobody was there", None, None]

@@ -1,0 +1,14 @@
+-- What became of every night, and did the training give the bits of the night before?
+-- A drift is told of by its first differing epoch and its largest gap, against the run named.
+SELECT n.id AS night, n.due_at,
+    CASE WHEN n.status <> 'started' THEN n.status WHEN r.id IS NULL THEN 'pruned' ELSE r.status END AS outcome,
+    n.run_id AS run,
+    CASE WHEN v.id IS NULL THEN NULL WHEN v.passed THEN 'same bits' ELSE 'DIFFERS' END AS drift,
+    v.against_run_id AS against_run, v.first_epoch, v.worst AS largest_gap,
+    r.created_at AS began, r.finished_at AS ended, coalesce(n.detail, r.stop_reason) AS why
+FROM nights n
+LEFT JOIN runs r ON r.id = n.run_id
+LEFT JOIN verdicts v ON v.id = (
+    SELECT max(w.id) FROM verdicts w WHERE w.run_id = n.run_id AND w.kind = 'drift'
+)
+ORDER BY n.due_at DESC, n.id DESC
