@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.compose.project import Project, wait_until
+from tests.compose.project import Project, run, wait_until
 
 EVERY_MINUTE = {
     "JOB_CRON": "* * * * *",
@@ -35,7 +35,7 @@ def test_nights_come_by_the_minute_and_have_the_same_bits(trained: Project) -> N
     drift = "SELECT passed FROM verdicts WHERE kind = 'drift' ORDER BY id DESC LIMIT 1"
     wait_until(lambda: trained.value(drift) == "t", "the second night's verdict", 30)
     wait_until(lambda: health(trained) == "healthy", "the scheduler's health", 60)
-    said = trained.compose("logs", "--no-log-prefix", "nightly").stderr
+    said = run(["docker", "logs", trained.container("nightly")]).stderr
     events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert {"schedule", "verdict"} <= {event["event"] for event in events}
 
