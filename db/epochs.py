@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from db.history import History
 from db.types import pack_weights, unpack_weights
+
+if TYPE_CHECKING:
+    from db.history import History
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
 COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
-PROGRESS = text("""
-    WITH RECURSIVE models (model) AS (
-        SELECT min(model) FROM epochs WHERE run_id = :run
+_PROGRESS = """
+    WITH RECURSIVE models (run_id, model) AS (
+        SELECT r.id, (SELECT min(e.model) FROM epochs e WHERE e.run_id = r.id) FROM runs r {of}
         UNION ALL
-        SELECT (SELECT min(e.model) FROM epochs e WHERE e.run_id = :run AND e.model > models.model)
-        FROM models WHERE models.model IS NOT NULL
+        SELECT m.run_id, (
+            SELECT min(e.model) FROM epochs e WHERE e.run_id = m.run_id AND e.model > m.model
+        )
+        FROM models m WHERE m.model IS NOT NULL
     )
-    SELECT model, (
-        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = :run AND e.model = models.model
+    SELECT run_id, model, (
+        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = models.run_id AND e.model = models.model
     ) AS epochs
-    FROM models WHERE model IS NOT NULL
-""")
+    FROM models WHERE model IS NOT NULL ORDER BY run_id, model
+"""
+PROGRESS = text(_PROGRESS.format(of="WHERE r.id = :run"))
 """from one model to the next through the primary key: two look-ups a model, however many epochs it has"""
+PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
+"""the same of every run"""
 
 
 def as_history(rows: Sequence[Any]) -> History:
     """A history from rows of `HISTORY_COLUMNS`."""
+    import numpy as np  # not for those who read no epochs: they start in half the time
+
+    from db.history import History
+
     if not rows:
         return History.empty(0, 0)
     epoch, train_loss, test_loss, weights, bias, trained_at = zip(*rows, strict=True)

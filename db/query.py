@@ -50,18 +50,27 @@ class NamedQuery:
     sql: str
 
 
-def named_queries() -> list[NamedQuery]:
-    """All of them, by name."""
-    return [named_query(path.stem) for path in sorted(FOLDER.glob("*.sql"))]
+def names() -> list[str]:
+    """The names of the named queries."""
+    return sorted(path.stem for path in FOLDER.glob("*.sql") if "." not in path.stem)
+
+
+def named_queries(backend: str) -> list[NamedQuery]:
+    """All of them, by name, as `backend`, "sqlite" or "postgresql", understands them."""
+    return [named_query(name, backend) for name in names()]
 
 
 @cache
-def named_query(name: str) -> NamedQuery:
-    """The query of that name. Raises QueryError, naming those there are."""
-    known = sorted(path.stem for path in FOLDER.glob("*.sql"))
-    if name not in known:
-        raise QueryError(f"there is no query {name!r}; there are {', '.join(known)}")
-    sql = (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+def named_query(name: str, backend: str) -> NamedQuery:
+    """The query of that name. Raises QueryError, naming those there are.
+
+    One text serves both databases, but where SQLite cannot, or is much faster otherwise.
+    """
+    if name not in names():
+        raise QueryError(f"there is no query {name!r}; there are {', '.join(names())}")
+    for_sqlite = FOLDER / f"{name}.sqlite.sql"
+    path = for_sqlite if backend == "sqlite" and for_sqlite.exists() else FOLDER / f"{name}.sql"
+    sql = path.read_text(encoding="utf-8")
     comment = [line for line in sql.splitlines() if line.startswith("--")]
     declared = [match for line in comment if (match := _PARAMETER.match(line))]
     return NamedQuery(

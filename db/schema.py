@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
     Double,
@@ -18,10 +17,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from db.types import Bias, PackedWeights, UtcDateTime, database_now
+from db.types import Bias, JsonObject, PackedWeights, UtcDateTime, database_now
 
 TRIGGERS = ("manual", "nightly", "sweep")
 STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "failed")
@@ -125,7 +123,7 @@ class RunRow(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     resumes: Mapped[int] = mapped_column(default=0)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))
+    environment: Mapped[dict[str, Any]] = mapped_column(JsonObject)
     owner: Mapped[str | None] = mapped_column(Text)
     """token of the process that trains the run; null when none does"""
     sweep: Mapped[str | None] = mapped_column(Text)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
-from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
+from db.epochs import HISTORY_COLUMNS, PROGRESS, PROGRESS_OF_ALL, as_history
 from db.errors import HeldError, NotFoundError, StoreError
-from db.history import History, State
 from db.lease import Held, RunWriter, begin_night, claim, live_nightly, notice_crashes, win
 from db.owner import new_token
 from db.retention import require_whole
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
 from db.version import require_head
+
+if TYPE_CHECKING:
+    from db.history import History, State
 
 Result = TypeVar("Result")
 LARGEST_ID = 2**63 - 1
@@ -211,6 +213,13 @@ class Store:
         """How many epochs each model of a run has stored: one more than its last epoch."""
         rows = self.read(lambda session: session.execute(PROGRESS, {"run": run_id}).all())
         return {row.model: row.epochs for row in rows}
+
+    def progress_of_all(self) -> dict[int, dict[str, int]]:
+        """The same of every run that has epochs, by its id."""
+        found: dict[int, dict[str, int]] = {}
+        for row in self.read(lambda session: session.execute(PROGRESS_OF_ALL).all()):
+            found.setdefault(row.run_id, {})[row.model] = row.epochs
+        return found
 
     def checkpoints(self, run_id: int) -> dict[str, State]:
         """Where each model of a run goes on: the state after its last stored epoch.

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import orjson
-from sqlalchemy import REAL, DateTime, Dialect, Double, Text, types
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, JSON, REAL, DateTime, Dialect, Double, Text, types
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from db.history import Float32s
+if TYPE_CHECKING:
+    from db.history import Float32s
 
 
 def pack_weights(weights: Float32s) -> list[str]:
@@ -26,6 +24,9 @@ def pack_weights(weights: Float32s) -> list[str]:
     the shortest number does not survive these two roundings; their row is written in full double
     precision.
     """
+    import numpy as np  # not for those who read no epochs: they start in half the time
+    import orjson
+
     if not len(weights):
         return []
     text = orjson.dumps(np.ascontiguousarray(weights), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -38,6 +39,9 @@ def pack_weights(weights: Float32s) -> list[str]:
 
 def unpack_weights(rows: Sequence[str]) -> Float32s:
     """float32 [n, features] from the n JSON arrays of `pack_weights`."""
+    import numpy as np
+    import orjson
+
     return np.array(orjson.loads(f"[{','.join(rows)}]"), np.float64).astype(np.float32)
 
 
@@ -50,6 +54,21 @@ class PackedWeights(TypeDecorator[Any]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The type on each database."""
         return dialect.type_descriptor(ARRAY(REAL) if dialect.name == "postgresql" else Text())
+
+
+class JsonObject(TypeDecorator[Any]):
+    """A JSON object: `jsonb` on PostgreSQL, text on SQLite."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The type on each database."""
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON())
+        from sqlalchemy.dialects.postgresql import JSONB  # which imports every driver's dialect
+
+        return dialect.type_descriptor(JSONB())
 
 
 class SignedZeroReal(types.UserDefinedType[float]):

@@ -31,7 +31,7 @@ def answer(
 
     Raises QueryError for an unknown query or parameter, and DataError where `data` is not the run's file.
     """
-    query = named_query(name)
+    query = named_query(name, store.url.get_backend_name())
     given = dict(parameters or {})
     for unknown in given.keys() - query.parameters.keys():
         known = ", ".join(f":{parameter}" for parameter in query.parameters) or "none"

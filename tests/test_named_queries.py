@@ -233,22 +233,27 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
 
 def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:
     run = store.run(store.start_run(made_dataset(), epochs=1, learning_rate=1, seed=0, environment={}).run_id)
-    for query in named_queries():
+    for query in named_queries("sqlite"):
         assert rows(store, query.name, run) == []
 
 
 def test_every_query_says_what_it_answers_and_names_its_parameters() -> None:
     from db import placeholders
 
-    for query in named_queries():
+    here, there = named_queries("sqlite"), named_queries("postgresql")
+    for query in here + there:
         assert query.question.endswith("?")
         assert sorted(query.parameters) == sorted(placeholders.names(query.sql)), query.name
+    described = [
+        [(q.name, q.question, q.parameters, q.defaults) for q in queries] for queries in (here, there)
+    ]
+    assert described[0] == described[1]
 
 
 def test_an_unknown_query_or_parameter_is_named(store: Store, run: RunRow) -> None:
     with pytest.raises(QueryError, match="there is no query 'loss'; there are convergence, "):
-        named_query("loss")
+        named_query("loss", "sqlite")
     with pytest.raises(QueryError, match=r"no parameter :evry; its parameters: :run, :every"):
         answer(store, "losses", run, {"evry": 2})
     with pytest.raises(QueryError, match=r"--param run=VALUE"):
-        ask(store.url, named_query("parity").sql)
+        ask(store.url, named_query("parity", store.url.get_backend_name()).sql)

@@ -192,7 +192,7 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
                 worst=0,
             )
         )
-    found = ask(store.url, named_query("nights").sql)
+    found = ask(store.url, named_query("nights", "sqlite").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     expected = nights.nights(store)
     assert [row["night"] for row in rows] == [night.row.id for night in expected]

@@ -253,3 +253,9 @@ def test_reading_goes_on_while_a_run_is_written(filled: Store) -> None:
         session.rollback()
 
     filled.write(work)
+
+
+def test_the_elements_of_json_can_be_asked_for_on_sqlite(sqlite_url: str) -> None:
+    with Store(sqlite_url, create=True) as store:
+        found = ask(store.url, "SELECT e.value FROM json_each('[1, 2]') e")
+        assert found.rows == [(1,), (2,)]

@@ -1,28 +1,32 @@
 -- How far apart are the two models, in what, and from which epoch on?
 -- :run  the run
 -- One row for each loss and parameter, the largest gap first; first_epoch is the first that differs at all.
--- SQLite keeps a weight as the shortest decimal of its float32. 536870913 is 2^29 + 1, and c v - (c v - v) is
--- then v rounded to float32's 24 bits (Veltkamp, 1968; Dekker, 1971): exact gaps, on PostgreSQL unchanged.
-WITH parameters AS (
-    SELECT epoch, parameter, 536870913.0 * value - (536870913.0 * value - value) AS value
-    FROM parameter_history
-    WHERE run_id = :run AND model IN ('paddle', 'python')
-), gaps AS (
-    SELECT epoch, 'train loss' AS quantity, train_loss_gap AS gap FROM parity_history WHERE run_id = :run
+WITH pairs AS MATERIALIZED (
+    SELECT a.epoch,
+        ARRAY[a.train_loss, a.test_loss, a.bias] || a.weights::double precision[] AS a,
+        ARRAY[b.train_loss, b.test_loss, b.bias] || b.weights::double precision[] AS b
+    FROM epochs a
+    JOIN epochs b ON b.run_id = a.run_id AND b.model = 'python' AND b.epoch = a.epoch
+    WHERE a.run_id = :run AND a.model = 'paddle'
+), gaps AS MATERIALIZED (
+    SELECT p.epoch, g.number, abs(g.a - g.b) AS gap
+    FROM pairs p, unnest(p.a, p.b) WITH ORDINALITY AS g (a, b, number)
+    WHERE g.a <> g.b
+), worst AS MATERIALIZED (
+    SELECT number, max(gap) AS gap, min(epoch) AS first_epoch FROM gaps GROUP BY number
+), peaks AS (
+    SELECT w.number, w.gap, w.first_epoch, min(g.epoch) AS epoch
+    FROM worst w
+    JOIN gaps g ON g.number = w.number AND g.gap = w.gap
+    GROUP BY w.number, w.gap, w.first_epoch
+), quantities AS (
+    SELECT * FROM (VALUES (1, 'train loss'), (2, 'test loss'), (3, 'bias')) AS common (number, name)
     UNION ALL
-    SELECT epoch, 'test loss', test_loss_gap FROM parity_history WHERE run_id = :run
-    UNION ALL
-    SELECT epoch, parameter, max(value) - min(value)
-    FROM parameters
-    GROUP BY epoch, parameter
-    HAVING count(*) = 2
-), worst AS (
-    SELECT quantity, max(gap) AS gap, min(CASE WHEN gap > 0 THEN epoch END) AS first_epoch
-    FROM gaps
-    GROUP BY quantity
+    SELECT f.position + 4, f.name FROM runs r JOIN features f ON f.dataset_id = r.dataset_id WHERE r.id = :run
 )
-SELECT w.quantity, w.gap AS largest_gap, min(g.epoch) AS epoch, w.first_epoch
-FROM worst w
-JOIN gaps g ON g.quantity = w.quantity AND g.gap = w.gap
-GROUP BY w.quantity, w.gap, w.first_epoch
-ORDER BY largest_gap DESC, w.quantity
+SELECT q.name AS quantity, coalesce(p.gap, 0.0) AS largest_gap,
+    coalesce(p.epoch, (SELECT min(epoch) FROM pairs)) AS epoch, p.first_epoch
+FROM quantities q
+LEFT JOIN peaks p ON p.number = q.number
+WHERE EXISTS (SELECT 1 FROM pairs)
+ORDER BY largest_gap DESC, quantity

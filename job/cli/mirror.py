@@ -12,7 +12,6 @@ import typer
 from db.errors import StoreError
 from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store
 from job.cli.output import print_line
-from job.cli.progress import drawing_progress
 from job.errors import MirrorError
 from job.log import say
 
@@ -53,6 +52,7 @@ def mirror(
 
 def draw(store: Store, run: RunRow, log_dir: Path) -> None:
     """Draw one run anew and say what came of it."""
+    from job.cli.progress import drawing_progress
     from job.mirror.mend import redraw
 
     with drawing_progress() as report:
@@ -159,6 +159,7 @@ def mirroring(context: typer.Context, run_id: int) -> Iterator[Callable[[], None
     Gives what is to be called as soon as the training is over, so that there is little to wait for.
     Whatever goes wrong with it is said, and is no matter to the training.
     """
+    from job.cli.progress import drawing_progress
     from job.mirror.process import MirrorProcess
 
     if context.params["no_mirror"]:

@@ -65,7 +65,7 @@ def query(
     if [listed, sql is not None, name is not None].count(True) != 1:
         raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')
     if listed:
-        list_queries(output)
+        list_queries(output, database_url)
         return
     parameters = read_parameters(param or [])
     text = sys.stdin.read() if name == "-" else sql
@@ -76,7 +76,7 @@ def query(
             from job.answers import answer
 
             assert name is not None
-            about_a_run = "run" in named_query(name).parameters
+            about_a_run = "run" in named_query(name, store.url.get_backend_name()).parameters
             if run is not None and not about_a_run:
                 raise QueryError(f"the query {name} is about all runs; it takes no --run")
             found = store.run(run or "latest") if about_a_run else None
@@ -94,12 +94,13 @@ def query(
         say(f"only the first {limit:,} rows; --limit 0 gives all")
 
 
-def list_queries(output: Format) -> None:
-    """Print what the named queries answer, and their parameters."""
+def list_queries(output: Format, database_url: str) -> None:
+    """Print what the named queries answer, and their parameters; as JSON with their text for that database."""
+    from db.engine import parse_url
     from db.query import Answer, named_queries
 
     columns = ("name", "question", "parameters")
-    queries = named_queries()
+    queries = named_queries(parse_url(database_url).get_backend_name())
     if output is Format.json:
         write_json(
             [

@@ -31,7 +31,8 @@ def runs(
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
             store.notice_crashes()
-            found = [(run, store.progress(run.id)) for run in store.runs()]
+            progress_of = store.progress_of_all()
+            found = [(run, progress_of.get(run.id, {})) for run in store.runs()]
     except NotFoundError as missing:  # no store yet is a store without runs
         nothing = str(missing)
     if as_json:

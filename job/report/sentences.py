@@ -35,7 +35,15 @@ def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
     for name, put in SENTENCES.items():
         found = answer(store, name, run, parameters.get(name), data=data, limit=None)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-        said.append(Said(name, named_query(name).question, put(rows), found.columns, cells(found)))
+        said.append(
+            Said(
+                name,
+                named_query(name, store.url.get_backend_name()).question,
+                put(rows),
+                found.columns,
+                cells(found),
+            )
+        )
     return said
 
 

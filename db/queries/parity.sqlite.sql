@@ -1,0 +1,46 @@
+-- How far apart are the two models, in what, and from which epoch on?
+-- :run  the run
+-- One row for each loss and parameter, the largest gap first; first_epoch is the first that differs at all.
+-- SQLite keeps a weight as the shortest decimal of its float32. 536870913 is 2^29 + 1, and c v - (c v - v) is
+-- then v rounded to float32's 24 bits (Veltkamp, 1968; Dekker, 1971): exact gaps.
+WITH pairs AS MATERIALIZED (
+    SELECT a.epoch, a.train_loss AS train_a, b.train_loss AS train_b, a.test_loss AS test_a,
+        b.test_loss AS test_b, a.bias AS bias_a, b.bias AS bias_b, a.weights AS weights_a, b.weights AS weights_b
+    FROM epochs a
+    JOIN epochs b ON b.run_id = a.run_id AND b.model = 'python' AND b.epoch = a.epoch
+    WHERE a.run_id = :run AND a.model = 'paddle'
+), decimals AS (
+    SELECT p.epoch, w.key AS number, w.value AS a, json_extract(p.weights_b, w.fullkey) AS b
+    FROM pairs p, json_each(p.weights_a) w
+    -- Weights that are written alike are alike, which most are.
+    WHERE p.weights_a <> p.weights_b
+), gaps AS MATERIALIZED (
+    SELECT epoch, -3 AS number, abs(train_a - train_b) AS gap FROM pairs WHERE train_a <> train_b
+    UNION ALL
+    SELECT epoch, -2, abs(test_a - test_b) FROM pairs WHERE test_a <> test_b
+    UNION ALL
+    SELECT epoch, -1, abs(bias_a - bias_b) FROM pairs WHERE bias_a <> bias_b
+    UNION ALL
+    SELECT epoch, number, abs(
+            (536870913.0 * a - (536870913.0 * a - a)) - (536870913.0 * b - (536870913.0 * b - b))
+        )
+    FROM decimals
+    WHERE a <> b
+), worst AS MATERIALIZED (
+    SELECT number, max(gap) AS gap, min(epoch) AS first_epoch FROM gaps GROUP BY number
+), peaks AS (
+    SELECT w.number, w.gap, w.first_epoch, min(g.epoch) AS epoch
+    FROM worst w
+    JOIN gaps g ON g.number = w.number AND g.gap = w.gap
+    GROUP BY w.number, w.gap, w.first_epoch
+), quantities AS (
+    SELECT -3 AS number, 'train loss' AS name UNION ALL SELECT -2, 'test loss' UNION ALL SELECT -1, 'bias'
+    UNION ALL
+    SELECT f.position, f.name FROM runs r JOIN features f ON f.dataset_id = r.dataset_id WHERE r.id = :run
+)
+SELECT q.name AS quantity, coalesce(p.gap, 0.0) AS largest_gap,
+    coalesce(p.epoch, (SELECT min(epoch) FROM pairs)) AS epoch, p.first_epoch
+FROM quantities q
+LEFT JOIN peaks p ON p.number = q.number
+WHERE EXISTS (SELECT 1 FROM pairs)
+ORDER BY largest_gap DESC, quantity
