@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-browser test-compose lint soak lock clean
+.PHONY: help install train test test-browser test-compose lint soak bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -49,11 +49,20 @@ test-browser: $(VENV)/.installed-dev  ## the dashboard and the report in Debian'
 test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine there is: build, train, break, restore
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA
 
+bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (20 min)
+	$(BIN)/python -m benchmarks --mlflow $(VENV)-bench/bin/python
+
+$(VENV)-bench/.installed: requirements-bench.lock
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@
+
 lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
 	$(COMPILE) --extra notify --extra sweep -o requirements.lock pyproject.toml
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) --group dashboard -c requirements.lock -o requirements-dashboard.lock
+	$(COMPILE) --group bench -o requirements-bench.lock
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and caches (never results/)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

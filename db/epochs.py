@@ -57,34 +57,68 @@ def as_history(rows: Sequence[Any]) -> History:
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
     """Insert all epochs of `history`, inside the connection's transaction.
 
-    SQLite gets one executemany of the driver's, PostgreSQL one COPY: measured, a quarter and three fifths
-    cheaper than SQLAlchemy's bulk insert of the same rows.
+    SQLite gets one executemany of the driver's, PostgreSQL one binary COPY: measured, a quarter and four
+    fifths cheaper than SQLAlchemy's bulk insert of the same rows.
     """
-    values = (
-        history.epoch.tolist(),
-        history.train_loss.tolist(),
-        history.test_loss.tolist(),
-        pack_weights(history.weights),
-        history.bias.tolist(),
-        history.trained_at.tolist(),
-    )
     columns = ", ".join(COLUMNS)
     if connection.dialect.name == "sqlite":
-        rows = [(run_id, model, *row) for row in zip(*values, strict=True)]
+        values = zip(
+            history.epoch.tolist(),
+            history.train_loss.tolist(),
+            history.test_loss.tolist(),
+            pack_weights(history.weights),
+            history.bias.tolist(),
+            history.trained_at.tolist(),
+            strict=True,
+        )
+        rows = [(run_id, model, *row) for row in values]
         connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?,?)", rows)  # noqa: S608
         return
     import psycopg  # not for readers, nor for SQLite
 
-    # PostgreSQL writes an array in braces; its numbers read the same as JSON's, float32 from the text.
-    lines = "".join(
-        f"{run_id}\t{model}\t{epoch}\t{train!r}\t{test!r}\t{{{weights[1:-1]}}}\t{bias!r}\t{moment!r}\n"
-        for epoch, train, test, weights, bias, moment in zip(*values, strict=True)
-    )
     driver = connection.connection.driver_connection
     assert driver is not None
-    statement = f"COPY epochs ({columns}) FROM STDIN"
+    statement = f"COPY epochs ({columns}) FROM STDIN WITH (FORMAT binary)"
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(lines)
+            copy.write(binary_rows(run_id, model, history))
     except psycopg.Error as error:  # SQLAlchemy does not see what goes through the driver's own cursor
         raise DBAPIError(statement, None, error, connection_invalidated=driver.closed) from error
+
+
+def binary_rows(run_id: int, model: str, history: History) -> bytes:
+    """The epochs as PostgreSQL's binary COPY wants them: all rows in one go, since all are of one size.
+
+    A row is the number of its fields, and each field its length and its value, all big-endian. An array is
+    its number of dimensions, a flag, the element type (700 is float4), size and first index of the dimension,
+    and elements that are fields themselves. (https://www.postgresql.org/docs/current/sql-copy.html, File
+    Formats, and `array_send` in PostgreSQL's source.)
+    """
+    import numpy as np
+
+    count, features = history.weights.shape
+    name = model.encode()
+    element = np.dtype([("size", ">i4"), ("value", ">f4")])
+    array = np.dtype([("head", ">i4", 5), ("elements", element, features)])
+    types = {
+        "run_id": ">i8",
+        "model": f"S{len(name)}",
+        "epoch": ">i4",
+        "train_loss": ">f8",
+        "test_loss": ">f8",
+        "weights": array,
+        "bias": ">f8",
+        "trained_at": ">f8",
+    }
+    fields = [(name, [("size", ">i4"), ("value", types[name])]) for name in COLUMNS]
+    rows = np.zeros(count, np.dtype([("fields", ">i2"), *fields]))
+    rows["fields"] = len(COLUMNS)
+    for column in COLUMNS:
+        rows[column]["size"] = rows.dtype[column]["value"].itemsize
+    rows["run_id"]["value"], rows["model"]["value"] = run_id, name
+    for column in ("epoch", "train_loss", "test_loss", "bias", "trained_at"):
+        rows[column]["value"] = getattr(history, column)
+    weights = rows["weights"]["value"]
+    weights["head"] = (1, 0, 700, features, 1)
+    weights["elements"]["size"], weights["elements"]["value"] = 4, history.weights
+    return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -95,7 +95,7 @@ def query(
 
 
 def list_queries(output: Format, database_url: str) -> None:
-    """Print what the named queries answer, and their parameters; as JSON with their text for that database."""
+    """Print what the named queries answer, and their parameters; as JSON with their text there."""
     from db.engine import parse_url
     from db.query import Answer, named_queries
 

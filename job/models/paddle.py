@@ -33,7 +33,8 @@ class PaddleModel:
         """Train the next `epochs` epochs of full-batch gradient descent."""
         mean_squared_error = paddle.nn.functional.mse_loss
         linear = self.linear
-        history = History.empty(epochs, linear.weight.shape[0], self.epoch)
+        weight, bias = linear.weight, linear.bias  # a layer looks its parameters up anew each time
+        history = History.empty(epochs, weight.shape[0], self.epoch)
         for i in range(epochs):
             loss = mean_squared_error(linear(self.train_x), self.train_y)
             with paddle.no_grad():
@@ -44,8 +45,8 @@ class PaddleModel:
 
             history.train_loss[i] = loss.numpy()
             history.test_loss[i] = test_loss.numpy()
-            history.weights[i] = linear.weight.numpy()[:, 0]
-            history.bias[i] = linear.bias.numpy()[0]
+            history.weights[i] = weight.numpy()[:, 0]
+            history.bias[i] = bias.numpy()[0]
             history.trained_at[i] = time.time()
         self.epoch += epochs
         return history

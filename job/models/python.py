@@ -22,7 +22,8 @@ from job.dataset import Dataset
 
 def mean_squared_error(error: Float32s) -> np.float32:
     """L of the errors p - y, float32 [r, 1]."""
-    loss: np.float32 = np.mean(error * error)
+    # The bits of np.mean, whose wrapper takes three times as long as this sum.
+    loss: np.float32 = (error * error).sum() / np.float32(len(error))
     return loss
 
 

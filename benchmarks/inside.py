@@ -1,0 +1,104 @@
+"""One training without its start-up, in a process of its own: `python -m benchmarks.inside WHAT ...`.
+
+Prints JSON: the seconds of the training alone, the seconds that storing took of them, the largest memory of
+the process, and the values stored. WHAT is `bare`, which records nothing, or the URL of a store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+from dataclasses import replace
+
+from job.pins import pin
+
+pin()
+
+import numpy as np  # noqa: E402
+
+from benchmarks import bare  # noqa: E402
+from db.history import Float32s, History  # noqa: E402
+from db.lease import RunWriter  # noqa: E402
+from db.store import Store  # noqa: E402
+from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
+from job.run import first_states, load_models, train_run  # noqa: E402
+from job.training import Cancelled  # noqa: E402
+
+
+def made_dataset(features: int) -> Dataset:
+    """Random rows of so many features, normalised as they come, as many as the housing table has."""
+    housing = load(DEFAULT_DATA)
+    random = np.random.RandomState(0)
+
+    def values(rows: int) -> Float32s:
+        return np.asarray(random.randn(rows, features) / np.sqrt(features), np.float32)
+
+    ends = np.ones(features + 1)
+    return replace(
+        housing,
+        features=tuple(f"x{i}" for i in range(features)),
+        train_x=values(len(housing.train_x)),
+        test_x=values(len(housing.test_x)),
+        minimum=-ends,
+        maximum=ends,
+        mean=0 * ends,
+    )
+
+
+class Timed(RunWriter):
+    """A writer that knows how long it was at work."""
+
+    seconds = 0.0
+
+    def append(self, model: str, history: History) -> None:
+        """Store consecutive epochs of a model."""
+        begun = time.perf_counter()
+        super().append(model, history)
+        self.seconds += time.perf_counter() - begun
+
+
+def main() -> None:
+    """Train once and print what it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what")
+    parser.add_argument("--epochs", type=int, default=10_000)
+    parser.add_argument("--features", type=int, default=0, help="of made-up data; 0: the housing table")
+    options = parser.parse_args()
+    load_models()
+    dataset = made_dataset(options.features) if options.features else load(DEFAULT_DATA)
+    bare.train(dataset, 200)  # both models warm
+    storing = 0.0
+    if options.what == "bare":
+        begun = time.perf_counter()
+        bare.train(dataset, options.epochs)
+        seconds = time.perf_counter() - begun
+    else:
+        with Store(options.what, create=True) as store:
+            lease = store.start_run(
+                dataset.row(), epochs=options.epochs, learning_rate=0.01, seed=0, environment={}
+            )
+            writer = Timed(store, lease.run_id, lease.token)
+            run, states = store.run(lease.run_id), first_states(dataset, 0)
+            begun = time.perf_counter()
+            outcome = train_run(
+                writer, run, dataset, states, report=lambda model, history: None, stop=Cancelled()
+            )
+            seconds = time.perf_counter() - begun
+            assert outcome.status == "completed", outcome
+            storing = writer.seconds
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "storing": storing,
+                "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "values": 2 * options.epochs * (len(dataset.features) + 4),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

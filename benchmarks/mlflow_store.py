@@ -1,0 +1,41 @@
+"""The same values into MLflow's SQLite store; runs where MLflow is installed, and imports nothing of ours.
+
+`python benchmarks/mlflow_store.py VALUES.json DATABASE` prints JSON: seconds and bytes for one run. VALUES
+holds, for each metric, its values by step. The tables are made first and count neither.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Log one run by `log_batch`, in batches of the largest size that MLflow takes."""
+    values, database = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    logging.disable(logging.INFO)
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{database}")
+    run = client.create_run(client.create_experiment("one")).info.run_id
+    empty = size(database)
+    metrics = [
+        Metric(name, value, 0, step) for name, column in values.items() for step, value in enumerate(column)
+    ]
+    begun = time.perf_counter()
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run, metrics=metrics[start : start + 1000])
+    print(json.dumps({"seconds": time.perf_counter() - begun, "bytes": size(database) - empty}))
+
+
+def size(database: Path) -> int:
+    """Bytes of the database and of what stands beside it."""
+    return sum(path.stat().st_size for path in database.parent.glob(f"{database.name}*"))
+
+
+if __name__ == "__main__":
+    main()
