@@ -18,6 +18,7 @@ from db.owner import new_token
 from db.retention import require_whole
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
+from db.sweeps import combination, lock_dataset
 from db.version import require_head
 
 if TYPE_CHECKING:
@@ -121,11 +122,12 @@ class Store:
         environment: dict[str, Any],
         trigger: str = "manual",
         night: int | None = None,
+        sweep: str | None = None,
     ) -> RunWriter:
         """A new running run, and the only writer of its history. `dataset` is stored once.
 
-        Raises HeldError while another nightly run lives, and when `night`, the id of the night that the run
-        belongs to, is not due any more.
+        Raises HeldError while another nightly run lives; when `night`, the id of the night that the run
+        belongs to, is not due any more; and where `sweep` has a run of these settings already.
         """
         token = new_token()
 
@@ -136,8 +138,14 @@ class Store:
                     return mine
             if trigger == "nightly" and (other := live_nightly(session, self.heartbeat_timeout)):
                 return other
+            dataset_id = stored_dataset(session, dataset)
+            if sweep is not None:
+                lock_dataset(session, dataset_id)
+                same = combination(sweep, dataset, epochs=epochs, learning_rate=learning_rate, seed=seed)
+                if twin := session.scalars(same).first():
+                    raise HeldError(f"sweep {sweep} has run {twin.id} of these settings already")
             run = RunRow(
-                dataset_id=stored_dataset(session, dataset),
+                dataset_id=dataset_id,
                 epochs=epochs,
                 learning_rate=learning_rate,
                 seed=seed,
@@ -145,6 +153,7 @@ class Store:
                 status="running",
                 environment=environment,
                 owner=token,
+                sweep=sweep,
             )
             session.add(run)
             try:
@@ -160,6 +169,8 @@ class Store:
         try:
             run_id = win(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.say)
         except HeldError as error:
+            if trigger != "nightly":
+                raise
             raise HeldError(f"one nightly run at a time: {error}") from None
         return RunWriter(self, run_id, token)
 

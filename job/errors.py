@@ -17,3 +17,7 @@ class ScheduleError(LedgerError):
 
 class NotifyError(LedgerError):
     """An address that notifications cannot be sent to. The message never holds the address itself."""
+
+
+class SweepError(LedgerError):
+    """A sweep that cannot be run as it was asked for."""

@@ -22,13 +22,16 @@ def wanted() -> bool:
     return os.environ.get(SETTING, "1").strip().lower() not in OFF
 
 
+def pins() -> dict[str, str]:
+    """The variables that are to be set, none where the setting lifts them."""
+    if not wanted():
+        return {}
+    return THREADS | KERNELS if _has_avx2() else THREADS
+
+
 def pin() -> None:
     """Set the pins in this process's environment, over what it inherited. Call before NumPy loads."""
-    if not wanted():
-        return
-    os.environ.update(THREADS)
-    if _has_avx2():
-        os.environ.update(KERNELS)
+    os.environ.update(pins())
 
 
 def _has_avx2() -> bool:

@@ -14,7 +14,7 @@ from typer._click.exceptions import ClickException
 
 from db.errors import LedgerError
 from job import __version__
-from job.cli import compare, database, draw, mirror, nightly, nights, prune, query, runs, train
+from job.cli import compare, database, draw, mirror, nightly, nights, prune, query, runs, sweep, train
 from job.log import say
 
 app = typer.Typer(
@@ -44,6 +44,8 @@ app.command("mirror")(mirror.mirror)
 app.command("dashboard")(mirror.dashboard)
 app.command("nightly")(nightly.nightly)
 app.command("nights")(nights.nights)
+app.command("sweep")(sweep.sweep)
+app.command("worker")(sweep.worker)
 app.command("prune")(prune.prune)
 app.add_typer(database.app, name="db")
 

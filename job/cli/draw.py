@@ -27,7 +27,12 @@ def choices(text: str, known: tuple[str, ...], what: str) -> list[str]:
 
 
 def plot(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs' numbers, or `latest`.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Runs' numbers, or `latest`.")
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--sweep", metavar="NAME", help="Draw a sweep instead: its fan of curves.")
+    ] = None,
     output: Folder = Path("results/plots"),
     formats: Annotated[str, typer.Option("--format", help="Any of png,svg.")] = "png,svg",
     figure: Annotated[
@@ -36,15 +41,24 @@ def plot(
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
-    """Draw the notebook's three figures and three more; several runs go into one figure."""
+    """Draw the notebook's three figures and three more; several runs go into one figure.
+
+    Of a sweep: the fan of its loss curves, the final loss by learning rate, and a line that says how much of
+    the spread the seed explains.
+    """
     kinds = choices(formats, ("png", "svg"), "format")
+    if (sweep is None) != bool(runs):
+        raise typer.BadParameter("name the runs to draw, or a sweep with --sweep")
+    if sweep is not None:
+        plot_sweep(sweep, output, kinds, database_url)
+        return
     from job.files import write
     from job.plots.draw import FIGURES, draw, drawable
     from job.plots.subject import read_subject
 
     names = choices(figure, tuple(FIGURES), "figure") if figure else list(FIGURES)
     with open_store(database_url) as store:
-        found = {run.id: run for run in (store.run(reference) for reference in runs)}
+        found = {run.id: run for run in (store.run(reference) for reference in runs or ())}
         for each in found.values():
             say_if_thinned(each)
         subjects = [read_subject(store, run, data) for run in found.values()]
@@ -62,6 +76,25 @@ def plot(
         path = output / f"{stem}-{name}.{kind}"
         write(path, content)
         print_line(str(path))
+
+
+def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> None:
+    """Draw a sweep, and say what its spread comes from."""
+    from job.files import write
+    from job.plots.draw import encoded
+    from job.plots.style import styled
+    from job.plots.sweep import FIGURES, read_fan, seed_in_words
+
+    with open_store(database_url) as store:
+        fan = read_fan(store, name)
+    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+    for figure, drawing in FIGURES.items():
+        for kind in kinds:
+            with styled():
+                path = output / f"sweep-{stem}-{figure}.{kind}"
+                write(path, encoded(drawing(fan), kind))
+            print_line(str(path))
+    print_line(seed_in_words(fan))
 
 
 def report(

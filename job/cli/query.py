@@ -47,6 +47,9 @@ def query(
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Binds :NAME; may be repeated.")
     ] = None,
+    sweep: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Binds :name, as text: a sweep's.")
+    ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to print; 0 for all.")] = 1000,
     timeout: Annotated[
@@ -68,6 +71,8 @@ def query(
         list_queries(output, database_url)
         return
     parameters = read_parameters(param or [])
+    if sweep is not None:
+        parameters["name"] = sweep
     text = sys.stdin.read() if name == "-" else sql
     most = limit or None
     with open_store(database_url) as store:

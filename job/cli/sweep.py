@@ -1,0 +1,223 @@
+"""`job sweep` and `job worker`: many runs, on one machine or on many."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    Data,
+    DatabaseTimeout,
+    DatabaseUrl,
+    Epochs,
+    HeartbeatTimeout,
+    LogFormat,
+    LogFormatOption,
+    Target,
+    finite_positive,
+    open_store,
+)
+from job.cli.output import print_line
+from job.log import in_json, say
+
+if TYPE_CHECKING:
+    from job.sweep import Result, Task
+
+
+def sweep(
+    seeds: Annotated[
+        str, typer.Option("--seeds", envvar="JOB_SEEDS", help="Seeds: 0:20 (20 is left out), or 1,2,5.")
+    ] = "0:20",
+    learning_rates: Annotated[
+        str, typer.Option("--learning-rates", envvar="JOB_LEARNING_RATES", help="Like 0.003,0.01,0.03.")
+    ] = "0.01",
+    name: Annotated[
+        str | None,
+        typer.Option("--name", envvar="JOB_SWEEP", help="What its runs share. Default: data and epochs."),
+    ] = None,
+    epochs: Epochs = 10_000,
+    data: Data = None,
+    target: Target = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            envvar="JOB_SCHEDULER",
+            help="A Dask scheduler, tcp://host:port, whose workers are `job worker`. Default: own processes.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=1024, help="Own processes. Default: one for each core."),
+    ] = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    heartbeat_timeout: HeartbeatTimeout = 60.0,
+    database_timeout: DatabaseTimeout = 600.0,
+    log_format: LogFormatOption = LogFormat.text,
+) -> int:
+    """Train a run for every seed with every learning rate, in parallel.
+
+    Safe to repeat: under the same name, combinations that are completed stay, interrupted ones go on. A
+    killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
+    parity.
+    """
+    from job.cluster import client_of, is_elsewhere, run_all
+    from job.dataset import DEFAULT_DATA, load
+    from job.errors import SweepError
+    from job.run import stopped_by_signals
+    from job.sweep import Task, combinations
+    from job.sweep import learning_rates as rates_of
+    from job.sweep import seeds as seeds_of
+    from job.training import Cancelled
+
+    if scheduler and workers:
+        raise SweepError("--workers is about processes of this machine; a scheduler has its own")
+    chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
+    dataset = load(DEFAULT_DATA if data is None else data, target)
+    stop = Cancelled()
+    with open_store(
+        database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout
+    ) as store:
+        store.notice_crashes()
+        if store.path is not None and scheduler and is_elsewhere(scheduler):
+            raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
+        url = database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
+    label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
+    tasks = [
+        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout) for seed, rate in chosen
+    ]
+    say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
+    begun = time.monotonic()
+    with (
+        stopped_by_signals(stop),
+        client_of(scheduler, workers or os.cpu_count() or 1) as client,
+        sweep_progress(len(tasks)) as told,
+    ):
+        run_all(client, tasks, dataset, stop, told)
+    return concluded(label, told.results, len(tasks), time.monotonic() - begun, stop.number)
+
+
+def checked(value: float) -> float:
+    """A learning rate, checked as `job train` does. Raises SweepError."""
+    from job.errors import SweepError
+
+    try:
+        return finite_positive(value)
+    except typer.BadParameter as error:
+        raise SweepError(f"--learning-rates: {error}") from None
+
+
+def concluded(label: str, results: list[Result], of: int, seconds: float, stopped_by: int) -> int:
+    """Say what a sweep came to, and give the exit status for it."""
+    counts = {
+        "trained now": sum(result.trained and result.good for result in results),
+        "there before": sum(not result.trained and result.good for result in results),
+    }
+    for status in ("diverged", "failed", "interrupted", "held"):
+        counts[status] = sum(result.status == status for result in results)
+    counts["not begun"] = of - len(results)
+    said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    print_line(f"sweep {label}: {said}, in {seconds:.1f} s")
+    print_line(f"`job query sweep --name {label}` and `job plot --sweep {label}` show it")
+    if stopped_by:
+        say(f"stopped by {signal.Signals(stopped_by).name}; the same command goes on")
+        return 128 + stopped_by
+    return 0 if all(result.good for result in results) else 1
+
+
+class Told(Protocol):
+    """Takes note of a combination that has ended."""
+
+    results: list[Result]
+
+    def __call__(self, task: Task, result: Result) -> None:
+        """Note it, and say so."""
+
+
+class Lines:
+    """A line for each combination that ends."""
+
+    def __init__(self, of: int) -> None:
+        self.of = of
+        self.results: list[Result] = []
+
+    def __call__(self, task: Task, result: Result) -> None:
+        """Note it, and say so."""
+        self.results.append(result)
+        self.say(sentence(task, result, len(self.results), self.of), task, result)
+
+    def say(self, text: str, task: Task, result: Result) -> None:
+        """Say it on stderr."""
+        say(
+            text,
+            "sweep_run",
+            run=result.run_id,
+            seed=task.seed,
+            learning_rate=task.learning_rate,
+            status=result.status,
+            seconds=round(result.seconds, 3),
+        )
+
+
+def sentence(task: Task, result: Result, number: int, of: int) -> str:
+    """What became of a combination, in a line."""
+    run = "" if result.run_id is None else f"run {result.run_id}, "
+    how = result.status if result.trained or not result.good else "completed before"
+    took = f" in {result.seconds:.1f} s" if result.trained else ""
+    why = f": {result.why}" if result.why else ""
+    return f"{number} of {of}: {run}{task}: {how}{took}{why}"
+
+
+@contextmanager
+def sweep_progress(of: int) -> Iterator[Told]:
+    """Bars on a terminal, where only what went wrong gets a line; plain lines elsewhere."""
+    lines = Lines(of)
+    if in_json() or not sys.stderr.isatty():
+        yield lines
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("runs"),
+        BarColumn(bar_width=40),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+        console=Console(stderr=True),
+    ) as progress:
+        bar = progress.add_task("runs", total=of, last="")
+
+        class Bar(Lines):
+            def say(self, text: str, task: Task, result: Result) -> None:
+                progress.update(bar, advance=1, last=f"last: {task}, {result.status}")
+                if not result.good:
+                    progress.console.print(f"job: {text}", highlight=False, soft_wrap=True)
+
+        yield Bar(of)
+
+
+def worker(
+    scheduler: Annotated[
+        str, typer.Argument(metavar="SCHEDULER", envvar="JOB_SCHEDULER", help="tcp://host:port")
+    ],
+    log_format: LogFormatOption = LogFormat.text,
+) -> int:
+    """Take runs of sweeps from a Dask scheduler until stopped, one at a time, with pinned numerics.
+
+    Start one for each core, on any machine that reaches the scheduler and the PostgreSQL store.
+    """
+    from job.cluster import work
+
+    say(f"a worker of {scheduler}", "worker_begins")
+    number = work(scheduler)
+    say("the worker has ended", "worker_ends")
+    return 128 + number if number else 0

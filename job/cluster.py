@@ -1,0 +1,176 @@
+"""The Dask side of a sweep: a cluster on this machine or a scheduler elsewhere, and what a worker is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from job.dataset import Dataset
+from job.errors import SweepError
+from job.sweep import CLOSING, Result, Task, run_task, stop_name
+from job.training import Cancelled
+
+CONNECT = 10.0
+"""seconds to wait for a scheduler"""
+SETTLE = 20.0
+"""seconds that a stopped sweep's tasks have to store what they have trained"""
+RETRIES = 3
+"""how often Dask repeats a task whose database was away or whose worker died"""
+
+
+def dask() -> Any:
+    """The module `distributed`, quiet. Raises SweepError where the extra is not installed."""
+    try:
+        import distributed
+    except ModuleNotFoundError:
+        raise SweepError(
+            'a sweep needs Dask, which is not installed; run: pip install "epoch-ledger[sweep]"'
+        ) from None
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return distributed
+
+
+def closing_plugin() -> Any:
+    """A worker's plugin: Ctrl-C is the sweep's, and what is in training is stored when it ends."""
+    from distributed import WorkerPlugin
+
+    class Closing(WorkerPlugin):  # type: ignore[misc]
+        name = "epoch-ledger"
+
+        # The class travels to the workers by value, so it names what is theirs where it is used.
+        def setup(self, worker: Any) -> None:
+            from job.sweep import CLOSING
+
+            CLOSING.clear()
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+        def teardown(self, worker: Any) -> None:
+            from job.sweep import CLOSING
+
+            CLOSING.set()
+
+    return Closing()
+
+
+@contextmanager
+def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
+    """A client of that scheduler, or of a cluster of so many processes that ends with it.
+
+    Raises SweepError where the scheduler cannot be reached.
+    """
+    distributed = dask()
+    if scheduler is None:
+        with (
+            distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            client.register_plugin(closing_plugin())
+            yield client
+        return
+    try:
+        client = distributed.Client(scheduler, timeout=CONNECT, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT)
+        except TimeoutError:
+            raise SweepError(f"the scheduler at {scheduler} has no workers; `job worker` is one") from None
+        yield client
+
+
+def is_elsewhere(scheduler: str) -> bool:
+    """Whether a scheduler's workers may be on other machines, which have other files."""
+    return urlsplit(scheduler).hostname not in ("127.0.0.1", "localhost", "::1")
+
+
+def run_all(
+    client: Any,
+    tasks: Sequence[Task],
+    dataset: Dataset,
+    stop: Cancelled,
+    told: Callable[[Task, Result], None],
+) -> None:
+    """Run every task on the client's workers, and tell of each as it ends, until all have or `stop` is set.
+
+    Then what is in training is stored, and what has not begun is given up.
+    """
+    from distributed import Event
+
+    stopping = Event(stop_name(tasks[0].sweep), client=client)
+    stopping.clear()
+    # A task of its own rather than an argument of each: workers keep it, and one that lost it asks again.
+    data = client.submit(same, dataset, pure=False)
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    pending = {client.submit(run_task, task, data, pure=False, retries=RETRIES): task for task in tasks}
+    for future in list(pending):
+        future.add_done_callback(ended.put)
+    deadline = math.inf
+    while pending and time.monotonic() < deadline:
+        if stop.is_set() and deadline == math.inf:
+            deadline = time.monotonic() + SETTLE
+            stopping.set()  # tasks in training store what they have, the others end as they begin
+        with suppress(queue.Empty):
+            future = ended.get(timeout=0.2)
+            told(pending.pop(future), outcome(future))
+
+
+def same(dataset: Dataset) -> Dataset:
+    """The dataset, where Dask wants a function."""
+    return dataset
+
+
+def outcome(future: Any) -> Result:
+    """What a task came to; an error of it is a result as well."""
+    error = future.exception()
+    return future.result() if error is None else Result(None, "failed", f"{type(error).__name__}: {error}")
+
+
+def work(scheduler: str) -> int:
+    """Take runs of sweeps from a scheduler until a signal ends it; gives that signal's number.
+
+    Raises SweepError where the scheduler cannot be reached.
+    """
+    distributed = dask()
+    stopped_by = 0
+
+    async def serve() -> None:
+        nonlocal stopped_by
+        loop, closing = asyncio.get_running_loop(), []
+        worker = distributed.Worker(
+            scheduler, nthreads=1, death_timeout=60, plugins=[closing_plugin()], silence_logs=logging.CRITICAL
+        )
+
+        def end(number: int) -> None:
+            nonlocal stopped_by
+            stopped_by = number
+            CLOSING.set()
+            closing.append(loop.create_task(worker.close(timeout=SETTLE)))
+
+        async with worker:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, end, number)
+            await worker.finished()
+
+    try:
+        asyncio.run(serve())
+    except (OSError, TimeoutError, ValueError) as error:
+        raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    return stopped_by
