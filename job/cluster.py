@@ -76,7 +76,7 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # a free port; nothing of ours looks at it
                 silence_logs=logging.CRITICAL,
             ) as cluster,
             distributed.Client(cluster) as client,
@@ -148,7 +148,10 @@ def work(scheduler: str) -> int:
 
     Raises SweepError where the scheduler cannot be reached.
     """
+    from job.run import load_models
+
     distributed = dask()
+    load_models()  # Paddle sets signal handlers of its own, and so must come before ours
     stopped_by = 0
 
     async def serve() -> None:

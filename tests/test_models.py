@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +87,27 @@ def test_a_model_goes_on_from_a_stored_state_to_the_same_bits(name: str, stop: i
     state = State(whole.weights[stop - 1], whole.bias[stop - 1], stop)
     rest = make_model(name, small, 0.1, state).advance(50 - stop)
     assert rest.same_bits(whole[stop:])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_how_the_data_lie_in_memory_changes_no_bit(name: str) -> None:
+    housing = load()
+    whole = trained(name, housing, 200)
+
+    def by_columns(values: np.ndarray) -> np.ndarray:
+        return np.asfortranarray(values)
+
+    def askew(values: np.ndarray) -> np.ndarray:
+        room = np.empty(values.nbytes + 1, np.uint8)
+        placed: np.ndarray = np.ndarray(values.shape, values.dtype, buffer=room[1:])
+        placed[...] = values
+        return placed
+
+    for lay in (by_columns, askew):
+        names = ("train_x", "train_y", "test_x", "test_y")
+        laid: dict[str, Any] = {each: lay(getattr(housing, each)) for each in names}
+        moved = replace(housing, **laid)
+        assert trained(name, moved, 200).same_bits(whole), lay.__name__
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -37,7 +37,12 @@ class PythonModel:
     """The hand-written model; all arithmetic is float32."""
 
     def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None:
-        self.dataset = dataset
+        # The bits of a product depend on the layout: NumPy keeps from BLAS what is not aligned, as arrays from
+        # another process may be, and BLAS sums what stands by columns in another order.
+        self.train_x, self.train_y, self.test_x, self.test_y = (
+            np.require(values, np.float32, ["C", "ALIGNED"])
+            for values in (dataset.train_x, dataset.train_y, dataset.test_x, dataset.test_y)
+        )
         self.learning_rate = np.float32(learning_rate)
         self.weights = state.weights.reshape(-1, 1).copy()
         self.bias = state.bias
@@ -45,15 +50,14 @@ class PythonModel:
 
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs of full-batch gradient descent."""
-        data = self.dataset
         history = History.empty(epochs, len(self.weights), self.epoch)
         for i in range(epochs):
-            error = data.train_x @ self.weights + self.bias - data.train_y
-            test_error = data.test_x @ self.weights + self.bias - data.test_y
+            error = self.train_x @ self.weights + self.bias - self.train_y
+            test_error = self.test_x @ self.weights + self.bias - self.test_y
             history.train_loss[i] = mean_squared_error(error)
             history.test_loss[i] = mean_squared_error(test_error)
 
-            weights_gradient, bias_gradient = gradient(data.train_x, error)
+            weights_gradient, bias_gradient = gradient(self.train_x, error)
             self.weights = self.weights - self.learning_rate * weights_gradient
             self.bias = self.bias - self.learning_rate * bias_gradient
 

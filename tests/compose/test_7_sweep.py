@@ -1,0 +1,30 @@
+"""A sweep on two workers' containers, one of which is killed."""
+
+from __future__ import annotations
+
+from tests.compose.project import SHORT, Project, docker, wait_until
+
+SETTINGS = {"JOB_EPOCHS": str(SHORT), "JOB_SEEDS": "0:5", "JOB_SWEEP": "in-containers"}
+RUNS = "FROM runs WHERE sweep = 'in-containers'"
+
+
+def test_a_sweep_survives_the_kill_of_a_worker(trained: Project, undisturbed_start: str) -> None:
+    up = ("--profile", "sweep", "up", "--detach", "--scale", "worker=2", "sweep")
+    trained.compose(*up, settings=SETTINGS)
+    live = f"SELECT count(*) {RUNS} AND status = 'running'"
+    wait_until(lambda: trained.number(live) == 2, "a run on each worker", 120)
+    first, _ = trained.container("worker").split()
+    docker("kill", first)
+    wait_until(lambda: trained.inspect("sweep")["State"]["Status"] == "exited", "the sweep's end", 300)
+    assert trained.inspect("sweep")["State"]["ExitCode"] == 0
+    ended = f"SELECT count(*), count(DISTINCT seed), sum(resumes) {RUNS} AND status = 'completed'"
+    assert trained.value(ended) == "5|5|1"
+    assert trained.history(trained.number(f"SELECT id {RUNS} AND seed = 0")) == undisturbed_start
+    trained.compose("--profile", "sweep", "rm", "--stop", "--force", "sweep", "worker", "scheduler")
+
+
+def test_the_scheduler_has_no_way_out_and_no_password(trained: Project) -> None:
+    service = trained.config()["services"]["scheduler"]
+    assert list(service["networks"]) == ["store"]
+    assert "volumes" not in service
+    assert "ports" not in service
