@@ -230,7 +230,17 @@ def start_up(bench: Bench) -> Iterator[Figure]:
     yield Figure("`job runs`", "the same", runs, imports, "s", 1.5)
 
 
-PARTS = (whole_processes, in_process, trackers, long_and_wide, many_runs, start_up)
+def sweeps(bench: Bench) -> Iterator[Figure]:
+    """40 runs of 2,000 epochs on two workers, and one after the other in one process."""
+    parallel, row = medians(
+        max(1, bench.rounds // 2),
+        bench.whole_process("-m", "job", "sweep", "--seeds", "0:40", "--epochs", 2000, "--workers", 2),
+        bench.whole_process("-m", "benchmarks.row", "--seeds", 40, "--epochs", 2000),
+    )
+    yield Figure("sweep of 40 runs, 2 workers", "one process in a row", parallel, row, "s", 1 / 1.7)
+
+
+PARTS = (whole_processes, in_process, trackers, long_and_wide, many_runs, start_up, sweeps)
 
 
 def main() -> None:

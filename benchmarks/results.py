@@ -46,7 +46,7 @@ class Figure:
         measured = f"{number(self.value)}{kind}"
         return (
             f"| {self.what} | {self.against} | {number(self.ours)} {self.unit} | "
-            f"{number(self.theirs)} {self.unit} | **{measured}** | {self.goal:g}{kind}{limit} | "
+            f"{number(self.theirs)} {self.unit} | **{measured}** | {number(self.goal)}{kind}{limit} | "
             f"{'yes' if self.met else 'no'} |"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import queue
 import signal
 import time
@@ -26,8 +27,18 @@ RETRIES = 3
 """how often Dask repeats a task whose database was away or whose worker died"""
 
 
+QUIET = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "30s",
+}
+"""settings of Dask's that keep its own threads from waking a hundred times a second beside a training"""
+
+
 def dask() -> Any:
     """The module `distributed`, quiet. Raises SweepError where the extra is not installed."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)  # before its import, and for the processes that it starts
     try:
         import distributed
     except ModuleNotFoundError:

@@ -37,8 +37,8 @@ class PythonModel:
     """The hand-written model; all arithmetic is float32."""
 
     def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None:
-        # The bits of a product depend on the layout: NumPy keeps from BLAS what is not aligned, as arrays from
-        # another process may be, and BLAS sums what stands by columns in another order.
+        # The bits of a product depend on the layout: NumPy keeps from BLAS what is not aligned, as arrays
+        # from another process may be, and BLAS sums what stands by columns in another order.
         self.train_x, self.train_y, self.test_x, self.test_y = (
             np.require(values, np.float32, ["C", "ALIGNED"])
             for values in (dataset.train_x, dataset.train_y, dataset.test_x, dataset.test_y)

@@ -1,0 +1,30 @@
+"""The runs of a sweep one after the other, in one process: `python -m benchmarks.row --seeds N --epochs N`."""
+
+from __future__ import annotations
+
+import argparse
+
+from job.pins import pin
+
+pin()
+
+from db.store import Store  # noqa: E402
+from job.dataset import DEFAULT_DATA, load  # noqa: E402
+from job.sweep import Task, run_task  # noqa: E402
+
+
+def main() -> None:
+    """Train them all on the housing table into a new SQLite store."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--epochs", type=int)
+    options = parser.parse_args()
+    url, dataset = "sqlite:///row.db", load(DEFAULT_DATA)
+    Store(url, create=True).close()
+    for seed in range(options.seeds):
+        result = run_task(Task("row", seed, 0.01, options.epochs, url, 60.0, 60.0), dataset, lambda: False)
+        assert result.good, result
+
+
+if __name__ == "__main__":
+    main()
