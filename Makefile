@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-browser test-compose lint soak bench lock clean
+.PHONY: help install train test test-browser test-compose lint soak docs bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,7 @@ lint: $(VENV)/.installed-dev  ## style, imports and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 test: lint  ## every test, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest
@@ -48,6 +49,9 @@ test-browser: $(VENV)/.installed-dev  ## the dashboard and the report in Debian'
 
 test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine there is: build, train, break, restore
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA
+
+docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line, and the ER diagram of docs/schema.md
+	$(BIN)/python -m docs.cli_reference
 
 bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (20 min)
 	$(BIN)/python -m benchmarks --mlflow $(VENV)-bench/bin/python

@@ -1,4 +1,4 @@
-"""The runs of a sweep one after the other, in one process: `python -m benchmarks.row --seeds N --epochs N`."""
+"""The runs of a sweep one after the other, in one process."""
 
 from __future__ import annotations
 

@@ -81,6 +81,8 @@ def query(
             from job.answers import answer
 
             assert name is not None
+            if "name" in named_query(name, store.url.get_backend_name()).parameters and sweep is None:
+                raise QueryError(f"the query {name} is about a sweep: give its name with --name")
             about_a_run = "run" in named_query(name, store.url.get_backend_name()).parameters
             if run is not None and not about_a_run:
                 raise QueryError(f"the query {name} is about all runs; it takes no --run")
