@@ -14,9 +14,9 @@ PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The command line
 
 Written by `make docs` from the program itself. Settings come from options, then from the environment, then
-from `.env` in the current directory. Exit status: 0 fine; 1 a verdict failed, or the run diverged or failed; 2
-wrong use or bad input; 130 or 143 stopped by a signal. An error is one line on stderr; `--debug` shows a
-traceback.
+from `.env` in the current directory. Exit status: 0 fine; 1 a verdict failed, or the run diverged or failed;
+2 wrong use or bad input; 130 or 143 stopped by a signal. An error is one line on stderr; `--debug` anywhere
+shows a traceback.
 """
 OTHERS = """
 ## Settings without an option

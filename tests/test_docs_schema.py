@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 from tests.samples import dataset_row, history
 
 PAGE = (ROOT / "docs" / "schema.md").read_text()
-SAME = {"DATETIME": "TIMESTAMP", "DOUBLE PRECISION": "DOUBLE", "JSONB": "JSON"}
+SAME = {"DATETIME": "TIMESTAMP", "DOUBLE PRECISION": "DOUBLE", "JSONB": "JSON", "NULL": "REAL_BLOB"}
+"""SQLAlchemy knows no REAL_BLOB, and calls it NULL"""
 
 
 def sections() -> dict[str, str]:
@@ -30,6 +31,8 @@ def columns(text: str) -> list[list[str]]:
 
 def type_of(column: Any) -> str:
     """A live column's type as the page has it."""
+    if hasattr(column["type"], "item_type"):
+        return f"{column['type'].item_type}[]"
     name = str(column["type"]).removesuffix(" WITH TIME ZONE")
     return SAME.get(name, name)
 

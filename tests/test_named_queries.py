@@ -234,6 +234,8 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
 def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:
     run = store.run(store.start_run(made_dataset(), epochs=1, learning_rate=1, seed=0, environment={}).run_id)
     for query in named_queries("sqlite"):
+        if "name" in query.parameters:
+            continue  # of sweeps, which an answer needs the name of
         assert rows(store, query.name, run) == []
 
 
