@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-browser test-compose lint soak docs bench lock clean
+.PHONY: help install train test quick coverage test-browser test-compose lint soak docs bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -38,7 +38,13 @@ lint: $(VENV)/.installed-dev  ## style, imports and types
 	$(BIN)/lint-imports --no-cache --no-logo
 
 test: lint  ## every test, on SQLite and on a real PostgreSQL
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
+
+quick: $(VENV)/.installed-dev  ## the tests that need no patience
+	$(BIN)/pytest -n 2 -m "not slow"
+
+coverage: $(VENV)/.installed-dev  ## every test, and which lines of job, db and migrations they reach
+	$(BIN)/pytest -n 2 --cov --cov-report=term
 
 soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, and a PostgreSQL outage of 30 s
 	$(BIN)/python -m tests.soak --kills 200

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, selectinload
 
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
 from db.epochs import HISTORY_COLUMNS, PROGRESS, PROGRESS_OF_ALL, as_history
 from db.errors import HeldError, NotFoundError, StoreError
-from db.lease import Held, RunWriter, begin_night, claim, live_nightly, notice_crashes, win
+from db.lease import Held, RunWriter, claim, notice_crashes, win
 from db.owner import new_token
 from db.retention import require_whole
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
-from db.sweeps import combination, lock_dataset
+from db.start import insert_run
 from db.version import require_head
 
 if TYPE_CHECKING:
@@ -130,41 +130,19 @@ class Store:
         belongs to, is not due any more; and where `sweep` has a run of these settings already.
         """
         token = new_token()
+        run = RunRow(
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+            trigger=trigger,
+            status="running",
+            environment=environment,
+            owner=token,
+            sweep=sweep,
+        )
 
         def work(session: Session, attempt: int) -> Held | int:
-            if attempt > 1:  # the first attempt may have been committed before its connection broke
-                mine = session.scalar(select(RunRow.id).where(RunRow.owner == token))
-                if mine is not None:
-                    return mine
-            if trigger == "nightly" and (other := live_nightly(session, self.heartbeat_timeout)):
-                return other
-            dataset_id = stored_dataset(session, dataset)
-            if sweep is not None:
-                lock_dataset(session, dataset_id)
-                same = combination(sweep, dataset, epochs=epochs, learning_rate=learning_rate, seed=seed)
-                if twin := session.scalars(same).first():
-                    raise HeldError(f"sweep {sweep} has run {twin.id} of these settings already")
-            run = RunRow(
-                dataset_id=dataset_id,
-                epochs=epochs,
-                learning_rate=learning_rate,
-                seed=seed,
-                trigger=trigger,
-                status="running",
-                environment=environment,
-                owner=token,
-                sweep=sweep,
-            )
-            session.add(run)
-            try:
-                session.flush()
-            except IntegrityError as error:
-                if trigger != "nightly":
-                    raise
-                raise HeldError("another nightly run was just started") from error
-            if night is not None and not begin_night(session, night, run.id):
-                raise HeldError(f"night {night} is not due any more: another process has it")
-            return run.id
+            return insert_run(session, attempt, run, dataset, night, self.heartbeat_timeout)
 
         try:
             run_id = win(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.say)
@@ -312,25 +290,6 @@ class Store:
         """The verdicts of a run, oldest first."""
         query = select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id)
         return self.read(lambda session: session.scalars(query).all())
-
-
-def stored_dataset(session: Session, dataset: DatasetRow) -> int:
-    """The id under which a dataset is stored, storing it where it is new."""
-    query = select(DatasetRow.id).where(
-        DatasetRow.name == dataset.name,
-        DatasetRow.sha256 == dataset.sha256,
-        DatasetRow.target == dataset.target,
-    )
-    known = session.scalar(query)
-    if known is not None:
-        return known
-    try:
-        with session.begin_nested():
-            row = session.merge(dataset)
-            session.flush()
-            return row.id
-    except IntegrityError:  # another trainer was first
-        return session.scalars(query).one()
 
 
 def check_directory(path: Any) -> None:

@@ -103,6 +103,11 @@ def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) 
     with socket.create_connection((host, int(port))):  # a browser that connects in advance, and is silent
         metrics = ask(page, "hparams/list")[3]["metrics"]
     assert metrics == {"loss/train": last.train_loss[0], "loss/test": last.test_loss[0]}
+    script = page.replace("/app/index", "/app/_dist_/hooks/useRequest.js")
+    with urllib.request.urlopen(script, timeout=30) as answer:
+        text = answer.read().decode()
+    assert "10*1e3" in text, "the page asks for new points too seldom"
+    assert "15*1e3" not in text
     (server,) = served.children()
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(20) == 143

@@ -15,7 +15,7 @@ from typing import Any
 
 from job.mirror import records  # first: it sees to a home directory before VisualDL looks for one
 
-from flask import Flask  # isort: skip
+from flask import Flask, request  # isort: skip
 from visualdl.reader import record_reader  # isort: skip
 from visualdl.reader.reader import LogReader  # isort: skip
 from visualdl.server import app, data_manager  # isort: skip
@@ -136,12 +136,25 @@ class OneAtATime:
             return self.application(environ, start_response)
 
 
+def ask_more_often(response: Any) -> Any:
+    """The page's script with a shorter time between its questions for new points.
+
+    VisualDL's asks every 15 s and skips a question that comes a moment early, so that a new epoch may be half
+    a minute late.
+    """
+    if request.path.endswith("/useRequest.js") and response.status_code == 200:
+        response.direct_passthrough = False
+        response.set_data(response.get_data().replace(b"15*1e3", b"10*1e3"))
+    return response
+
+
 def serve(application: Flask, **options: Any) -> None:
     """Run the server with a thread for each connection, but one request at a time.
 
     VisualDL's own has one thread for all: a connection that a browser opens in advance, and says nothing
     on, keeps everybody else waiting for as long as the browser likes, a minute for one.
     """
+    application.after_request(ask_more_often)
     application.wsgi_app = OneAtATime(application.wsgi_app)  # type: ignore[method-assign]
     RUN(application, **options | {"threaded": True})
 

@@ -1,0 +1,73 @@
+"""How a run begins: its row, its dataset's, its night, in one transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import inspect, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db.errors import HeldError
+from db.lease import Held, begin_night, live_nightly
+from db.schema import DatasetRow, RunRow
+from db.sweeps import combination, lock_dataset
+
+
+def insert_run(
+    session: Session,
+    attempt: int,
+    wanted: RunRow,
+    dataset: DatasetRow,
+    night: int | None,
+    heartbeat_timeout: float,
+) -> Held | int:
+    """Put a new run on record; gives its id, or who holds the one nightly run that there may be.
+
+    `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
+    HeldError as `Store.start_run` does.
+    """
+    if attempt > 1:
+        mine = session.scalar(select(RunRow.id).where(RunRow.owner == wanted.owner))
+        if mine is not None:
+            return mine
+    nightly = wanted.trigger == "nightly"
+    if nightly and (other := live_nightly(session, heartbeat_timeout)):
+        return other
+    dataset_id = stored_dataset(session, dataset)
+    if wanted.sweep is not None:
+        lock_dataset(session, dataset_id)
+        settings = {name: getattr(wanted, name) for name in ("epochs", "learning_rate", "seed")}
+        if twin := session.scalars(combination(wanted.sweep, dataset, **settings)).first():
+            raise HeldError(f"sweep {wanted.sweep} has run {twin.id} of these settings already")
+    # A copy for each attempt: a row belongs to the session that it was added to.
+    columns = {attribute.key: getattr(wanted, attribute.key) for attribute in inspect(RunRow).column_attrs}
+    run = RunRow(**{name: value for name, value in columns.items() if value is not None})
+    run.dataset_id = dataset_id
+    session.add(run)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if not nightly:
+            raise
+        raise HeldError("another nightly run was just started") from error
+    if night is not None and not begin_night(session, night, run.id):
+        raise HeldError(f"night {night} is not due any more: another process has it")
+    return run.id
+
+
+def stored_dataset(session: Session, dataset: DatasetRow) -> int:
+    """The id under which a dataset is stored, storing it where it is new."""
+    query = select(DatasetRow.id).where(
+        DatasetRow.name == dataset.name,
+        DatasetRow.sha256 == dataset.sha256,
+        DatasetRow.target == dataset.target,
+    )
+    known = session.scalar(query)
+    if known is not None:
+        return known
+    try:
+        with session.begin_nested():
+            row = session.merge(dataset)
+            session.flush()
+            return row.id
+    except IntegrityError:  # another trainer was first
+        return session.scalars(query).one()
