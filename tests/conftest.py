@@ -26,6 +26,29 @@ ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+SLOW = {
+    "test_backup",
+    "test_dashboard",
+    "test_docs_commands",
+    "test_mirror_follow",
+    "test_nightly",
+    "test_notebook",
+    "test_outage",
+    "test_pins",
+    "test_resume",
+    "test_scheduler",
+    "test_sqlite_faults",
+    "test_sweep",
+}
+"""modules whose tests train, kill, wait or serve in processes of their own; `make quick` leaves them out"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every test in an empty directory, without the settings of whoever runs it."""
