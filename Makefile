@@ -56,7 +56,7 @@ test-browser: $(VENV)/.installed-dev  ## the dashboard and the report in Debian'
 test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine there is: build, train, break, restore
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA
 
-docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line, and the ER diagram of docs/schema.md
+docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference
 
 bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (20 min)

@@ -21,3 +21,7 @@ class NotifyError(LedgerError):
 
 class SweepError(LedgerError):
     """A sweep that cannot be run as it was asked for."""
+
+
+class ModelError(LedgerError):
+    """A model's framework is not installed as it should be."""

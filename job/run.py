@@ -14,6 +14,7 @@ from db.history import History, State
 from db.lease import RunWriter
 from db.schema import RunRow
 from job.dataset import Dataset
+from job.errors import ModelError
 from job.models import REGISTRY, initial_state, make_model
 from job.training import Cancelled, Outcome, train
 
@@ -70,11 +71,18 @@ def train_run(
 
 
 def load_models() -> None:
-    """Import every model's framework; Paddle takes seconds. What they do to the root logger is undone."""
+    """Import every model's framework; Paddle takes seconds. What they do to the root logger is undone.
+
+    Raises ModelError where one cannot be loaded.
+    """
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     for name in REGISTRY:
-        import_module(f"job.models.{name}")
+        try:
+            import_module(f"job.models.{name}")
+        except ImportError as error:
+            hint = "; Debian has it in the package libgomp1" if "libgomp" in str(error) else ""
+            raise ModelError(f"the {name} model cannot be loaded: {error}{hint}") from error
     root.setLevel(level)
     root.handlers[:] = handlers
 

@@ -184,3 +184,21 @@ def test_output_that_cannot_be_written_is_one_line(sqlite_url: str) -> None:
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_framework_that_cannot_be_loaded_is_one_line(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from job import run as job_run
+    from job.cli import run as command
+
+    def broken(name: str) -> None:
+        raise ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(job_run, "import_module", broken)
+    assert command(["train", "--database-url", sqlite_url]) == 2
+    err = capsys.readouterr().err
+    assert "libgomp1" in err
+    assert err.count("\n") == 1
+    with Store(sqlite_url) as store:
+        assert not store.runs()
