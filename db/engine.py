@@ -28,6 +28,9 @@ REFUSED = (
 BUSY_TIMEOUT = 1.0
 """seconds that SQLite itself waits for another writer; short, so that a signal is heard in between"""
 
+IDLE_TIMEOUT = 30
+"""seconds after which PostgreSQL ends a writer that stands still in mid-transaction, and frees its locks"""
+
 
 def parse_url(text: str) -> URL:
     """The URL of a store, its password read from PASSWORD_FILE where it needs one and has none.
@@ -100,7 +103,7 @@ def create_store_engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() == "postgresql":
             # The keep-alives notice a vanished server within about half a minute.
-            return create_engine(
+            engine = create_engine(
                 url,
                 pool_size=2,
                 connect_args={
@@ -111,6 +114,8 @@ def create_store_engine(url: URL) -> Engine:
                     "keepalives_count": 4,
                 },
             )
+            event.listen(engine, "begin", _begin_postgresql)
+            return engine
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
     except NoSuchModuleError as error:
         raise StoreError(f"no driver for this database URL: {error}") from None
@@ -131,6 +136,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("write", False):
+        # For the transaction alone: a connection pooler may hand the session to others.
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'")
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether a database error may be gone on a second try: a lost or refused connection, a lock."""
     if not isinstance(error, DBAPIError):
@@ -147,8 +158,9 @@ def is_passing(error: BaseException) -> bool:
             return False
         return type(cause).__name__ in ("OperationalError", "ConnectionTimeout", "InterfaceError")
     # Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback
-    # (deadlock, serialisation), too many connections, operator intervention (shutdown, start-up).
-    return state[:2] in ("08", "40") or state == "53300" or state[:3] == "57P"
+    # (deadlock, serialisation), too many connections, operator intervention (shutdown, start-up), and a
+    # session that was ended because it stood still in mid-transaction.
+    return state[:2] in ("08", "40") or state in ("53300", "25P03") or state[:3] == "57P"
 
 
 def describe(error: DBAPIError, url: URL) -> str:

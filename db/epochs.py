@@ -78,10 +78,11 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
 
     driver = connection.connection.driver_connection
     assert driver is not None
+    rows_as_bytes = binary_rows(run_id, model, history)  # before COPY: no timeout ends one that stands still
     statement = f"COPY epochs ({columns}) FROM STDIN WITH (FORMAT binary)"
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(binary_rows(run_id, model, history))
+            copy.write(rows_as_bytes)
     except psycopg.Error as error:  # SQLAlchemy does not see what goes through the driver's own cursor
         raise DBAPIError(statement, None, error, connection_invalidated=driver.closed) from error
 

@@ -41,23 +41,30 @@ def changed(session: Session, statement: Update) -> bool:
     return result.rowcount == 1
 
 
-def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
-    """Mark running runs as crashed that were silent for too long, or whose process is known to be dead."""
+def silent_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
+    """The running runs of which nothing is to be expected any more: id, owner, and how that is known."""
     silent_for = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
     running = select(RunRow.id, RunRow.owner, silent_for > heartbeat_timeout).where(
         RunRow.status == "running"
     )
+    found = []
     for run_id, owner, silent in session.execute(running).all():
         if silent:
-            reason = f"no heartbeat for more than {heartbeat_timeout:g} s"
+            found.append((run_id, owner, f"no heartbeat for more than {heartbeat_timeout:g} s"))
         elif is_gone(owner):
-            reason = "its process is gone"
-        else:
-            continue
+            found.append((run_id, owner, "its process is gone"))
+    return found
+
+
+def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
+    """Mark running runs as crashed that were silent for too long, or whose process is known to be dead."""
+    for run_id, owner, reason in silent_runs(session, heartbeat_timeout):
+        # A locked run is being written to: whoever does so is not waited for, he may stand still himself.
+        unlocked = select(RunRow.id).where(RunRow.id == run_id).with_for_update(skip_locked=True)
         # The owner stays: a trainer that only lost sight of its database takes the run back.
         session.execute(
             update_run(run_id)
-            .where(RunRow.status == "running", RunRow.owner == owner)
+            .where(RunRow.id.in_(unlocked), RunRow.status == "running", RunRow.owner == owner)
             .values(status="crashed", stop_reason=reason, finished_at=RunRow.heartbeat_at)
         )
 

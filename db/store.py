@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, selectinload
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
 from db.epochs import HISTORY_COLUMNS, PROGRESS, PROGRESS_OF_ALL, as_history
 from db.errors import HeldError, NotFoundError, StoreError
-from db.lease import Held, RunWriter, claim, notice_crashes, win
+from db.lease import Held, RunWriter, claim, notice_crashes, silent_runs, win
 from db.owner import new_token
 from db.retention import require_whole
 from db.retry import Waiting
@@ -170,10 +170,13 @@ class Store:
 
     def notice_crashes(self) -> None:
         """Mark running runs whose heartbeat went silent as crashed, where the store can be written."""
+        if not self.read(lambda session: silent_runs(session, self.heartbeat_timeout)):
+            return  # the usual case needs no writer's turn
         try:
-            self.write(lambda session, _: notice_crashes(session, self.heartbeat_timeout))
-        except (StoreError, DBAPIError):
-            return  # a reader of a read-only store sees the rows as they are
+            with Session(self._writing) as session, session.begin():
+                notice_crashes(session, self.heartbeat_timeout)
+        except DBAPIError:
+            return  # the store is read only, or somebody is writing: readers see the rows as they are
 
     def runs(self, query: Select[Any] | None = None) -> Sequence[RunRow]:
         """The runs, newest first, each with its dataset; or those of another `query`."""

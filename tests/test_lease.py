@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from db.errors import LeaseLostError, StoreError
 from db.lease import RunWriter
@@ -131,6 +133,51 @@ def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
         stop.set()
         trainer.join()
     writer.finish("completed")
+
+
+def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(database_url: str) -> None:
+    with Store(database_url) as frozen, Store(database_url) as other:
+        run_id = start(frozen).run_id
+        silence(frozen, run_id, 61)
+        locked, thawed = threading.Event(), threading.Event()
+
+        def stand_still(session: Session, attempt: int) -> None:
+            session.execute(text(f"UPDATE runs SET resumes = resumes WHERE id = {run_id}"))
+            locked.set()
+            assert thawed.wait(60)
+
+        writing = threading.Thread(target=lambda: frozen.write(stand_still))
+        writing.start()
+        assert locked.wait(30)
+        asking = threading.Thread(target=other.notice_crashes, daemon=True)
+        asking.start()
+        asking.join(20)
+        waits = asking.is_alive()
+        thawed.set()
+        writing.join()
+        assert not waits
+        assert other.run(run_id).status == "running"
+        other.notice_crashes()
+        assert other.run(run_id).status == "crashed"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite nothing takes a lock from a living process
+def test_a_writer_that_stands_still_in_mid_transaction_loses_its_locks_and_tries_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("db.engine.IDLE_TIMEOUT", 1)
+    writer = start(store)
+    attempts = []
+
+    def stand_still_once(session: Session, attempt: int) -> None:
+        attempts.append(attempt)
+        session.execute(text("UPDATE runs SET resumes = resumes + 1"))
+        if attempt == 1:
+            time.sleep(2.5)
+
+    store.write(stand_still_once)
+    assert attempts == [1, 2]
+    assert store.run(writer.run_id).resumes == 1
 
 
 def test_a_run_of_a_dead_trainer_elsewhere_is_taken_up_once_it_was_silent_long_enough(

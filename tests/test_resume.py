@@ -179,11 +179,16 @@ def test_kills_at_random_moments_with_random_blocks_lose_nothing(kills: int, dat
 
 def test_a_stopped_trainer_whose_run_was_taken_over_writes_nothing_more(database_url: str) -> None:
     trainer = start_and_wait(database_url, 1_000_000)
-    os.kill(trainer.pid, signal.SIGSTOP)
     with Store(database_url, heartbeat_timeout=1) as store:
         run_id = store.run().id
-        time.sleep(1.2)
-        store.notice_crashes()
+        for _ in range(20):  # one that is stopped in mid-transaction holds its run
+            os.kill(trainer.pid, signal.SIGSTOP)
+            time.sleep(1.2)
+            store.notice_crashes()
+            if store.run().status == "crashed":
+                break
+            os.kill(trainer.pid, signal.SIGCONT)
+            time.sleep(0.1)
         assert store.run().status == "crashed"
         writer = store.resume_run(run_id, environment={})
         before = store.progress(run_id)
