@@ -13,6 +13,7 @@ from tests.conftest import Job
 from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
+EPOCHS = 20_000  # more than are trained while the backup is taken
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def whole_url(sqlite_url: str) -> str:
 def test_a_backup_of_a_live_run_is_resumed_to_the_same_bits(
     sqlite_url: str, job: Job, tmp_path: Path
 ) -> None:
-    trainer = start_and_wait(sqlite_url, 6000)
+    trainer = start_and_wait(sqlite_url, EPOCHS)
     copy = tmp_path / "copy.db"
     done = job("db", "backup", copy, "--database-url", sqlite_url)
     assert done.returncode == 0, done.stderr
@@ -34,13 +35,13 @@ def test_a_backup_of_a_live_run_is_resumed_to_the_same_bits(
     assert trainer.returncode == 0, err
     restored = f"sqlite:///{copy}"
     with Store(restored) as store:
-        assert 0 < len(store.history(1, "python")) < 6000
+        assert 0 < len(store.history(1, "python")) < EPOCHS
     resumed = job("resume", 1, "--heartbeat-timeout", 1, "--database-url", restored)
     assert resumed.returncode == 0, resumed.stderr
     with Store(restored) as ours, Store(sqlite_url) as theirs:
         for model in ("paddle", "python"):
             mine, whole = ours.history(1, model), theirs.history(1, model)
-            assert mine.epoch.tolist() == list(range(6000))
+            assert mine.epoch.tolist() == list(range(EPOCHS))
             for column in ("train_loss", "test_loss", "weights", "bias"):
                 assert getattr(mine, column).tobytes() == getattr(whole, column).tobytes()
 

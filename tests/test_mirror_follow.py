@@ -196,7 +196,7 @@ def test_a_killed_training_is_resumed_with_every_step_drawn_once(
 ) -> None:
     """kill -9 of the whole process group, trainer and mirror, in mid-run."""
     data = write_csv(tmp_path / "data.csv")
-    epochs = 3_000
+    epochs = 30_000  # more than are trained before the mirror, a process of its own, has begun
     options = ("--data", data, "--epochs", epochs, "--database-url", sqlite_url, "--log-dir", "logs")
     training = subprocess.Popen(
         job_command("train", *options), start_new_session=True, stderr=subprocess.DEVNULL

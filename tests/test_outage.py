@@ -22,7 +22,7 @@ from tests.conftest import Job
 from tests.trainers import start_and_wait
 
 SECONDS = float(os.environ.get("LEDGER_TEST_OUTAGE", "4"))
-EPOCHS = 6000
+EPOCHS = 12_000  # so that the outage comes in mid-run
 
 
 class Server:

@@ -140,7 +140,7 @@ def test_what_cannot_be_resumed_is_one_line(
 def test_a_signal_stores_what_is_trained_and_prints_the_command_that_goes_on(
     number: signal.Signals, status: int, database_url: str, capsys: Output
 ) -> None:
-    trainer = start_and_wait(database_url, 8000, "--target", "CRIM")
+    trainer = start_and_wait(database_url, 15_000, "--target", "CRIM")
     trainer.send_signal(number)
     started = time.monotonic()
     _, err = trainer.communicate(timeout=30)
@@ -154,9 +154,9 @@ def test_a_signal_stores_what_is_trained_and_prints_the_command_that_goes_on(
         assert stopped.owner is None
     printed = re.search(r"go on with: job (.*)", err)
     assert printed
-    assert 0 < min(progress.values()) < 8000
+    assert 0 < min(progress.values()) < 15_000
     assert run(shlex.split(printed[1])) == 0
-    assert run(["train", "--epochs", "8000", "--target", "CRIM", "--database-url", database_url]) == 0
+    assert run(["train", "--epochs", "15000", "--target", "CRIM", "--database-url", database_url]) == 0
     assert_same(database_url, 1, 2)
 
 

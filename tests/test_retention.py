@@ -251,14 +251,14 @@ def test_pruning_beside_a_live_trainer_changes_no_bit_of_it(database_url: str) -
     with Store(database_url) as store:
         for _ in range(3):
             made(store, trigger="manual", epochs=3000)
-        trainer = start_and_wait(database_url, 4000)
+        trainer = start_and_wait(database_url, 15_000)
         live = store.run().id
         prune(store, thin_older_than=OLD / 2, every=100)
         assert store.run(live).status == "running", "the trainer should still be at work"
         _, err = trainer.communicate(timeout=120)
         assert trainer.returncode == 0, err
         assert store.run(live).thinned_every is None
-        assert all(len(store.history(live, model)) == 4000 for model in ("paddle", "python"))
+        assert all(len(store.history(live, model)) == 15_000 for model in ("paddle", "python"))
         assert [run.thinned_every for run in store.runs()][1:] == [100, 100, 100]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("JOB_", "LEDGER_", "COMPOSE_", "POSTGRES_", "PG")
-SHORT = 5_000
+SHORT = 9_000
 """epochs of the runs that are disturbed: enough to be in mid-run for as long as a fault takes"""
 Settings = Mapping[str, str]
 SHORT_RUN: Settings = {"JOB_EPOCHS": str(SHORT)}
