@@ -27,7 +27,7 @@ RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     python -m pip install --require-hashes -r /tmp/requirements-build.lock
 COPY . /src/
 # A wheel holds what belongs to the project and nothing else; /app gets its packages and its metadata.
-RUN python -m pip install --no-deps --no-build-isolation --no-compile --target /app /src && rm -r /app/bin
+RUN python -m pip install --no-deps --no-build-isolation --target /app /src && rm -r /app/bin
 
 
 FROM python:3.11-slim-bookworm AS runtime

@@ -37,8 +37,9 @@ class Bench:
         self.rounds = rounds
         self.runs = runs
         self.mlflow = mlflow
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("JOB_")}
-        self.environment = environment | {"PYTHONPATH": str(ROOT)}
+        # Python as it comes: with its bytecode cached, above all.
+        inherited = (name for name in os.environ if not name.startswith(("JOB_", "PYTHON")))
+        self.environment = {name: os.environ[name] for name in inherited} | {"PYTHONPATH": str(ROOT)}
 
     def new_path(self) -> Path:
         """A name in the directory that nothing has yet."""

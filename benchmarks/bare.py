@@ -4,15 +4,17 @@
 losses and its parameters, as Python can read them, and forgets them at once. Nothing cheaper gives the same
 bits: an epoch depends on the last, so epochs cannot be batched; the test loss of many epochs in one matrix
 product rounds differently; and `numpy()` is the only way from a Paddle tensor to a number. NumPy's loop
-writes into arrays of its own, which the readable model does not; in Paddle's no call can be left out. A test
-holds both to the bits of the models of the job.
+writes into arrays of its own, which the readable model does not; in Paddle's no call can be left out. What
+spares the job time besides its loops, the garbage collector and the end of the process, spares it here too.
+A test holds both to the bits of the models of the job.
 """
 
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
+import sys
 
+from job.__main__ import leave
 from job.pins import pin
 
 pin()  # the same kernels and threads as the job's
@@ -22,6 +24,7 @@ import numpy as np  # noqa: E402
 from db.history import State  # noqa: E402
 from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models import initial_state  # noqa: E402
+from job.run import load_models  # noqa: E402
 
 
 def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State:
@@ -55,7 +58,6 @@ def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State
 
 def train_paddle(data: Dataset, epochs: int, rate: float, start: State) -> State:
     """Paddle's layer, loss and optimiser."""
-    import_module("job.models.paddle")  # settles Paddle's warnings and signals
     import paddle
 
     paddle.set_device("cpu")
@@ -85,6 +87,7 @@ LOOPS = {"paddle": train_paddle, "python": train_python}
 
 def train(data: Dataset, epochs: int, rate: float = 0.01, seed: int = 0) -> dict[str, State]:
     """Train both models and keep nothing but where they ended."""
+    load_models()  # settles Paddle's warnings and signals
     start = initial_state(len(data.features), seed)
     return {name: loop(data, epochs, rate, start) for name, loop in LOOPS.items()}
 
@@ -95,6 +98,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10_000)
     for name, state in train(load(DEFAULT_DATA), parser.parse_args().epochs).items():
         print(f"{name} {state.bias:.9g}")
+    sys.stdout.flush()
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -178,12 +180,28 @@ def test_an_unreadable_env_file_is_one_line(job: Job, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_output_that_cannot_be_written_is_one_line(sqlite_url: str) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(job_command("--version"), stdout=full, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("words", [["--version"], ["train", "--epochs", "3"], ["runs", "--json"]])
+def test_output_that_cannot_be_written_is_one_line(words: list[str], sqlite_url: str) -> None:
+    Store(sqlite_url, create=True).close()
+    command = shlex.join(job_command(*words)) + " > /dev/full"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"JOB_DATABASE_URL": sqlite_url, "PYTHONUNBUFFERED": ""},
+    )
     assert done.returncode == 1
+    assert done.stderr.count("job: error: ") == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_who_closes_our_output_gets_the_run_all_the_same(closed: str, sqlite_url: str) -> None:
+    command = shlex.join(job_command("train", "--epochs", "3", "--database-url", sqlite_url))
+    assert subprocess.run(["sh", "-c", f"{command} {closed}"]).returncode == 0
+    with Store(sqlite_url) as store:
+        assert store.run().status == "completed"
 
 
 def test_a_framework_that_cannot_be_loaded_is_one_line(

@@ -75,7 +75,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return app(words, prog_name="job", standalone_mode=False) or 0
+        return carry_out(words)
     except ClickException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "job"
@@ -89,9 +89,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except OSError as error:
+        if error.filename is None:  # what could not be written is not tried again at the end
+            sys.stdout = None
         return fail(f"{error.strerror or error}: {error.filename or 'while printing'}", 1, debug)
     except Exception as error:
         return fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+
+
+def carry_out(words: Sequence[str]) -> int:
+    """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
+    status: int = app(words, prog_name="job", standalone_mode=False) or 0
+    sys.stdout.flush()
+    return status
 
 
 def fail(message: str, status: int, debug: bool) -> int:
