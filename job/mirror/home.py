@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -13,5 +15,9 @@ def ensure_home() -> None:
     if home and home.is_dir() and os.access(home, os.W_OK | os.X_OK):
         return
     own = Path(tempfile.gettempdir()) / f"epoch-ledger-{os.getuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    os.environ["HOME"] = str(own)
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    # Anybody may have made what is there under a name that can be guessed.
+    found = own.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    os.environ["HOME"] = str(own) if ours else tempfile.mkdtemp(prefix=f"{own.name}-")
