@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -76,6 +77,8 @@ def load_models() -> None:
 
     Raises ModelError where one cannot be loaded.
     """
+    if all(f"job.models.{name}" in sys.modules for name in REGISTRY):
+        return
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     with without_garbage_collection():
