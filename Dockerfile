@@ -12,19 +12,23 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 FROM builder AS job-packages
 COPY requirements.lock /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    python -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: -r /tmp/requirements.lock
+    python -m pip --python /opt/venv/bin/python install --no-deps --require-hashes --only-binary :all: \
+        -r /tmp/requirements.lock \
+    && python -m pip --python /opt/venv/bin/python check
 
 
 FROM builder AS dashboard-packages
 COPY requirements-dashboard.lock /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    python -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: -r /tmp/requirements-dashboard.lock
+    python -m pip --python /opt/venv/bin/python install --no-deps --require-hashes --only-binary :all: \
+        -r /tmp/requirements-dashboard.lock \
+    && python -m pip --python /opt/venv/bin/python check
 
 
 FROM builder AS project
 COPY requirements-build.lock /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
-    python -m pip install --require-hashes -r /tmp/requirements-build.lock
+    python -m pip install --no-deps --require-hashes -r /tmp/requirements-build.lock
 COPY . /src/
 # A wheel holds what belongs to the project and nothing else; /app gets its packages and its metadata.
 RUN python -m pip install --no-deps --no-build-isolation --target /app /src && rm -r /app/bin

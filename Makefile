@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
+# A lock is whole, so nothing is left to resolve: pip's resolver would take a newer release for `name[extra]`
+# than the one locked, and then refuse it for want of a hash.
+LOCKED := install --no-deps --require-hashes
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
@@ -17,12 +20,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
-	$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
+	$(PIP) $(LOCKED) -r requirements.lock -r requirements-build.lock
 	$(OURS)
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) $(LOCKED) -r requirements-dev.lock
+	$(PIP) check
 	@touch $@
 
 install: $(VENV)/.installed  ## make .venv with the locked dependencies and the job command
@@ -64,7 +68,7 @@ bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs,
 
 $(VENV)-bench/.installed: requirements-bench.lock
 	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) -r $<
 	@touch $@
 
 lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
