@@ -7,6 +7,7 @@ import re
 import shlex
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -209,10 +210,13 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(
 ) -> None:
     from job import run as job_run
     from job.cli import run as command
+    from job.models import REGISTRY
 
     def broken(name: str) -> None:
         raise ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
 
+    for name in REGISTRY:  # as in a process that has trained nothing yet
+        monkeypatch.delitem(sys.modules, f"job.models.{name}", raising=False)
     monkeypatch.setattr(job_run, "import_module", broken)
     assert command(["train", "--database-url", sqlite_url]) == 2
     err = capsys.readouterr().err
