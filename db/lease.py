@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from db.epochs import insert_epochs
 from db.errors import HeldError, LeaseLostError, StoreError
 from db.owner import is_gone
-from db.retention import require_whole
 from db.schema import UNFINISHED, EpochRow, NightRow, RunRow
+from db.thinned import require_whole
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from db.errors import NotFoundError
 from db.lease import changed
-from db.schema import DatasetRow, NightRow, RunRow, VerdictRow
+from db.schema import NightRow, RunRow, VerdictRow
+from db.specification import Specification
 from db.store import Store
 from db.types import seconds_since
 
@@ -80,9 +81,7 @@ def record(store: Store, night: NightRow) -> NightRow:
     return store.write(work)
 
 
-def settle(
-    store: Store, night_id: int, status: str, detail: str | None = None, run: int | None = None
-) -> bool:
+def settle(store: Store, night_id: int, status: str, detail: str | None = None) -> bool:
     """Say what became of a night that was due; False where somebody else has said it before."""
     statement = (
         update(NightRow)
@@ -156,25 +155,16 @@ def overdue(store: Store, seconds: float) -> Sequence[NightRow]:
 
 
 def baseline(store: Store, run: RunRow) -> RunRow | None:
-    """The last completed nightly run before `run` of the same specification, whole; None for the first.
-
-    The specification is the data, the target, the epochs, the learning rate and the seed.
-    """
+    """The last completed nightly run before `run` of the same specification, whole; None for the first."""
     query = (
-        select(RunRow)
-        .join(RunRow.dataset)
+        Specification.of(run)
+        .runs()
         .where(
             RunRow.id < run.id,
             RunRow.trigger == "nightly",
             RunRow.status == "completed",
             RunRow.thinned_every.is_(None),
-            RunRow.epochs == run.epochs,
-            RunRow.learning_rate == run.learning_rate,
-            RunRow.seed == run.seed,
-            DatasetRow.sha256 == run.dataset.sha256,
-            DatasetRow.target == run.dataset.target,
         )
-        .order_by(RunRow.id.desc())
         .limit(1)
     )
     found = store.runs(query)

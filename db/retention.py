@@ -5,10 +5,10 @@ A run is marked before its first epoch goes, so nobody ever takes what is left f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.engine import CursorResult
@@ -16,15 +16,13 @@ from sqlalchemy.orm import Session
 
 from db.errors import StoreError
 from db.schema import UNFINISHED, EpochRow, RunRow, VerdictRow
+from db.specification import Specification
+from db.store import Store
+from db.thinned import UNDER_WAY
 from db.types import seconds_since
-
-if TYPE_CHECKING:
-    from db.store import Store
 
 STEP = 5_000
 """epochs of a model that one transaction looks at: milliseconds, which a live trainer does not feel"""
-UNDER_WAY = 2**31 - 1
-"""`thinned_every` of a run whose epochs are just being removed, or were when that was killed"""
 FAILED = exists().where(
     ~VerdictRow.passed, or_(VerdictRow.run_id == RunRow.id, VerdictRow.against_run_id == RunRow.id)
 )
@@ -101,7 +99,7 @@ def plan(store: Store, policy: Policy) -> list[Pruning]:
 def baselines(runs: Iterable[RunRow]) -> set[int]:
     """The runs that the next night of each specification will be compared with. `runs` is oldest first."""
     newest = {
-        (run.dataset.sha256, run.dataset.target, run.epochs, run.learning_rate, run.seed): run.id
+        Specification.of(run): run.id
         for run in runs
         if (run.trigger, run.status, run.thinned_every) == ("nightly", "completed", None)
     }
@@ -177,17 +175,3 @@ def count(session: Session, statement: object) -> int:
     result = session.execute(statement)  # type: ignore[call-overload]
     assert isinstance(result, CursorResult)
     return result.rowcount
-
-
-def require_whole(runs: Sequence[RunRow], purpose: str) -> None:
-    """Raises StoreError where one of the runs has lost epochs to `job prune`."""
-    for run in runs:
-        if run.thinned_every is not None:
-            raise StoreError(f"run {run.id} is {described(run)}; only a whole run can be {purpose}")
-
-
-def described(run: RunRow) -> str:
-    """What thinning has left of a run, in words."""
-    if run.thinned_every == UNDER_WAY:
-        return "half pruned; the next `job prune` ends that"
-    return f"thinned to every {run.thinned_every:,}th epoch besides the first, the best and the last"

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db.errors import HeldError
 from db.lease import Held, begin_night, live_nightly
 from db.schema import DatasetRow, RunRow
-from db.sweeps import combination, lock_dataset
+from db.specification import Specification
 
 
 def insert_run(
@@ -35,8 +35,8 @@ def insert_run(
     dataset_id = stored_dataset(session, dataset)
     if wanted.sweep is not None:
         lock_dataset(session, dataset_id)
-        settings = {name: getattr(wanted, name) for name in ("epochs", "learning_rate", "seed")}
-        if twin := session.scalars(combination(wanted.sweep, dataset, **settings)).first():
+        twins = Specification.of(wanted, dataset).runs().where(RunRow.sweep == wanted.sweep)
+        if twin := session.scalars(twins.limit(1)).first():
             raise HeldError(f"sweep {wanted.sweep} has run {twin.id} of these settings already")
     # A copy for each attempt: a row belongs to the session that it was added to.
     columns = {attribute.key: getattr(wanted, attribute.key) for attribute in inspect(RunRow).column_attrs}
@@ -52,6 +52,14 @@ def insert_run(
     if night is not None and not begin_night(session, night, run.id):
         raise HeldError(f"night {night} is not due any more: another process has it")
     return run.id
+
+
+def lock_dataset(session: Session, dataset_id: int) -> None:
+    """Let one transaction at a time start runs on a dataset, so that no combination is started twice.
+
+    On SQLite a transaction that writes is alone in any case.
+    """
+    session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
 
 
 def stored_dataset(session: Session, dataset: DatasetRow) -> int:

@@ -15,10 +15,11 @@ from db.epochs import HISTORY_COLUMNS, PROGRESS, PROGRESS_OF_ALL, as_history
 from db.errors import HeldError, NotFoundError, StoreError
 from db.lease import Held, RunWriter, claim, notice_crashes, silent_runs, win
 from db.owner import new_token
-from db.retention import require_whole
 from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
+from db.specification import Specification
 from db.start import insert_run
+from db.thinned import require_whole
 from db.version import require_head
 
 if TYPE_CHECKING:
@@ -232,27 +233,14 @@ class Store:
                 )
         return {model: self.history(run_id, model, following - 1).state for model, _, following in found}
 
-    def newest_unfinished(
-        self, sha256: str, target: str, *, epochs: int, learning_rate: float, seed: int, trigger: str
-    ) -> RunRow | None:
+    def newest_unfinished(self, specification: Specification, *, trigger: str) -> RunRow | None:
         """The newest run of this specification that has not ended by itself; a live one too."""
-        query = (
-            select(RunRow)
-            .join(RunRow.dataset)
-            .where(
-                DatasetRow.sha256 == sha256,
-                DatasetRow.target == target,
-                RunRow.epochs == epochs,
-                RunRow.learning_rate == learning_rate,
-                RunRow.seed == seed,
-                RunRow.trigger == trigger,
-                RunRow.thinned_every.is_(None),
-                RunRow.status.in_((*UNFINISHED, "running")),
-            )
-            .order_by(RunRow.id.desc())
-            .limit(1)
+        query = specification.runs().where(
+            RunRow.trigger == trigger,
+            RunRow.thinned_every.is_(None),
+            RunRow.status.in_((*UNFINISHED, "running")),
         )
-        return next(iter(self.runs(query)), None)
+        return next(iter(self.runs(query.limit(1))), None)
 
     def history(
         self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1

@@ -2,44 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from db.errors import NotFoundError
-from db.schema import DatasetRow, EpochRow, RunRow
-
-if TYPE_CHECKING:
-    from db.store import Store
-
-
-def combination(
-    name: str, dataset: DatasetRow, *, epochs: int, learning_rate: float, seed: int
-) -> Select[RunRow]:
-    """The newest run of one combination of a sweep."""
-    return (
-        select(RunRow)
-        .join(RunRow.dataset)
-        .where(
-            RunRow.sweep == name,
-            RunRow.epochs == epochs,
-            RunRow.learning_rate == learning_rate,
-            RunRow.seed == seed,
-            DatasetRow.sha256 == dataset.sha256,
-            DatasetRow.target == dataset.target,
-        )
-        .order_by(RunRow.id.desc())
-        .limit(1)
-    )
-
-
-def lock_dataset(session: Session, dataset_id: int) -> None:
-    """Let one transaction at a time start runs on a dataset, so that no combination is started twice.
-
-    On SQLite a transaction that writes is alone in any case.
-    """
-    session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
+from db.schema import EpochRow, RunRow
+from db.store import Store
 
 
 def runs_of(store: Store, name: str) -> list[RunRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ def row(parameter: Any) -> str:
     default = parameter.default
     shown = "" if default is None or default is False else f"`{getattr(default, 'value', default)}`"
     setting = f"`{parameter.envvar}`" if parameter.envvar else ""
-    text = (getattr(parameter, "help", None) or "").replace("|", "\\|")
+    text = getattr(parameter, "help", None) or ""
+    if isinstance(default, Enum):
+        text += f" One of {', '.join(choice.value for choice in type(default))}."
+    text = text.replace("|", "\\|")
     return f"| `{name}` | {shown} | {setting} | {text} |\n"
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from db.errors import StoreError
-from db.retention import require_whole
 from db.schema import RunRow, VerdictRow
 from db.store import Store
+from db.thinned import require_whole
 from job.environment import environment_changes
 from job.parity import Difference, difference
 
 
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
-    """What sets two runs apart, by model, over the epochs that both hold.
+    """What sets two runs apart, by model, over the epochs and the models that both hold.
 
     Raises StoreError for a run compared with itself, for thinned runs, for runs of different features, and
-    where a model of one run has no epoch in common with the other's.
+    where no model has an epoch in both.
     """
     if run.id == against.id:
         raise StoreError(f"run {run.id} compared with itself says nothing; name two runs")
@@ -28,9 +28,11 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
             f"runs {run.id} and {against.id} cannot be compared: their features differ "
             f"({', '.join(features)}; {', '.join(others)})"
         )
-    models = sorted(store.progress(run.id).keys() | store.progress(against.id).keys())
+    models = sorted(store.progress(run.id).keys() & store.progress(against.id).keys())
     if not models:
-        raise StoreError(f"runs {run.id} and {against.id} have no epochs yet, so nothing can be compared")
+        raise StoreError(
+            f"runs {run.id} and {against.id} have no epoch in common, so nothing can be compared"
+        )
     names = (f"run {run.id}", f"run {against.id}")
     found = {}
     for model in models:
@@ -50,19 +52,28 @@ def compare(
     """Judge whether `run` is what `against` is, store the verdict, and give it with the lines it rests on.
 
     There is a line for each model, and one for what differs between the two runs' environments. With
-    tolerance 0 only the same epochs with the same bits pass. The verdict is of the kind `drift`.
+    tolerance 0 only the same epochs with the same bits pass; a model that one of the runs lacks never does.
+    The verdict is of the kind `drift`. Raises StoreError as `differences` does.
     """
     found = differences(store, run, against, tolerance)
     # NaN sorts last, as it should: it is the worst of all gaps.
     worst = max(found.values(), key=lambda each: np.inf if np.isnan(each.worst) else each.worst)
     # At tolerance 0 even +0 and -0 differ, which no gap shows.
     exact = tolerance == 0
-    passed = all(each.same_bits if exact else each.within_tolerance for each in found.values())
+    lacking = [
+        f"{model}: run {lacks.id} lacks it"
+        for has, lacks in ((run, against), (against, run))
+        for model in sorted(store.progress(has.id).keys() - store.progress(lacks.id).keys())
+    ]
+    passed = not lacking and all(
+        each.same_bits if exact else each.within_tolerance for each in found.values()
+    )
     firsts = [each.first_epoch if exact else each.beyond_epoch for each in found.values()]
     lines = [
         f"{model}: {each.describe()}" + (f"; {each.missing}" if each.missing else "")
         for model, each in found.items()
     ]
+    lines += lacking
     if tolerance:
         lines.append(f"tolerance {tolerance:g}")
     changes = environment_changes(against.environment, run.environment)

@@ -18,8 +18,8 @@ from itertools import product
 from db.errors import HeldError, StoreError
 from db.lease import RunWriter
 from db.schema import RunRow
+from db.specification import Specification
 from db.store import Store
-from db.sweeps import combination
 from job.dataset import Dataset
 from job.errors import SweepError
 from job.pins import pins
@@ -127,10 +127,8 @@ def obtain(store: Store, task: Task, dataset: Dataset) -> RunWriter | RunRow:
     from job.environment import environment
     from job.run import load_models
 
-    settings = {"epochs": task.epochs, "learning_rate": task.learning_rate, "seed": task.seed}
-    row = dataset.row()
-    query = combination(task.sweep, row, **settings)  # type: ignore[arg-type]
-    known = next(iter(store.runs(query)), None)
+    same = Specification(dataset.sha256, dataset.target, task.epochs, task.learning_rate, task.seed)
+    known = next(iter(store.runs(same.runs().where(RunRow.sweep == task.sweep).limit(1))), None)
     if known is not None and known.status in ("completed", "diverged"):
         return known
     load_models()
@@ -141,7 +139,15 @@ def obtain(store: Store, task: Task, dataset: Dataset) -> RunWriter | RunRow:
             raise
         except StoreError as error:  # a thinned run, for one
             raise HeldError(str(error)) from error
-    return store.start_run(row, environment=environment(), trigger="sweep", sweep=task.sweep, **settings)  # type: ignore[arg-type]
+    return store.start_run(
+        dataset.row(),
+        epochs=task.epochs,
+        learning_rate=task.learning_rate,
+        seed=task.seed,
+        environment=environment(),
+        trigger="sweep",
+        sweep=task.sweep,
+    )
 
 
 def train_and_judge(

@@ -10,9 +10,9 @@ import numpy as np
 
 from db.errors import StoreError
 from db.history import History
-from db.retention import require_whole
 from db.schema import RunRow, VerdictRow
 from db.store import Store
+from db.thinned import require_whole
 from job.dataset import DEFAULT_DATA
 from job.parity import TOLERANCE, TOLERANCE_IN_WORDS, difference
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from db.store import Store
+from db.version import HEAD
 from job.cli import run
 from tests.conftest import ROOT, Job
 from tests.samples import dataset_row, history
@@ -136,9 +137,9 @@ def test_a_wrong_password_is_never_printed(capsys: Output) -> None:
 
 def test_the_schema_goes_up_and_down(empty_url: str, capsys: Output) -> None:
     for arguments, printed in [
-        (["upgrade"], "schema 0002"),
+        (["upgrade"], f"schema {HEAD}"),
         (["check"], "what this version expects"),
-        (["current"], "schema 0002; this version needs 0002"),
+        (["current"], f"schema {HEAD}; this version needs {HEAD}"),
         (["downgrade", "base"], "schema none"),
         (["current"], "schema none"),
     ]:

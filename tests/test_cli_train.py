@@ -16,6 +16,7 @@ from db.store import Store
 from job.cli import run
 from job.cli.progress import PlainLines
 from job.dataset import DEFAULT_DATA
+from job.models import REGISTRY
 from tests.conftest import Job, job_command
 from tests.samples import write_csv
 
@@ -36,7 +37,7 @@ def test_a_small_run_is_stored_printed_and_judged(database_url: str, tmp_path: P
         found = store.run()
         assert (found.status, found.epochs, found.trigger) == ("completed", 25, "manual")
         assert (found.dataset.name, found.dataset.target) == ("prices.csv", "y")
-        assert store.progress(found.id) == {"paddle": 25, "python": 25}
+        assert store.progress(found.id) == dict.fromkeys(REGISTRY, 25)
         assert [verdict.kind for verdict in store.verdicts(found.id)] == ["parity"]
         assert {"python", "packages", "platform", "cpu", "blas", "threads", "git"} <= set(found.environment)
 
@@ -210,7 +211,6 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(
 ) -> None:
     from job import run as job_run
     from job.cli import run as command
-    from job.models import REGISTRY
 
     def broken(name: str) -> None:
         raise ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")

@@ -75,13 +75,24 @@ def test_fewer_epochs_are_a_difference(store: Store, capsys: Output) -> None:
     assert "the same bits on all 5 epochs; run 2 lacks 4 epochs, the first of them 5" in verdict["detail"]
 
 
+@pytest.mark.parametrize("tolerance", [0, 1])
+def test_a_model_that_one_run_lacks_is_a_difference(store: Store, capsys: Output, tolerance: float) -> None:
+    add(store, paddle=history(9))
+    add(store, paddle=history(9), new=history(9, seed=1))
+    for a, b in [(2, 1), (1, 2)]:
+        assert compare(store, a, b, "--tolerance", tolerance) == 1
+        said = capsys.readouterr().out
+        assert "paddle: the same bits on all 9 epochs\n" in said
+        assert "new: run 1 lacks it\n" in said
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
         (1, 1, "run 1 compared with itself says nothing"),
         (1, 2, "runs 1 and 2 cannot be compared: their features differ (x0, x1, x2; x0, x1)"),
-        (1, 3, "runs 1 and 3 cannot be compared: they have no epoch of paddle in common"),
-        (3, 4, "runs 3 and 4 have no epochs yet"),
+        (1, 3, "runs 1 and 3 have no epoch in common"),
+        (3, 4, "runs 3 and 4 have no epoch in common"),
         (1, 9, "there is no run 9"),
     ],
 )

@@ -61,7 +61,7 @@ def nightly(
         typer.Option(
             "--fail-on",
             envvar="JOB_FAIL_ON",
-            help="Failed verdicts that give exit status 1: every one, all but drift, or none.",
+            help="Failed verdicts that give exit status 1: every one, all but drift, or not one.",
         ),
     ] = FailOn.drift,
     epochs: Epochs = 10_000,

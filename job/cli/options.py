@@ -168,7 +168,7 @@ def open_store(
 
 def say_if_thinned(run: RunRow) -> None:
     """Warn that what is read of a run rests on the epochs that are left of it."""
-    from db.retention import described
+    from db.thinned import described
 
     if run.thinned_every is not None:
         say(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")

@@ -67,7 +67,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: its settings, progress, last losses, verdicts and environment."""
-    from db.retention import described
+    from db.thinned import described
 
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
         store.notice_crashes()

@@ -9,7 +9,7 @@ from job.cli.output import loss, print_line, print_table, print_verdict, verdict
 from job.log import record
 
 if TYPE_CHECKING:
-    from db.schema import RunRow
+    from db.schema import RunRow, VerdictRow
     from db.store import Store
     from job.cli.options import FailOn
     from job.training import Outcome
@@ -31,17 +31,23 @@ def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_o
         print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
         return 1
     verdicts = verify(store, run)
+    for verdict in verdicts:
+        tell(verdict)
     if run.trigger == "nightly":
         drift = judge_drift(store, run)
         if drift is None:
             print_line("drift: not judged: this is the first night of its specification")
         else:
+            tell(drift)
             verdicts.append(drift)
-    for verdict in verdicts:
-        print_verdict(verdict)
-        word = "passed" if verdict.passed else "FAILED"
-        record(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
     return 1 if any(fail_on.fails(verdict) for verdict in verdicts) else 0
+
+
+def tell(verdict: VerdictRow) -> None:
+    """Print a verdict, and log it where events are JSON."""
+    print_verdict(verdict)
+    word = "passed" if verdict.passed else "FAILED"
+    record(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
 
 
 def print_losses(store: Store, run: RunRow) -> None:

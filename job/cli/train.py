@@ -72,14 +72,10 @@ def train(
         from job.environment import environment
 
         if resume:
-            unfinished = store.newest_unfinished(
-                dataset.sha256,
-                dataset.target,
-                epochs=epochs,
-                learning_rate=learning_rate,
-                seed=seed,
-                trigger="manual",
-            )
+            from db.specification import Specification
+
+            same = Specification(dataset.sha256, dataset.target, epochs, learning_rate, seed)
+            unfinished = store.newest_unfinished(same, trigger="manual")
             if unfinished is not None:
                 return store.resume_run(unfinished.id, environment=environment())
         return store.start_run(

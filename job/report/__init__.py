@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from db.retention import described
 from db.schema import RunRow, VerdictRow
 from db.store import Store
+from db.thinned import described
 from job import __version__
 from job.report.sentences import answers
 
