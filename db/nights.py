@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import Select, exists, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from db.errors import NotFoundError
 from db.lease import changed
@@ -19,6 +20,8 @@ from db.schema import NightRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from db.types import seconds_since
+
+baseline_row = aliased(RunRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ def planned(store: Store, schedule: str) -> NightRow | None:
     return store.read(lambda session: session.scalar(query))
 
 
+def due_until(store: Store, schedule: str, moment: datetime) -> Sequence[NightRow]:
+    """The nights of a schedule that are still due and were so by that moment, the earliest first."""
+    query = due_nights().where(NightRow.schedule == schedule, NightRow.due_at <= moment)
+    return store.read(lambda session: session.scalars(query.order_by(NightRow.due_at)).all())
+
+
 def due_nights() -> Select[NightRow]:
     """The nights that have not begun and were not given up."""
     return select(NightRow).where(NightRow.status == "due")
@@ -57,15 +66,20 @@ def due_nights() -> Select[NightRow]:
 
 def plan(store: Store, schedule: str, due_at: datetime) -> NightRow:
     """The night of a schedule at that moment, put on record as due where it is not there yet."""
+    query = select(NightRow).where(NightRow.schedule == schedule, NightRow.due_at == due_at)
 
     def work(session: Session, _: int) -> NightRow:
-        query = select(NightRow).where(NightRow.schedule == schedule, NightRow.due_at == due_at)
         found = session.scalar(query)
-        if found is None:
-            found = NightRow(schedule=schedule, due_at=due_at, status="due")
-            session.add(found)
-            session.flush()
-        return found
+        if found is not None:
+            return found
+        row = NightRow(schedule=schedule, due_at=due_at, status="due")
+        try:
+            with session.begin_nested():
+                session.add(row)
+                session.flush()
+                return row
+        except IntegrityError:  # another scheduler was first
+            return session.scalars(query).one()
 
     return store.write(work)
 
@@ -99,24 +113,39 @@ def settle(store: Store, night_id: int, status: str, detail: str | None = None) 
     return store.write(work)
 
 
-def replace_schedules(store: Store, schedule: str) -> None:
+def replace_schedules(store: Store, schedule: str) -> list[NightRow]:
     """Forget what other schedules planned for later: a store follows one at a time.
 
-    What they planned for a moment that has passed was missed.
+    What they planned for a moment that has passed was missed; gives those nights.
     """
 
-    def work(session: Session, _: int) -> None:
+    def work(session: Session, _: int) -> list[NightRow]:
         passed = seconds_since(NightRow.due_at) >= 0  # type: ignore[arg-type]
-        for row in session.scalars(due_nights().where(NightRow.schedule != schedule, passed)):
+        others = due_nights().where(NightRow.schedule != schedule).order_by(NightRow.due_at)
+        missed = list(session.scalars(others.where(passed)))
+        for row in missed:
             row.status, row.detail = "missed", f"its schedule was replaced by {schedule}"
-        for row in session.scalars(due_nights().where(NightRow.schedule != schedule, ~passed)):
+        for row in session.scalars(others.where(~passed)):
             session.delete(row)
+        return missed
 
-    store.write(work)
+    return store.write(work)
+
+
+def give_up_unscheduled(store: Store, seconds: float) -> None:
+    """Settle the nights of no schedule that are due for so long: their processes died before a run began."""
+    died = (
+        update(NightRow)
+        .where(NightRow.schedule.is_(None), NightRow.status == "due")
+        .where(seconds_since(NightRow.due_at) > seconds)  # type: ignore[arg-type]
+        .values(status="failed", detail="its process ended before a run began")
+        .execution_options(synchronize_session=False)
+    )
+    store.write(lambda session, _: session.execute(died))
 
 
 def nights(store: Store, limit: int | None = None) -> Sequence[Night]:
-    """The nights, the latest due first, each with its run and the newest verdict on that run's drift."""
+    """The nights, the latest due first, each with its run and the verdict on that run's drift."""
     query = whole_nights().order_by(NightRow.due_at.desc(), NightRow.id.desc()).limit(limit)
     rows = store.read(lambda session: session.execute(query).all())
     return [Night(row, run, verdict) for row, run, verdict in rows]
@@ -132,25 +161,46 @@ def find(store: Store, night_id: int) -> Night:
 
 
 def whole_nights() -> Select[NightRow, RunRow, VerdictRow]:
-    """Nights with their runs and those runs' newest drift verdicts, None where there are none."""
-    newest = (
-        select(func.max(VerdictRow.id))
-        .where(VerdictRow.run_id == NightRow.run_id, VerdictRow.kind == "drift")
+    """Nights with their runs and those runs' verdicts on drift, None where there are none.
+
+    A night's own verdict is the first that asked for the same bits as an earlier night's. What `job compare`
+    has said of its run since, with a tolerance or against other runs, is not about the night.
+    """
+    earlier = exists().where(
+        baseline_row.id == VerdictRow.against_run_id,
+        baseline_row.trigger == "nightly",
+        baseline_row.id < VerdictRow.run_id,
+    )
+    own = (
+        select(func.min(VerdictRow.id))
+        .where(
+            VerdictRow.run_id == NightRow.run_id,
+            VerdictRow.kind == "drift",
+            VerdictRow.tolerance == 0,
+            or_(VerdictRow.against_run_id.is_(None), earlier),
+        )
         .correlate(NightRow)
         .scalar_subquery()
     )
     return (
         select(NightRow, RunRow, VerdictRow)
         .outerjoin(RunRow, RunRow.id == NightRow.run_id)
-        .outerjoin(VerdictRow, VerdictRow.id == newest)
+        .outerjoin(VerdictRow, VerdictRow.id == own)
         # The run's own eager join is an inner one, which would drop nights without a run.
         .options(joinedload(RunRow.dataset, innerjoin=False))
     )
 
 
 def overdue(store: Store, seconds: float) -> Sequence[NightRow]:
-    """The nights that are due for longer than so many seconds by the database's clock, oldest first."""
-    query = due_nights().where(seconds_since(NightRow.due_at) > seconds).order_by(NightRow.due_at)  # type: ignore[arg-type]
+    """The scheduled nights that are due for longer than so many seconds by the database's clock, in order.
+
+    A night of no schedule is due when its process begins, which nobody but that process can be late with.
+    """
+    query = (
+        due_nights()
+        .where(NightRow.schedule.is_not(None), seconds_since(NightRow.due_at) > seconds)  # type: ignore[arg-type]
+        .order_by(NightRow.due_at)
+    )
     return store.read(lambda session: session.scalars(query).all())
 
 

@@ -95,6 +95,8 @@ class Waiting:
         for said, (kind, meaning) in PERMANENT.items():
             if said in reason:
                 return kind(f"{meaning}: {self.url.database}")
+        if is_passing(error) and self.stop.is_set():
+            return StoreFailedError(f"the database did not answer: {reason}")
         if is_passing(error):
             return StoreFailedError(f"the database did not answer within {self.limit:.0f} s: {reason}")
         return StoreFailedError(f"the database refused: {reason}")

@@ -106,7 +106,8 @@ def _git() -> dict[str, Any] | None:
     try:
         commit, changes = (
             subprocess.run(  # noqa: S603
-                ["git", "-C", str(SOURCE), *arguments],  # noqa: S607
+                # Whoever trains need not own the checkout: a system's service has a user of its own.
+                ["git", "-c", f"safe.directory={SOURCE}", "-C", str(SOURCE), *arguments],  # noqa: S607
                 capture_output=True,
                 text=True,
                 check=True,

@@ -25,6 +25,8 @@ from job.training import Cancelled
 
 GRACE = timedelta(hours=6)
 """how late a night may still begin: after a suspended machine wakes up, or the scheduler is back"""
+LOOK = 60.0
+"""seconds between two looks at the clock"""
 MOST_MISSED = 100
 """nights of one gap that are put on record as missed, the latest ones"""
 
@@ -49,7 +51,8 @@ class NightlyScheduler:
         self.open_store = open_store
         self.notify = notify
         self.stop = stop
-        self.children: set[subprocess.Popen[bytes]] = set()
+        self.children: dict[int, subprocess.Popen[bytes]] = {}
+        """by the id of the night that each runs"""
         self._starting = threading.Lock()
         """between a look at `stop` and a child's start, so that none is started behind a stop's back"""
         # It complains of nights that are skipped or missed, which we say ourselves, and store.
@@ -73,13 +76,16 @@ class NightlyScheduler:
         self._begin()
         now = datetime.now(UTC)
         if self._late(now):
-            self.scheduler.add_job(self.night, next_run_time=now, id="late")
+            self.scheduler.add_job(self.night, next_run_time=now, id="late", misfire_grace_time=None)
         elif run_now:
-            self.scheduler.add_job(self.night, args=[now], next_run_time=now, id="now")
+            self.scheduler.add_job(
+                self.night, args=[now], next_run_time=now, id="now", misfire_grace_time=None
+            )
         self.scheduler.start()
-        self.stop.wait()
+        while not self.stop.wait(LOOK):
+            self.scheduler.wakeup()  # its own clock stands still while the machine is suspended
         with self._starting:
-            for child in self.children:
+            for child in list(self.children.values()):
                 child.send_signal(self.stop.number or signal.SIGTERM)
         self.scheduler.shutdown(wait=True)
 
@@ -104,17 +110,21 @@ class NightlyScheduler:
                 return
             # In a session of its own, so that Ctrl-C reaches it once, through us.
             child = subprocess.Popen([*self.command, str(row.id)], start_new_session=True)  # noqa: S603
-            self.children.add(child)
+            self.children[row.id] = child
         status = child.wait()
-        self.children.discard(child)
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        with self.open_store() as store:
-            nights.settle(store, row.id, "failed", f"its process {how} before a run began")
-            store.notice_crashes()
-            night = nights.find(store, row.id)
-            verdicts = store.verdicts(night.run.id) if night.run else []
+        stopped = self.stop.is_set() and status in (-self.stop.number, 128 + self.stop.number)
+        try:
+            with self.open_store() as store:
+                if not stopped:  # a night that had not begun is left due: whoever starts next runs it late
+                    nights.settle(store, row.id, "failed", f"its process {how} before a run began")
+                store.notice_crashes()
+                night = nights.find(store, row.id)
+                verdicts = store.verdicts(night.run.id) if night.run else []
+        finally:
+            del self.children[row.id]
         news = bad_news(night, verdicts)
-        if status < 0 and night.run is not None and news is None:
+        if status and not stopped and night.run is not None and news is None:
             news = f"night {row.id}, run {night.run.id}: its process {how}"
         if news:
             self.notify("a night went wrong", news)
@@ -123,7 +133,9 @@ class NightlyScheduler:
         """Clear away what other schedules left, put missed nights and the next one on record, and say so."""
         now = datetime.now(UTC)
         with self.open_store() as store:
-            nights.replace_schedules(store, str(self.schedule))
+            replaced = nights.replace_schedules(store, str(self.schedule))
+            self._tell_missed(replaced, len(replaced))
+            nights.give_up_unscheduled(store, GRACE.total_seconds())
             self._give_up(store, now - GRACE)
             following = self._plan_next(store, now)
         say(f"nights by {self.schedule}; the next is due at {following:%Y-%m-%d %H:%M %Z}", "schedule")
@@ -149,16 +161,26 @@ class NightlyScheduler:
         first = nights.planned(store, str(self.schedule))
         if first is None or first.due_at > until:
             return
-        due = list(self.schedule.between(first.due_at, until)) or [first.due_at]
-        for moment in [due[0], *due[1:][-MOST_MISSED:]]:
-            row = nights.plan(store, str(self.schedule), moment)
-            nights.settle(store, row.id, "missed", "no scheduler was there to start it")
-        one = f"the night of {due[0]:%Y-%m-%d %H:%M %Z} was missed"
-        several = (
-            f"{len(due)} nights were missed, from {due[0]:%Y-%m-%d %H:%M} to {due[-1]:%Y-%m-%d %H:%M %Z}"
-        )
-        news = one if len(due) == 1 else several
-        say(news, "missed", nights=len(due))
+        moments = list(self.schedule.between(first.due_at, until))
+        for moment in moments[-MOST_MISSED:]:
+            self._plan(store, moment)
+        missed = [
+            row
+            for row in nights.due_until(store, str(self.schedule), until)
+            if row.id not in self.children
+            and nights.settle(store, row.id, "missed", "no scheduler was there to start it")
+        ]
+        self._tell_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
+
+    def _tell_missed(self, missed: Sequence[NightRow], count: int) -> None:
+        """Say, and notify, that so many nights were missed, of which these are on record."""
+        if not missed:
+            return
+        first, last = (row.due_at.astimezone(self.schedule.zone) for row in (missed[0], missed[-1]))
+        news = f"the night of {first:%Y-%m-%d %H:%M %Z} was missed"
+        if count > 1:
+            news = f"{count} nights were missed, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
+        say(news, "missed", nights=count)
         self.notify("a night was missed", news)
 
     def _plan(self, store: Store, due_at: datetime) -> NightRow:

@@ -138,9 +138,10 @@ def test_data_that_is_gone_overnight_is_a_night_that_failed(sqlite_url: str, cap
 
 def test_json_lines_tell_of_the_run_and_how_long_it_took(job: Job, sqlite_url: str) -> None:
     options = ("--epochs", 20, "--log-format", "json", "--database-url", sqlite_url)
-    said = job("nightly", "--once", *options).stderr
-    events = {line["event"]: line for line in map(json.loads, said.splitlines())}
-    assert {"run_begins", "progress", "run_ends", "verdict"} <= events.keys()
+    done = job("nightly", "--once", *options)
+    events = {line["event"]: line for line in map(json.loads, done.stderr.splitlines())}
+    assert {"run_begins", "progress", "run_ends", "verdict", "first_night"} <= events.keys()
+    assert done.stdout == ""
     assert events["run_ends"]["run"] == 1
     assert events["run_ends"]["status"] == "completed"
     assert events["run_ends"]["seconds"] > 0

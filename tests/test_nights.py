@@ -130,16 +130,24 @@ def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: S
     assert nights.baseline(store, store.run(first)) is None
 
 
-def test_nights_are_listed_with_their_runs_and_newest_verdict(store: Store) -> None:
+def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -> None:
     planned = nights.plan(store, DAILY, DUE + timedelta(days=2))
     missed = nights.plan(store, DAILY, DUE)
     nights.settle(store, missed.id, "missed", "off")
     ran = nights.record(store, NightRow(due_at=DUE + timedelta(days=1), status="due"))
     run = complete(store, night=ran.id)
-    for passed in (False, True):
-        verdict = VerdictRow(run_id=run, kind="drift", passed=passed, tolerance=0, detail="")
-        store.add_verdict(verdict)
+    before, after, other = complete(store), complete(store), complete(store, trigger="manual")
     store.add_verdict(VerdictRow(run_id=run, kind="parity", passed=False, tolerance=0, detail=""))
+    for against, tolerance, passed in [
+        (after, 0, False),
+        (other, 0, False),
+        (None, 0.1, False),
+        (None, 0, True),  # the night's own: the first with the bits of an earlier night
+        (None, 0, False),
+    ]:
+        values = {"run_id": run, "kind": "drift", "against_run_id": against, "detail": ""}
+        store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
+    assert before < after
     found = nights.nights(store)
     assert [night.row.id for night in found] == [planned.id, ran.id, missed.id]
     assert [night.outcome for night in found] == ["due", "completed", "missed"]
@@ -170,9 +178,42 @@ def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
 def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     now = datetime.now(UTC)
     late = nights.plan(store, DAILY, now - timedelta(minutes=2))
+    nights.record(
+        store, NightRow(due_at=now - timedelta(minutes=2), status="due")
+    )  # nobody's to be late with
     nights.plan(store, DAILY, now + timedelta(minutes=2))
     assert [row.id for row in nights.overdue(store, 60)] == [late.id]
     assert nights.overdue(store, 600) == []
+
+
+def test_a_night_of_no_schedule_whose_process_died_is_settled_by_the_next(store: Store) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        nights.record(store, NightRow(due_at=now - timedelta(hours=hours), status="due")) for hours in (2, 0)
+    ]
+    scheduled = nights.plan(store, DAILY, now - timedelta(hours=2))
+    nights.give_up_unscheduled(store, 3600)
+    found = [nights.find(store, row.id).outcome for row in (*rows, scheduled)]
+    assert found == ["failed", "due", "due"]
+
+
+def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: str) -> None:
+    together, ids = threading.Barrier(2), []
+
+    def plan() -> None:
+        with Store(database_url, create=True) as own:
+            for day in range(20):
+                together.wait()
+                ids.append(nights.plan(own, DAILY, DUE + timedelta(days=day)).id)
+
+    Store(database_url, create=True).close()
+    threads = [threading.Thread(target=plan) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ids) == 40
+    assert len(set(ids)) == 20
 
 
 def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
@@ -180,18 +221,10 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     second = complete(store, night=nights.plan(store, DAILY, DUE + timedelta(days=1)).id)
     missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
     nights.settle(store, missed.id, "missed", "nobody was there")
-    for passed in (False, True):  # the newer verdict counts
-        store.add_verdict(
-            VerdictRow(
-                run_id=second,
-                against_run_id=first,
-                kind="drift",
-                passed=passed,
-                tolerance=0,
-                detail="",
-                worst=0,
-            )
-        )
+    # The second is the night's own; what `job compare` said of it before and since is not.
+    for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
+        values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
+        store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
     found = ask(store.url, named_query("nights", "sqlite").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     expected = nights.nights(store)

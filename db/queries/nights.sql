@@ -9,6 +9,10 @@ SELECT n.id AS night, n.due_at,
 FROM nights n
 LEFT JOIN runs r ON r.id = n.run_id
 LEFT JOIN verdicts v ON v.id = (
-    SELECT max(w.id) FROM verdicts w WHERE w.run_id = n.run_id AND w.kind = 'drift'
+    SELECT min(w.id) FROM verdicts w
+    WHERE w.run_id = n.run_id AND w.kind = 'drift' AND w.tolerance = 0 AND (
+        w.against_run_id IS NULL
+        OR w.against_run_id IN (SELECT b.id FROM runs b WHERE b.trigger = 'nightly' AND b.id < w.run_id)
+    )
 )
 ORDER BY n.due_at DESC, n.id DESC

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from job.training import Cancelled
 
 
+A_DAY = 86_400.0
+"""seconds after which a night that began and has no run is taken to have died"""
+
+
 def nightly(
     context: typer.Context,
     cron: Annotated[
@@ -99,23 +103,29 @@ def nightly(
             stop=stop,
         )
 
-    if once:
-        load_models()  # Paddle sets signal handlers of its own
-        with stopped_by_signals(stop), store() as opened:
-            if night is not None:  # whoever started us tells of it
-                return one_night(context, opened, night, stop)
-            return one_night_told(context, opened, stop, notify)
+    try:
+        if once:
+            load_models()  # Paddle sets signal handlers of its own
+            with stopped_by_signals(stop), store() as opened:
+                if night is not None:  # whoever started us tells of it
+                    return one_night(context, opened, night, stop)
+                return one_night_told(context, opened, stop, notify)
 
-    from job.schedule import Schedule
-    from job.scheduler import NightlyScheduler
+        from job.schedule import Schedule
+        from job.scheduler import NightlyScheduler
 
-    schedule = Schedule(cron, timezone)
-    the_dataset(context)  # refused now rather than at night
-    os.environ.update(settings(context))
-    command = [sys.executable, "-m", "job", "nightly", "--once", "--night"]
-    with stopped_by_signals(stop):
-        NightlyScheduler(schedule, command, store, notify, stop).run(run_now)
-    say(f"no more nights: stopped by {stop.by}", "schedule")
+        schedule = Schedule(cron, timezone)
+        the_dataset(context)  # refused now rather than at night
+        os.environ.update(settings(context))
+        command = [sys.executable, "-m", "job", "nightly", "--once", "--night"]
+        with stopped_by_signals(stop):
+            NightlyScheduler(schedule, command, store, notify, stop).run(run_now)
+    except LedgerError as error:
+        if not stop.is_set():
+            raise
+        say(f"stopped by {stop.by}: {error}")
+    else:
+        say(f"no more nights: stopped by {stop.by}", "schedule")
     return 128 + stop.number
 
 
@@ -146,12 +156,14 @@ def one_night_told(
     from db.schema import NightRow
     from job.nightly import bad_news
 
+    nights.give_up_unscheduled(store, A_DAY)
     row = nights.record(store, NightRow(due_at=datetime.now(UTC), status="due"))
     news: str | None = None
     try:
         return one_night(context, store, row.id, stop)
-    except LedgerError as error:
-        news = None if isinstance(error, HeldError) else str(error)
+    except Exception as error:
+        if not (isinstance(error, HeldError) or stop.is_set()):
+            news = in_words(error)
         raise
     finally:
         with suppress(LedgerError):  # a database that is gone has been told of
@@ -180,16 +192,19 @@ def one_night(context: typer.Context, store: Store, night: int, stop: Cancelled)
             night=night,
         )
         fail_on = options["fail_on"]
-        status = train_to_the_end(context, store, writer, dataset, stop, quiet=True, fail_on=fail_on)
-    except LedgerError as error:
-        if stop.is_set():
-            nights.settle(store, night, "skipped", f"stopped by {stop.by}")
-            say(f"stopped by {stop.by}: {error}")
-            return 128 + stop.number
+        exit_status = train_to_the_end(context, store, writer, dataset, stop, quiet=True, fail_on=fail_on)
+    except Exception as error:
+        why = f"stopped by {stop.by}" if stop.is_set() else in_words(error)
+        status = "skipped" if stop.is_set() or isinstance(error, HeldError) else "failed"
         with suppress(LedgerError):  # where the database is gone, the first error is the one to tell
-            nights.settle(store, night, "skipped" if isinstance(error, HeldError) else "failed", str(error))
+            nights.settle(store, night, status, why)
         raise
-    if status == 1:
+    if exit_status == 1:
         how = f"night {night} went wrong; `job show {writer.run_id}` tells how"
         say(how, "night_failed", night=night, run=writer.run_id)
-    return status
+    return exit_status
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, for the record and for who is told of it."""
+    return str(error) if isinstance(error, LedgerError) else f"unexpected {type(error).__name__}: {error}"

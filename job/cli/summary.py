@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from job.cli.output import loss, print_line, print_table, print_verdict, verdict_record
-from job.log import record
+from job.log import in_json, record
 
 if TYPE_CHECKING:
     from db.schema import RunRow, VerdictRow
@@ -32,20 +32,29 @@ def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_o
         return 1
     verdicts = verify(store, run)
     for verdict in verdicts:
-        tell(verdict)
+        tell(verdict, quiet)
     if run.trigger == "nightly":
         drift = judge_drift(store, run)
         if drift is None:
-            print_line("drift: not judged: this is the first night of its specification")
+            first = "drift: not judged: this is the first night of its specification"
+            print_quietly(first, "first_night", quiet)
         else:
-            tell(drift)
+            tell(drift, quiet)
             verdicts.append(drift)
     return 1 if any(fail_on.fails(verdict) for verdict in verdicts) else 0
 
 
-def tell(verdict: VerdictRow) -> None:
-    """Print a verdict, and log it where events are JSON."""
-    print_verdict(verdict)
+def print_quietly(text: str, event: str, quiet: bool) -> None:
+    """Print a line, and log it where events are JSON; there, if `quiet`, the log alone has it."""
+    record(text, event)
+    if not (quiet and in_json()):
+        print_line(text)
+
+
+def tell(verdict: VerdictRow, quiet: bool) -> None:
+    """Print a verdict, and log it where events are JSON; there, if `quiet`, the log alone has it."""
+    if not (quiet and in_json()):
+        print_verdict(verdict)
     word = "passed" if verdict.passed else "FAILED"
     record(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
 

@@ -33,7 +33,7 @@ from job.cli.options import (
 )
 from job.cli.output import print_line
 from job.cli.summary import conclude
-from job.log import bind, record, say
+from job.log import bind, in_json, record, say
 
 if TYPE_CHECKING:
     from db.lease import RunWriter
@@ -200,7 +200,7 @@ def train_to_the_end(
         seconds = time.monotonic() - begun
         end = f"run {run.id} {outcome.status} after {seconds:.1f} s"
         tell(end, "run_ends", status=outcome.status, seconds=round(seconds, 3))
-        if quiet:
+        if quiet and not in_json():
             print_line(end)
         training_is_over()
         if outcome.status != "interrupted":
