@@ -36,7 +36,7 @@ PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 
 
 def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`."""
+    """A history from rows of `HISTORY_COLUMNS`; of no features where there are no rows."""
     import numpy as np  # not for those who read no epochs: they start in half the time
 
     from db.history import History

@@ -16,7 +16,7 @@ class StoreError(LedgerError):
 
 
 class NotFoundError(StoreError):
-    """The store has no such run."""
+    """There is no such run, night or sweep, or no store at all."""
 
 
 class HeldError(StoreError):

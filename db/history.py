@@ -26,7 +26,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """Consecutive epochs of one model, n of them.
+    """Epochs of one model in order, n of them: consecutive, but where only some were asked for or are left.
 
     The losses of an epoch belong to the parameters before its update; `weights` and `bias` are those
     after it. So the last row is the model's whole state, and the store is the checkpoint.

@@ -191,7 +191,8 @@ def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict
 class RunWriter:
     """The only writer of one run, for as long as its token stands in the run's row.
 
-    Every method raises LeaseLostError once another process has taken the run over.
+    Every method raises LeaseLostError once another process has taken the run over, and StoreFailedError once
+    the database has been away for too long.
     """
 
     def __init__(self, store: Store, run_id: int, token: str) -> None:

@@ -78,7 +78,10 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the schema down to `revision`; what that one cannot hold is lost."""
+    """Take the schema down to `revision`; what that one cannot hold is lost.
+
+    Raises StoreError for an empty database and for a revision that there is not.
+    """
     with _only_migrator(engine) as connection:
         if current(connection) is None:
             raise StoreError("the database is empty; there is nothing to take down")

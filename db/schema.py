@@ -125,7 +125,7 @@ class RunRow(Base):
     resumes: Mapped[int] = mapped_column(default=0)
     environment: Mapped[dict[str, Any]] = mapped_column(JsonObject)
     owner: Mapped[str | None] = mapped_column(Text)
-    """token of the process that trains the run; null when none does"""
+    """token of the process that trains the run, or that a crash cut short; null where it ended by itself"""
     sweep: Mapped[str | None] = mapped_column(Text)
     """name of the sweep that the run belongs to"""
     thinned_every: Mapped[int | None]

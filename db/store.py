@@ -23,6 +23,8 @@ from db.thinned import require_whole
 from db.version import require_head
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from db.history import History, State
 
 Result = TypeVar("Result")
@@ -70,7 +72,7 @@ class Store:
             raise StoreError(f"the database URL has a parameter that cannot be used: {error}") from error
 
     @property
-    def path(self) -> Any:
+    def path(self) -> Path | None:
         """The SQLite file, None on PostgreSQL."""
         return sqlite_path(self.url)
 
@@ -94,7 +96,10 @@ class Store:
         self.engine.dispose()
 
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """The result of `work` in one read transaction, repeated over passing faults."""
+        """The result of `work` in one read transaction, repeated over passing faults.
+
+        Raises StoreFailedError once the database has been away for too long.
+        """
 
         def attempt(_: int) -> Result:
             with Session(self.engine, expire_on_commit=False) as session:
@@ -103,7 +108,11 @@ class Store:
         return self._waiting(attempt)
 
     def write(self, work: Callable[[Session, int], Result]) -> Result:
-        """The result of `work(session, attempt)`, committed as one transaction, repeated likewise."""
+        """The result of `work(session, attempt)`, committed as one transaction, repeated likewise.
+
+        `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
+        StoreFailedError once the database has been away for too long, and for a full disk.
+        """
 
         def attempt(number: int) -> Result:
             with Session(self._writing, expire_on_commit=False) as session, session.begin():
@@ -283,7 +292,7 @@ class Store:
         return self.read(lambda session: session.scalars(query).all())
 
 
-def check_directory(path: Any) -> None:
+def check_directory(path: Path | None) -> None:
     """Raises StoreError where a SQLite file cannot be: no directory, or a directory in its place."""
     if path is None:
         return

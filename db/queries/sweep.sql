@@ -1,6 +1,6 @@
 -- What did each run of a sweep come to?
 -- :name  the sweep
--- Losses are those of each model's last epoch; best_test_loss is the lowest of all epochs, and where.
+-- Losses are those of each model's last epoch; best_test_loss is the lowest of all epochs.
 WITH members AS (
     SELECT id, seed, learning_rate, status, epochs FROM runs WHERE sweep = :name
 ), ends AS (

@@ -34,7 +34,7 @@ def gradient(x: Float32s, error: Float32s) -> tuple[Float32s, np.float32]:
 
 
 class PythonModel:
-    """The hand-written model; all arithmetic is float32."""
+    """The hand-written model; all arithmetic is float32. Its weights are [k, 1], as in the formulas."""
 
     def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None:
         # The bits of a product depend on the layout: NumPy keeps from BLAS what is not aligned, as arrays
