@@ -25,6 +25,8 @@ SETTLE = 20.0
 """seconds that a stopped sweep's tasks have to store what they have trained"""
 RETRIES = 3
 """how often Dask repeats a task whose database was away or whose worker died"""
+NO_LIMIT = 0
+"""no memory limit of Dask's: a worker has nothing to spill, and Paddle alone is more than a small share"""
 
 
 QUIET = {
@@ -89,6 +91,7 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",  # a free port; nothing of ours looks at it
                 silence_logs=logging.CRITICAL,
+                memory_limit=NO_LIMIT,
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
@@ -169,7 +172,12 @@ def work(scheduler: str) -> int:
         nonlocal stopped_by
         loop, closing = asyncio.get_running_loop(), []
         worker = distributed.Worker(
-            scheduler, nthreads=1, death_timeout=60, plugins=[closing_plugin()], silence_logs=logging.CRITICAL
+            scheduler,
+            nthreads=1,
+            death_timeout=60,
+            plugins=[closing_plugin()],
+            silence_logs=logging.CRITICAL,
+            memory_limit=NO_LIMIT,
         )
 
         def end(number: int) -> None:
