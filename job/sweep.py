@@ -11,13 +11,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
 from db.errors import HeldError, StoreError
 from db.lease import RunWriter
-from db.schema import RunRow
+from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from job.dataset import Dataset
@@ -117,7 +117,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         except HeldError as error:
             return Result(None, "held", str(error))
         if isinstance(found, RunRow):
-            return Result(found.id, found.status, found.stop_reason)
+            return Result(found.id, *judged(store, found))
         status, why = train_and_judge(store, found, dataset, ask)
         return Result(found.run_id, status, why, time.monotonic() - begun, trained=True)
 
@@ -175,8 +175,29 @@ def train_and_judge(
     outcome = train_run(writer, run, dataset, states, report=look, stop=stop)
     if outcome.status != "completed":
         return outcome.status, outcome.reason
-    failed = [verdict for verdict in verify(store, store.run(run.id)) if not verdict.passed]
-    return ("failed", "; ".join(v.detail for v in failed)) if failed else ("completed", None)
+    return concluded(verify(store, store.run(run.id)))
+
+
+def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
+    """What a run that had ended before comes to, by its newest verdicts; its status and why.
+
+    A process killed between a run's end and its verdicts left none: they are made up for, unless the run has
+    been thinned since.
+    """
+    from job.verify import verify
+
+    if run.status != "completed":
+        return run.status, run.stop_reason
+    newest = {v.kind: v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}
+    if "parity" not in newest and run.thinned_every is None:
+        return concluded(verify(store, store.run(run.id)))
+    return concluded(newest.values())
+
+
+def concluded(verdicts: Iterable[VerdictRow]) -> tuple[str, str | None]:
+    """Status and why of a completed run with these verdicts: `failed` where one did not pass."""
+    failed = [verdict.detail for verdict in verdicts if not verdict.passed]
+    return ("failed", "; ".join(failed)) if failed else ("completed", None)
 
 
 def stop_name(sweep: str) -> str:

@@ -1,4 +1,4 @@
-"""Sweeps that meet small machines, lost schedulers, signals at any moment, and runs that are not what they seem."""
+"""Sweeps that meet small machines, lost schedulers, signals at any moment, and runs that went wrong."""
 
 from __future__ import annotations
 
@@ -9,8 +9,44 @@ from typing import Any
 
 import pytest
 
+from db.schema import VerdictRow
+from db.store import Store
 from job.cluster import client_of
+from job.dataset import DEFAULT_DATA, Dataset, load
+from job.sweep import Result, Task, run_task
 from tests.conftest import job_command
+
+
+@pytest.fixture(scope="module")
+def housing() -> Dataset:
+    return load(DEFAULT_DATA)
+
+
+def train_one(url: str, housing: Dataset) -> Result:
+    return run_task(Task("s", 0, 0.01, 50, url, 1.0, 10.0), housing, lambda: False)
+
+
+def test_a_failed_parity_fails_again(database_url: str, housing: Dataset) -> None:
+    first = train_one(database_url, housing)
+    assert first.run_id is not None
+    with Store(database_url) as store:
+        store.add_verdict(
+            VerdictRow(run_id=first.run_id, kind="parity", passed=False, tolerance=0.0, detail="far apart")
+        )
+    again = train_one(database_url, housing)
+    assert (again.run_id, again.status, again.why) == (first.run_id, "failed", "far apart")
+
+
+def test_a_run_that_was_killed_before_it_was_judged_is_judged(
+    database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("job.verify.verify", lambda *_: [])
+        first = train_one(database_url, housing)
+    assert train_one(database_url, housing).run_id == first.run_id
+    assert first.run_id is not None
+    with Store(database_url) as store:
+        assert [verdict.kind for verdict in store.verdicts(first.run_id)] == ["parity"]
 
 
 @pytest.fixture
