@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from job.dataset import Dataset
 from job.errors import SweepError
-from job.sweep import CLOSING, Result, Task, run_task, stop_name
+from job.sweep import CLOSING, Result, Task, run_task
 from job.training import Cancelled
 
 CONNECT = 10.0
@@ -128,8 +128,7 @@ def run_all(
     """
     from distributed import Event
 
-    stopping = Event(stop_name(tasks[0].sweep), client=client)
-    stopping.clear()
+    stopping = Event(tasks[0].stop, client=client)
     # A task of its own rather than an argument of each: workers keep it, and one that lost it asks again.
     data = client.submit(same, dataset, pure=False)
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()

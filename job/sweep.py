@@ -42,6 +42,8 @@ class Task:
     database_url: str
     heartbeat_timeout: float
     database_timeout: float
+    stop: str = ""
+    """name of the event in the scheduler that stops it: one for each `job sweep`, whatever their names"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"
@@ -105,7 +107,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
     """
     require_pins()
     begun = time.monotonic()
-    ask = stopped or asking_the_scheduler(task.sweep)
+    ask = stopped or asking_the_scheduler(task.stop)
     if ask():
         return Result(None, "interrupted", "the sweep was stopped")
     with Store(
@@ -200,16 +202,11 @@ def concluded(verdicts: Iterable[VerdictRow]) -> tuple[str, str | None]:
     return ("failed", "; ".join(failed)) if failed else ("completed", None)
 
 
-def stop_name(sweep: str) -> str:
-    """Name of the event in the scheduler that stops a sweep's tasks."""
-    return f"epoch-ledger stop {sweep}"
-
-
-def asking_the_scheduler(sweep: str) -> Callable[[], bool]:
-    """What tells a task, in a worker, whether its sweep was stopped."""
+def asking_the_scheduler(stop: str) -> Callable[[], bool]:
+    """What tells a task, in a worker, whether its sweep was stopped, by the event of that name."""
     from distributed import Event, get_client
 
-    event = Event(stop_name(sweep), client=get_client())
+    event = Event(stop, client=get_client())
     return lambda: bool(event.is_set())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +79,27 @@ def test_a_worker_is_never_paused_for_its_memory(scheduler: Any) -> None:
     try:
         scheduler.wait_for_workers(1, timeout=60)
         assert list(scheduler.run(limit).values()) == [None]
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def test_a_sweep_stops_no_other_of_its_name(scheduler: Any, sqlite_url: str) -> None:
+    worker = subprocess.Popen(job_command("worker", scheduler.scheduler.address), stderr=subprocess.DEVNULL)
+    words = ["--seeds", "0:1", "--scheduler", scheduler.scheduler.address, "--database-url", sqlite_url]
+    Store(sqlite_url, create=True).close()
+    try:
+        long = subprocess.Popen(job_command("sweep", "--epochs", 12_000, "--name", "s", *words))
+        with Store(sqlite_url) as store:
+            deadline = time.monotonic() + 60
+            while not store.progress_of_all():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        other = subprocess.Popen(job_command("sweep", "--epochs", 50, "--name", "s", *words))
+        time.sleep(1.5)
+        other.send_signal(signal.SIGINT)
+        assert other.wait(60) == 130
+        assert long.wait(60) == 0
     finally:
         worker.terminate()
         worker.wait(60)

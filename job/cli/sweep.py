@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Protocol
+from uuid import uuid4
 
 import typer
 
@@ -91,8 +92,10 @@ def sweep(
             raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
         url = database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
     label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
+    event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
-        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout) for seed, rate in chosen
+        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout, event)
+        for seed, rate in chosen
     ]
     say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
     begun = time.monotonic()
