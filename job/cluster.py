@@ -15,12 +15,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from job.dataset import Dataset
-from job.errors import SweepError
+from job.errors import SchedulerLostError, SweepError
+from job.log import say
 from job.sweep import CLOSING, Result, Task, run_task
 from job.training import Cancelled
 
 CONNECT = 10.0
 """seconds to wait for a scheduler"""
+JOIN = 30.0
+"""seconds to wait for the first worker of a scheduler that has none"""
 SETTLE = 20.0
 """seconds that a stopped sweep's tasks have to store what they have trained"""
 RETRIES = 3
@@ -37,6 +40,10 @@ QUIET = {
 """settings of Dask's that keep its own threads from waking a hundred times a second beside a training"""
 
 
+LOGGERS = ("distributed", "tornado", "asyncio")
+"""of what they have to say, a sweep says what concerns its user"""
+
+
 def dask() -> Any:
     """The module `distributed`, quiet. Raises SweepError where the extra is not installed."""
     for name, value in QUIET.items():
@@ -47,7 +54,11 @@ def dask() -> Any:
         raise SweepError(
             'a sweep needs Dask, which is not installed; run: pip install "epoch-ledger[sweep]"'
         ) from None
-    for name in ("distributed", "tornado", "asyncio"):
+    # By name too: Dask has given some of its own a level, which that of "distributed" does not touch.
+    for name in (
+        *(each for each in logging.root.manager.loggerDict if each.startswith("distributed.")),
+        *LOGGERS,
+    ):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 
@@ -104,7 +115,9 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     with client:
         try:
-            client.wait_for_workers(1, timeout=CONNECT)
+            if not client.scheduler_info()["workers"]:
+                say(f"waiting up to {JOIN:.0f} s for a worker of {scheduler}")
+            client.wait_for_workers(1, timeout=JOIN)
         except TimeoutError:
             raise SweepError(f"the scheduler at {scheduler} has no workers; `job worker` is one") from None
         yield client
@@ -124,7 +137,8 @@ def run_all(
 ) -> None:
     """Run every task on the client's workers, and tell of each as it ends, until all have or `stop` is set.
 
-    Then what is in training is stored, and what has not begun is given up.
+    Then what is in training is stored, and what has not begun is given up. Raises SchedulerLostError where
+    the scheduler went away.
     """
     from distributed import Event
 
@@ -151,7 +165,13 @@ def same(dataset: Dataset) -> Dataset:
 
 
 def outcome(future: Any) -> Result:
-    """What a task came to; an error of it is a result as well."""
+    """What a task came to; an error of it is a result as well.
+
+    Raises SchedulerLostError where the scheduler no longer knows of it.
+    """
+    if future.cancelled():
+        where = future.client.scheduler.address
+        raise SchedulerLostError(f"the scheduler at {where} went away; the same command goes on")
     error = future.exception()
     return future.result() if error is None else Result(None, "failed", f"{type(error).__name__}: {error}")
 

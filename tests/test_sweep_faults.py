@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +105,40 @@ def test_a_sweep_stops_no_other_of_its_name(scheduler: Any, sqlite_url: str) -> 
     finally:
         worker.terminate()
         worker.wait(60)
+
+
+def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path) -> None:
+    code = (
+        "import asyncio, distributed\n"
+        "async def serve():\n"
+        "    async with distributed.Scheduler(host='127.0.0.1', port=0, dashboard=False) as found:\n"
+        "        print(found.address, flush=True)\n"
+        "        await found.finished()\n"
+        "asyncio.run(serve())\n"
+    )
+    serving = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert serving.stdout is not None
+    address = serving.stdout.readline().strip()
+    worker = subprocess.Popen(job_command("worker", address), stderr=subprocess.DEVNULL)
+    words = ("sweep", "--seeds", "0:2", "--scheduler", address, "--database-url", sqlite_url)
+    Store(sqlite_url, create=True).close()
+    try:
+        process = subprocess.Popen(job_command(*words), stderr=subprocess.PIPE, text=True)
+        with Store(sqlite_url) as store:
+            deadline = time.monotonic() + 60
+            while not store.progress_of_all():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        serving.kill()
+        _, err = process.communicate(timeout=90)
+    finally:
+        serving.kill()
+        worker.terminate()
+        serving.communicate()
+        worker.wait(60)
+    assert process.returncode == 1
+    assert err.splitlines()[-1].endswith(f"the scheduler at {address} went away; the same command goes on")
+    assert "Traceback" not in err
+    assert "waiting up to 30 s for a worker" in err
