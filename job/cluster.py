@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,6 +88,21 @@ def closing_plugin() -> Any:
 
 
 @contextmanager
+def sigint_kept_from_children() -> Iterator[None]:
+    """While open, threads and processes that are started inherit a mask that blocks SIGINT, and keep it.
+
+    A terminal sends Ctrl-C to workers too, before a plugin could tell them to ignore it. Ours is not lost: it
+    comes when this ends.
+    """
+    resource_tracker.ensure_running()  # else started by the first worker's thread, which it leaves unblocked
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
 def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
     """A client of that scheduler, or of a cluster of so many processes that ends with it.
 
@@ -94,8 +110,8 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
     """
     distributed = dask()
     if scheduler is None:
-        with (
-            distributed.LocalCluster(
+        with sigint_kept_from_children():
+            local = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
@@ -103,9 +119,8 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
                 dashboard_address="127.0.0.1:0",  # a free port; nothing of ours looks at it
                 silence_logs=logging.CRITICAL,
                 memory_limit=NO_LIMIT,
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
+            )
+        with local as cluster, distributed.Client(cluster) as client:
             client.register_plugin(closing_plugin())
             yield client
         return
@@ -142,6 +157,8 @@ def run_all(
     """
     from distributed import Event
 
+    if stop.is_set():
+        return
     stopping = Event(tasks[0].stop, client=client)
     # A task of its own rather than an argument of each: workers keep it, and one that lost it asks again.
     data = client.submit(same, dataset, pure=False)

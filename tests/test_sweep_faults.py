@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -142,3 +143,15 @@ def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path)
     assert err.splitlines()[-1].endswith(f"the scheduler at {address} went away; the same command goes on")
     assert "Traceback" not in err
     assert "waiting up to 30 s for a worker" in err
+
+
+@pytest.mark.parametrize("after", [0.3, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0])
+def test_ctrl_c_at_any_moment_ends_a_sweep(sqlite_url: str, after: float) -> None:
+    words = ("sweep", "--seeds", "0:6", "--workers", 2, "--database-url", sqlite_url)
+    process = subprocess.Popen(
+        job_command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, err = process.communicate(timeout=25)
+    assert (process.returncode, "Traceback" in err) == (130, False), err

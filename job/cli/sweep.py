@@ -99,12 +99,13 @@ def sweep(
     ]
     say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
     begun = time.monotonic()
-    with (
-        stopped_by_signals(stop),
-        client_of(scheduler, workers or os.cpu_count() or 1) as client,
-        sweep_progress(len(tasks)) as told,
-    ):
-        run_all(client, tasks, dataset, stop, told)
+    with stopped_by_signals(stop), sweep_progress(len(tasks)) as told:
+        try:
+            with client_of(scheduler, workers or os.cpu_count() or 1) as client:
+                run_all(client, tasks, dataset, stop, told)
+        except Exception:
+            if not stop.is_set():  # else a cluster broke that was to end anyway
+                raise
     return concluded(label, told.results, len(tasks), time.monotonic() - begun, stop.number)
 
 
