@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from db.schema import VerdictRow
+from db.errors import StoreError
+from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cluster import client_of
 from job.dataset import DEFAULT_DATA, Dataset, load
+from job.plots.sweep import read_fan
 from job.sweep import Result, Task, run_task
-from tests.conftest import job_command
+from tests.conftest import Job, job_command
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +158,27 @@ def test_ctrl_c_at_any_moment_ends_a_sweep(sqlite_url: str, after: float) -> Non
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, err = process.communicate(timeout=25)
     assert (process.returncode, "Traceback" in err) == (130, False), err
+
+
+def test_a_sweep_is_of_one_table_and_target(sqlite_url: str, job: Job, housing: Dataset) -> None:
+    Store(sqlite_url, create=True).close()
+    run_task(Task("housing-50", 0, 0.01, 50, sqlite_url, 1.0, 10.0), housing, lambda: False)
+    words = ("--epochs", 50, "--seeds", "0:1", "--target", "LSTAT", "--database-url", sqlite_url)
+    refused = job("sweep", *words)
+    assert (refused.returncode, "--name" in refused.stderr, refused.stderr.count("\n")) == (2, True, 1)
+    other = load(DEFAULT_DATA, "LSTAT")
+    run_task(Task("housing-50", 0, 0.01, 50, sqlite_url, 1.0, 10.0), other, lambda: False)
+    with Store(sqlite_url) as store, pytest.raises(StoreError, match="several data or targets"):
+        read_fan(store, "housing-50")
+
+
+def test_thinned_runs_are_not_drawn(store: Store, database_url: str, housing: Dataset, job: Job) -> None:
+    first = train_one(database_url, housing)
+    run_task(Task("s", 1, 0.01, 50, database_url, 1.0, 10.0), housing, lambda: False)
+    thinned = update(RunRow).where(RunRow.id == first.run_id).values(thinned_every=10)
+    store.write(lambda session, _: session.execute(thinned))
+    fan = read_fan(store, "s")
+    assert (fan.seeds.tolist(), fan.left_out) == ([1], 1)
+    assert (
+        "thinned runs of the sweep s: 1" in job("plot", "--sweep", "s", "--database-url", database_url).stderr
+    )

@@ -70,6 +70,7 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
+    from db.sweeps import tables_of
     from job.cluster import client_of, is_elsewhere, run_all
     from job.dataset import DEFAULT_DATA, load
     from job.errors import SweepError
@@ -84,14 +85,16 @@ def sweep(
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = Cancelled()
+    label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
     with open_store(
         database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout
     ) as store:
         store.notice_crashes()
+        if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
+            raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
         url = database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
-    label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
         Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout, event)
