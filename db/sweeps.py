@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from db.errors import NotFoundError
-from db.schema import EpochRow, RunRow
+from db.schema import DatasetRow, EpochRow, RunRow
 from db.store import Store
 
 
@@ -22,6 +22,16 @@ def runs_of(store: Store, name: str) -> list[RunRow]:
         known = f"there are {', '.join(map(str, names))}" if names else "`job sweep` makes one"
         raise NotFoundError(f"there is no sweep {name!r}; {known}")
     return found
+
+
+def tables_of(store: Store, name: str) -> set[tuple[str, str]]:
+    """(sha256 of the data, target) of the runs of a sweep: one pair, or none where it has no runs.
+
+    More only in a store from before `job sweep` refused to mix them.
+    """
+    query = select(DatasetRow.sha256, DatasetRow.target).join(RunRow, RunRow.dataset_id == DatasetRow.id)
+    rows = store.read(lambda session: session.execute(query.where(RunRow.sweep == name).distinct()).all())
+    return {(sha256, target) for sha256, target in rows}
 
 
 def losses(store: Store, name: str, model: str, epochs: list[int]) -> list[tuple[int, int, float, float]]:

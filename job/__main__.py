@@ -36,8 +36,11 @@ def main() -> None:
     from job.pins import pin
 
     pin()
-    from job.cli import run
-
+    try:
+        from job.cli import run
+    except KeyboardInterrupt:
+        print("job: error: interrupted", file=sys.stderr)
+        sys.exit(130)
     leave(run())
 
 

@@ -11,20 +11,26 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import Any
 from urllib.parse import urlsplit
 
 from job.dataset import Dataset
-from job.errors import SweepError
-from job.sweep import CLOSING, Result, Task, run_task, stop_name
+from job.errors import SchedulerLostError, SweepError
+from job.log import say
+from job.sweep import CLOSING, Result, Task, run_task
 from job.training import Cancelled
 
 CONNECT = 10.0
 """seconds to wait for a scheduler"""
+JOIN = 30.0
+"""seconds to wait for the first worker of a scheduler that has none"""
 SETTLE = 20.0
 """seconds that a stopped sweep's tasks have to store what they have trained"""
 RETRIES = 3
 """how often Dask repeats a task whose database was away or whose worker died"""
+NO_LIMIT = 0
+"""no memory limit of Dask's: a worker has nothing to spill, and Paddle alone is more than a small share"""
 
 
 QUIET = {
@@ -33,6 +39,10 @@ QUIET = {
     "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "30s",
 }
 """settings of Dask's that keep its own threads from waking a hundred times a second beside a training"""
+
+
+LOGGERS = ("distributed", "tornado", "asyncio")
+"""of what they have to say, a sweep says what concerns its user"""
 
 
 def dask() -> Any:
@@ -45,7 +55,11 @@ def dask() -> Any:
         raise SweepError(
             'a sweep needs Dask, which is not installed; run: pip install "epoch-ledger[sweep]"'
         ) from None
-    for name in ("distributed", "tornado", "asyncio"):
+    # By name too: Dask has given some of its own a level, which that of "distributed" does not touch.
+    for name in (
+        *(each for each in logging.root.manager.loggerDict if each.startswith("distributed.")),
+        *LOGGERS,
+    ):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 
@@ -74,6 +88,21 @@ def closing_plugin() -> Any:
 
 
 @contextmanager
+def sigint_kept_from_children() -> Iterator[None]:
+    """While open, threads and processes that are started inherit a mask that blocks SIGINT, and keep it.
+
+    A terminal sends Ctrl-C to workers too, before a plugin could tell them to ignore it. Ours is not lost: it
+    comes when this ends.
+    """
+    resource_tracker.ensure_running()  # else started by the first worker's thread, which it leaves unblocked
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
 def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
     """A client of that scheduler, or of a cluster of so many processes that ends with it.
 
@@ -81,17 +110,17 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
     """
     distributed = dask()
     if scheduler is None:
-        with (
-            distributed.LocalCluster(
+        with sigint_kept_from_children():
+            local = distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",  # a free port; nothing of ours looks at it
                 silence_logs=logging.CRITICAL,
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
+                memory_limit=NO_LIMIT,
+            )
+        with local as cluster, distributed.Client(cluster) as client:
             client.register_plugin(closing_plugin())
             yield client
         return
@@ -101,7 +130,9 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
         raise SweepError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     with client:
         try:
-            client.wait_for_workers(1, timeout=CONNECT)
+            if not client.scheduler_info()["workers"]:
+                say(f"waiting up to {JOIN:.0f} s for a worker of {scheduler}")
+            client.wait_for_workers(1, timeout=JOIN)
         except TimeoutError:
             raise SweepError(f"the scheduler at {scheduler} has no workers; `job worker` is one") from None
         yield client
@@ -121,12 +152,14 @@ def run_all(
 ) -> None:
     """Run every task on the client's workers, and tell of each as it ends, until all have or `stop` is set.
 
-    Then what is in training is stored, and what has not begun is given up.
+    Then what is in training is stored, and what has not begun is given up. Raises SchedulerLostError where
+    the scheduler went away.
     """
     from distributed import Event
 
-    stopping = Event(stop_name(tasks[0].sweep), client=client)
-    stopping.clear()
+    if stop.is_set():
+        return
+    stopping = Event(tasks[0].stop, client=client)
     # A task of its own rather than an argument of each: workers keep it, and one that lost it asks again.
     data = client.submit(same, dataset, pure=False)
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -149,7 +182,13 @@ def same(dataset: Dataset) -> Dataset:
 
 
 def outcome(future: Any) -> Result:
-    """What a task came to; an error of it is a result as well."""
+    """What a task came to; an error of it is a result as well.
+
+    Raises SchedulerLostError where the scheduler no longer knows of it.
+    """
+    if future.cancelled():
+        where = future.client.scheduler.address
+        raise SchedulerLostError(f"the scheduler at {where} went away; the same command goes on")
     error = future.exception()
     return future.result() if error is None else Result(None, "failed", f"{type(error).__name__}: {error}")
 
@@ -169,7 +208,12 @@ def work(scheduler: str) -> int:
         nonlocal stopped_by
         loop, closing = asyncio.get_running_loop(), []
         worker = distributed.Worker(
-            scheduler, nthreads=1, death_timeout=60, plugins=[closing_plugin()], silence_logs=logging.CRITICAL
+            scheduler,
+            nthreads=1,
+            death_timeout=60,
+            plugins=[closing_plugin()],
+            silence_logs=logging.CRITICAL,
+            memory_limit=NO_LIMIT,
         )
 
         def end(number: int) -> None:

@@ -23,5 +23,11 @@ class SweepError(LedgerError):
     """A sweep that cannot be run as it was asked for."""
 
 
+class SchedulerLostError(SweepError):
+    """The scheduler went away in the middle of a sweep."""
+
+    exit_status = 1
+
+
 class ModelError(LedgerError):
     """A model's framework is not installed as it should be."""

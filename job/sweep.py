@@ -11,13 +11,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
 from db.errors import HeldError, StoreError
 from db.lease import RunWriter
-from db.schema import RunRow
+from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from job.dataset import Dataset
@@ -42,6 +42,8 @@ class Task:
     database_url: str
     heartbeat_timeout: float
     database_timeout: float
+    stop: str = ""
+    """name of the event in the scheduler that stops it: one for each `job sweep`, whatever their names"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"
@@ -105,7 +107,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
     """
     require_pins()
     begun = time.monotonic()
-    ask = stopped or asking_the_scheduler(task.sweep)
+    ask = stopped or asking_the_scheduler(task.stop)
     if ask():
         return Result(None, "interrupted", "the sweep was stopped")
     with Store(
@@ -117,7 +119,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         except HeldError as error:
             return Result(None, "held", str(error))
         if isinstance(found, RunRow):
-            return Result(found.id, found.status, found.stop_reason)
+            return Result(found.id, *judged(store, found))
         status, why = train_and_judge(store, found, dataset, ask)
         return Result(found.run_id, status, why, time.monotonic() - begun, trained=True)
 
@@ -175,20 +177,36 @@ def train_and_judge(
     outcome = train_run(writer, run, dataset, states, report=look, stop=stop)
     if outcome.status != "completed":
         return outcome.status, outcome.reason
-    failed = [verdict for verdict in verify(store, store.run(run.id)) if not verdict.passed]
-    return ("failed", "; ".join(v.detail for v in failed)) if failed else ("completed", None)
+    return concluded(verify(store, store.run(run.id)))
 
 
-def stop_name(sweep: str) -> str:
-    """Name of the event in the scheduler that stops a sweep's tasks."""
-    return f"epoch-ledger stop {sweep}"
+def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
+    """What a run that had ended before comes to, by its newest verdicts; its status and why.
+
+    A process killed between a run's end and its verdicts left none: they are made up for, unless the run has
+    been thinned since.
+    """
+    from job.verify import verify
+
+    if run.status != "completed":
+        return run.status, run.stop_reason
+    newest = {v.kind: v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}
+    if "parity" not in newest and run.thinned_every is None:
+        return concluded(verify(store, store.run(run.id)))
+    return concluded(newest.values())
 
 
-def asking_the_scheduler(sweep: str) -> Callable[[], bool]:
-    """What tells a task, in a worker, whether its sweep was stopped."""
+def concluded(verdicts: Iterable[VerdictRow]) -> tuple[str, str | None]:
+    """Status and why of a completed run with these verdicts: `failed` where one did not pass."""
+    failed = [verdict.detail for verdict in verdicts if not verdict.passed]
+    return ("failed", "; ".join(failed)) if failed else ("completed", None)
+
+
+def asking_the_scheduler(stop: str) -> Callable[[], bool]:
+    """What tells a task, in a worker, whether its sweep was stopped, by the event of that name."""
     from distributed import Event, get_client
 
-    event = Event(stop_name(sweep), client=get_client())
+    event = Event(stop, client=get_client())
     return lambda: bool(event.is_set())
 
 

@@ -39,6 +39,7 @@ SLOW = {
     "test_scheduler",
     "test_sqlite_faults",
     "test_sweep",
+    "test_sweep_faults",
 }
 """modules whose tests train, kill, wait or serve in processes of their own; `make quick` leaves them out"""
 

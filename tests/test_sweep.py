@@ -40,7 +40,7 @@ def never() -> bool:
 
 
 def task(url: str, seed: int = 0, rate: float = 0.01, epochs: int = 50, name: str = "s") -> Task:
-    return Task(name, seed, rate, epochs, url, heartbeat_timeout=1.0, database_timeout=10.0)
+    return Task(name, seed, rate, epochs, url, heartbeat_timeout=1.0, database_timeout=10.0, stop="never")
 
 
 @pytest.fixture(scope="module")

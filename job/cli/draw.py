@@ -87,6 +87,8 @@ def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> 
 
     with open_store(database_url) as store:
         fan = read_fan(store, name)
+    if fan.left_out:
+        say(f"without the thinned runs of the sweep {name}: {fan.left_out:,}")
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
     for figure, drawing in FIGURES.items():
         for kind in kinds:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Protocol
+from uuid import uuid4
 
 import typer
 
@@ -69,6 +70,7 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
+    from db.sweeps import tables_of
     from job.cluster import client_of, is_elsewhere, run_all
     from job.dataset import DEFAULT_DATA, load
     from job.errors import SweepError
@@ -83,25 +85,30 @@ def sweep(
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = Cancelled()
+    label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
     with open_store(
         database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout
     ) as store:
         store.notice_crashes()
+        if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
+            raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
         url = database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
-    label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
+    event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
-        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout) for seed, rate in chosen
+        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout, event)
+        for seed, rate in chosen
     ]
     say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
     begun = time.monotonic()
-    with (
-        stopped_by_signals(stop),
-        client_of(scheduler, workers or os.cpu_count() or 1) as client,
-        sweep_progress(len(tasks)) as told,
-    ):
-        run_all(client, tasks, dataset, stop, told)
+    with stopped_by_signals(stop), sweep_progress(len(tasks)) as told:
+        try:
+            with client_of(scheduler, workers or os.cpu_count() or 1) as client:
+                run_all(client, tasks, dataset, stop, told)
+        except Exception:
+            if not stop.is_set():  # else a cluster broke that was to end anyway
+                raise
     return concluded(label, told.results, len(tasks), time.monotonic() - begun, stop.number)
 
 

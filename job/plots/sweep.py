@@ -39,11 +39,21 @@ class Fan:
     """float64 [r, s, n], NaN where a run has not come so far, or there is none"""
     test: Float64s
     """the same of the test loss"""
+    left_out: int = 0
+    """runs that are not drawn because they have been thinned"""
 
 
 def read_fan(store: Store, name: str) -> Fan:
-    """The curves of a sweep. Raises NotFoundError for an unknown one, StoreError for one without epochs."""
-    runs = sweeps.runs_of(store, name)
+    """The curves of a sweep's whole runs.
+
+    Raises NotFoundError for an unknown one, StoreError for one without epochs, or of several data or targets.
+    """
+    every = sweeps.runs_of(store, name)
+    if len(sweeps.tables_of(store, name)) > 1:
+        raise StoreError(f"the sweep {name} has runs of several data or targets, which are not one fan")
+    runs = [run for run in every if run.thinned_every is None]  # of others too few epochs are left
+    if not runs:
+        raise StoreError(f"all runs of the sweep {name} are thinned, so there is nothing to draw")
     last = max(run.epochs for run in runs)
     epochs = np.unique(
         np.concatenate([np.geomspace(1, last, POINTS) - 1, [e for e in ASKED if e < last], [last - 1]])
@@ -56,11 +66,12 @@ def read_fan(store: Store, name: str) -> Fan:
     train = np.full((len(rates), len(seeds), len(epochs)), np.nan)
     test = train.copy()
     for run, epoch, train_loss, test_loss in sweeps.losses(store, name, MODEL, epochs.tolist()):
-        where = (*place[run], column[epoch])
-        train[where], test[where] = train_loss, test_loss
+        if run in place:
+            where = (*place[run], column[epoch])
+            train[where], test[where] = train_loss, test_loss
     if np.isnan(train).all():
         raise StoreError(f"the sweep {name} has no epochs of {MODEL} yet, so there is nothing to draw")
-    return Fan(name, epochs, np.array(rates), np.array(seeds, np.int64), train, test)
+    return Fan(name, epochs, np.array(rates), np.array(seeds, np.int64), train, test, len(every) - len(runs))
 
 
 def fan(shown: Fan) -> Figure:
