@@ -57,6 +57,13 @@ def test_a_run_that_was_killed_before_it_was_judged_is_judged(
         assert [verdict.kind for verdict in store.verdicts(first.run_id)] == ["parity"]
 
 
+def wait_for_line(process: subprocess.Popen[str], begin: str) -> None:
+    """Returns once a process has written such a line to stderr."""
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith(begin):
+        assert process.poll() is None
+
+
 @pytest.fixture
 def scheduler() -> Iterator[Any]:
     """A client of a scheduler that has no workers yet."""
@@ -95,16 +102,19 @@ def test_a_sweep_stops_no_other_of_its_name(scheduler: Any, sqlite_url: str) -> 
     words = ["--seeds", "0:1", "--scheduler", scheduler.scheduler.address, "--database-url", sqlite_url]
     Store(sqlite_url, create=True).close()
     try:
-        long = subprocess.Popen(job_command("sweep", "--epochs", 12_000, "--name", "s", *words))
+        long = subprocess.Popen(job_command("sweep", "--epochs", 20_000, "--name", "s", *words))
         with Store(sqlite_url) as store:
             deadline = time.monotonic() + 60
             while not store.progress_of_all():
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        other = subprocess.Popen(job_command("sweep", "--epochs", 50, "--name", "s", *words))
-        time.sleep(1.5)
+        other = subprocess.Popen(
+            job_command("sweep", "--epochs", 50, "--name", "s", *words), stderr=subprocess.PIPE, text=True
+        )
+        wait_for_line(other, "job: sweep s: ")
         other.send_signal(signal.SIGINT)
-        assert other.wait(60) == 130
+        other.communicate(timeout=60)
+        assert other.returncode == 130
         assert long.wait(60) == 0
     finally:
         worker.terminate()
@@ -125,11 +135,12 @@ def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path)
     )
     assert serving.stdout is not None
     address = serving.stdout.readline().strip()
-    worker = subprocess.Popen(job_command("worker", address), stderr=subprocess.DEVNULL)
     words = ("sweep", "--seeds", "0:2", "--scheduler", address, "--database-url", sqlite_url)
     Store(sqlite_url, create=True).close()
+    process = subprocess.Popen(job_command(*words), stderr=subprocess.PIPE, text=True)
+    wait_for_line(process, "job: waiting up to 30 s for a worker")
+    worker = subprocess.Popen(job_command("worker", address), stderr=subprocess.DEVNULL)
     try:
-        process = subprocess.Popen(job_command(*words), stderr=subprocess.PIPE, text=True)
         with Store(sqlite_url) as store:
             deadline = time.monotonic() + 60
             while not store.progress_of_all():
@@ -145,15 +156,15 @@ def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path)
     assert process.returncode == 1
     assert err.splitlines()[-1].endswith(f"the scheduler at {address} went away; the same command goes on")
     assert "Traceback" not in err
-    assert "waiting up to 30 s for a worker" in err
 
 
-@pytest.mark.parametrize("after", [0.3, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0])
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.6, 1.0, 1.5, 2.0])
 def test_ctrl_c_at_any_moment_ends_a_sweep(sqlite_url: str, after: float) -> None:
     words = ("sweep", "--seeds", "0:6", "--workers", 2, "--database-url", sqlite_url)
     process = subprocess.Popen(
         job_command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    wait_for_line(process, "job: sweep housing-10000: ")
     time.sleep(after)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, err = process.communicate(timeout=25)
