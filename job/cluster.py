@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import multiprocessing
 import os
 import queue
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,6 +102,19 @@ def sigint_kept_from_children() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def load_ahead() -> None:
+    """Begin to load what own workers need, in a process that they are forked from, while this one goes on.
+
+    On Linux alone: elsewhere a framework does not outlive a fork, and every worker loads its own.
+    """
+    if sys.platform != "linux":
+        return
+    os.environ |= QUIET | {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
+    multiprocessing.set_forkserver_preload(["job.ahead"])
+    with sigint_kept_from_children():
+        forkserver.ensure_running()
 
 
 @contextmanager

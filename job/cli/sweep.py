@@ -70,8 +70,12 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
+    from job.cluster import client_of, is_elsewhere, load_ahead, run_all
+
+    if scheduler is None:
+        load_ahead()
+
     from db.sweeps import tables_of
-    from job.cluster import client_of, is_elsewhere, run_all
     from job.dataset import DEFAULT_DATA, load
     from job.errors import SweepError
     from job.run import stopped_by_signals
