@@ -1,6 +1,7 @@
 """Retention: which runs are deleted whole or thinned, and the small transactions that do it.
 
-A run is marked before its first epoch goes, so nobody ever takes what is left for the whole.
+A run is marked before its first epoch goes, so nobody ever takes what is left for the whole. The mark says
+what was begun: whatever the next policy is, it finishes that, since the epochs are partly gone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from db.errors import StoreError
 from db.schema import UNFINISHED, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
-from db.thinned import UNDER_WAY
+from db.thinned import DELETION, LARGEST_STEP, step_under_way, under_way
 from db.types import seconds_since
 
 STEP = 5_000
@@ -49,6 +50,8 @@ class Policy:
             raise StoreError("at least one night must be kept: the next is compared with it")
         if self.every < 2:
             raise StoreError("--every must be 2 or more; every epoch would be the whole run")
+        if self.every > LARGEST_STEP:
+            raise StoreError(f"--every must be at most {LARGEST_STEP:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Pruning:
     action: Literal["delete", "thin", "keep"]
     """`keep` for a run that the policy would prune, but for a reason"""
     why: str
+    every: int | None = None
+    """of a thinning: every so many-th epoch stays"""
 
 
 def plan(store: Store, policy: Policy) -> list[Pruning]:
@@ -75,25 +80,42 @@ def plan(store: Store, policy: Policy) -> list[Pruning]:
     needed = baselines(runs)
     plans = []
     for run, age, failed in found:
-        action: Literal["delete", "thin"]
-        if run.id in surplus:
-            action, why = "delete", f"not among the newest {policy.keep_nights} nights"
-        elif (
-            policy.thin_older_than is not None
-            and age > policy.thin_older_than.total_seconds()
-            and run.status not in UNFINISHED  # those can still be resumed
-            and can_be_thinned(run, policy.every)
-        ):
-            action, why = "thin", f"ended {age / 86400:.0f} days ago"
-        else:
+        begun, wish = unfinished(run), wanted(run, age, policy, surplus)
+        stays = failed and not policy.force
+        if begun and (begun.action == "delete" or wish is None or stays):
+            plans.append(begun)
+        elif wish is None:
             continue
-        if run.id in needed:
+        elif run.id in needed:
             plans.append(Pruning(run, "keep", "the next night is compared with it"))
-        elif failed and not policy.force:
+        elif stays:
             plans.append(Pruning(run, "keep", "a verdict on it failed; --force prunes it"))
         else:
-            plans.append(Pruning(run, action, why))
+            plans.append(wish)
     return plans
+
+
+def unfinished(run: RunRow) -> Pruning | None:
+    """What is left to do of a pruning that was killed; None where none was."""
+    if run.thinned_every == DELETION:
+        return Pruning(run, "delete", "its deletion was begun before")
+    if step := step_under_way(run.thinned_every):
+        return Pruning(run, "thin", "its thinning was begun before", step)
+    return None
+
+
+def wanted(run: RunRow, age: float, policy: Policy, surplus: set[int]) -> Pruning | None:
+    """What the policy wants of a run that ended `age` seconds ago; `surplus` are the nights to delete."""
+    if run.id in surplus:
+        return Pruning(run, "delete", f"not among the newest {policy.keep_nights} nights")
+    if (
+        policy.thin_older_than is not None
+        and age > policy.thin_older_than.total_seconds()
+        and run.status not in UNFINISHED  # those can still be resumed
+        and can_be_thinned(run, policy.every)
+    ):
+        return Pruning(run, "thin", f"ended {age / 86400:.0f} days ago", policy.every)
+    return None
 
 
 def baselines(runs: Iterable[RunRow]) -> set[int]:
@@ -108,9 +130,7 @@ def baselines(runs: Iterable[RunRow]) -> set[int]:
 
 def can_be_thinned(run: RunRow, every: int) -> bool:
     """Whether thinning to every so many-th epoch leaves less of a run than it has, and what it should."""
-    left = run.thinned_every or 1
-    if left == UNDER_WAY:
-        return True
+    left = step_under_way(run.thinned_every) or run.thinned_every or 1
     return run.epochs > every > left and every % left == 0
 
 
@@ -122,7 +142,9 @@ def carry_out(
     `report` is told the rows of each transaction. What a kill leaves undone, the next time does.
     """
     run = pruning.run
-    if not store.write(lambda session, _: mark(session, run, policy.force)):
+    step = pruning.every
+    mark = DELETION if step is None else under_way(step)
+    if not store.write(lambda session, _: begin(session, run, mark, policy.force)):
         return None
     kept = worth_keeping(store, run.id) if pruning.action == "thin" else []
     removed = 0
@@ -133,28 +155,38 @@ def carry_out(
                 EpochRow.model == model,
                 EpochRow.epoch.between(start, start + STEP - 1),
             )
-            if pruning.action == "thin":
-                rows = rows.where(EpochRow.epoch % policy.every != 0, EpochRow.epoch.not_in(kept))
+            if step is not None:
+                rows = rows.where(EpochRow.epoch % step != 0, EpochRow.epoch.not_in(kept))
             gone = store.write(lambda session, _, rows=rows: count(session, rows))  # type: ignore[misc]
             removed += gone
             report(gone)
-    done = update(RunRow).values(thinned_every=policy.every) if pruning.action == "thin" else delete(RunRow)
-    store.write(lambda session, _: count(session, done.where(RunRow.id == run.id)))
+    done = delete(RunRow) if step is None else update(RunRow).values(thinned_every=step)
+    ours = (RunRow.id == run.id, RunRow.thinned_every == mark)  # or another prune has gone further meanwhile
+    store.write(lambda session, _: count(session, done.where(*ours)))
     return removed
 
 
-def mark(session: Session, run: RunRow, force: bool) -> bool:
-    """Mark a run as no longer whole, unless it was resumed, or a verdict on it failed, in the meantime.
+def begin(session: Session, run: RunRow, mark: int, force: bool) -> bool:
+    """Mark a run as no longer whole, unless it was resumed, pruned, or failed a verdict, in the meantime.
 
-    Whoever held its lease loses it.
+    Whoever held its lease loses it. What was begun before is finished whatever the verdicts.
     """
     statement = (
         update(RunRow)
-        .where(RunRow.id == run.id, RunRow.status == run.status, RunRow.resumes == run.resumes)
-        .values(thinned_every=UNDER_WAY, owner=None)
+        .where(
+            RunRow.id == run.id,
+            RunRow.status == run.status,
+            RunRow.resumes == run.resumes,
+            or_(
+                RunRow.thinned_every.is_not_distinct_from(run.thinned_every),
+                RunRow.thinned_every == mark,  # the attempt before this one may have been committed
+            ),
+        )
+        .values(thinned_every=mark, owner=None)
         .execution_options(synchronize_session=False)
     )
-    return count(session, statement if force else statement.where(~FAILED)) == 1
+    decided = force or unfinished(run) is not None
+    return count(session, statement if decided else statement.where(~FAILED)) == 1
 
 
 def worth_keeping(store: Store, run_id: int) -> list[int]:

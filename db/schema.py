@@ -129,7 +129,8 @@ class RunRow(Base):
     sweep: Mapped[str | None] = mapped_column(Text)
     """name of the sweep that the run belongs to"""
     thinned_every: Mapped[int | None]
-    """of which epochs only every so many-th is left, besides the first, the best and the last; null: all"""
+    """of which epochs only every so many-th is left, besides the first, the best and the last; null: all;
+    `db.thinned` says what stands here while epochs are being removed"""
 
     dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
 

@@ -6,10 +6,8 @@ import re
 import shlex
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
-from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
 
@@ -64,6 +62,7 @@ def test_the_commands_of_a_page_do_what_it_says(
     monkeypatch.setenv("JOB_EPOCHS", str(EPOCHS))
     for line in console_lines(page):
         text = line.replace("housing-10000", f"housing-{EPOCHS}").replace("--seeds 0:20", "--seeds 0:3")
+        text = text.replace("epoch = 9999", f"epoch = {EPOCHS - 1}")
         if re.search(r"\bdocker compose\b", text):
             continue  # see below
         words = shlex.split(text)
@@ -74,10 +73,7 @@ def test_the_commands_of_a_page_do_what_it_says(
         elif words[0] == "job":
             done = job(*words[1:], **settings)
             assert done.returncode == (1 if "OPENBLAS_CORETYPE" in settings else 0), f"{line}: {done.stderr}"
-        elif words[0] == "sqlite3":
-            with closing(sqlite3.connect(words[1])) as connection:
-                query = words[2].replace("epoch = 9999", f"epoch = {EPOCHS - 1}")
-                assert connection.execute(query).fetchall(), line
+            assert "--sql" not in words or done.stdout.count("\n") > 1, f"{line}: no rows"
         elif words[0] in ("rm", "cp"):
             subprocess.run(words, check=True)
         else:

@@ -68,6 +68,7 @@ def test_lines_are_the_stored_numbers(subject: Subject) -> None:
     drawn = np.column_stack([line.get_ydata() for line in axes.lines])
     assert drawn.tolist() == np.column_stack([own.weights, own.bias]).tolist()
     assert [text.get_text() for text in axes.texts] == ["x0", "x1", "x2", "bias"]
+    assert axes.get_ylabel() == "weight, of normalised columns"
     (axes,) = figures.losses([subject]).axes
     train, _, test, _ = (line.get_ydata().tolist() for line in axes.lines)  # type: ignore[union-attr]
     assert (train, test) == (own.train_loss.tolist(), own.test_loss.tolist())

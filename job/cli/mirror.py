@@ -33,7 +33,8 @@ def mirror(
 ) -> int:
     """Draw the VisualDL logs of a run, or of all, anew from the store.
 
-    A run in training is left to its own mirror, which mends its logs itself.
+    A run in training is left to its own mirror, which mends its logs itself. --all also removes the logs of
+    runs that `job prune` deleted.
     """
     if (run is None) != every:
         raise typer.BadParameter("give either a RUN or --all")
@@ -62,9 +63,11 @@ def draw(store: Store, run: RunRow, log_dir: Path) -> None:
 
 
 def draw_all(store: Store, log_dir: Path) -> int:
-    """Draw every run anew; exit status 1 where one could not be drawn."""
+    """Remove the logs of deleted runs, draw every other anew; exit status 1 where one could not be drawn."""
+    from job.mirror.gone import remove_gone
     from job.mirror.logs import BusyError
 
+    remove_gone(store, log_dir, say)
     failed = False
     for run in reversed(store.runs()):
         try:

@@ -88,7 +88,7 @@ def prune(
                     pruning.run.status,
                     pruning.run.trigger,
                     pruning.run.epochs,
-                    words(pruning, rows, every),
+                    words(pruning, rows),
                     pruning.why,
                     None if dry_run else rows,
                 ]
@@ -98,11 +98,13 @@ def prune(
     return 0
 
 
-def words(pruning: Pruning, rows: int | None, every: int) -> str:
+def words(pruning: Pruning, rows: int | None) -> str:
     """What became of a run, or would become of it."""
     if rows is None:
         return "kept: it has changed meanwhile"
-    return {"delete": "deleted", "thin": f"thinned to every {every:,}th", "keep": "kept"}[pruning.action]
+    if pruning.every is not None:
+        return f"thinned to every {pruning.every:,}th"
+    return {"delete": "deleted", "keep": "kept"}[pruning.action]
 
 
 def record(pruning: Pruning, rows: int | None) -> dict[str, object]:

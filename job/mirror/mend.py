@@ -11,6 +11,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
+from job.mirror.gone import remove_gone
 from job.mirror.logs import BusyError, Report, RunLogs, Say, lock_run, rename_aside
 from job.mirror.records import FILE_NAME, MARK
 
@@ -36,8 +37,9 @@ def redraw(store: Store, run: RunRow, log_dir: Path, say: Say, report: Report, t
 def mend(store: Store | None, log_dir: Path, say: Say) -> None:
     """Check every log, draw what is missing or behind, cut torn ends, set aside what is no log at all.
 
-    Runs that another process draws are left to it. Without a store nothing can be drawn, only cut and set
-    aside; where the directory is read only nothing is changed. What was found is said.
+    The logs of deleted runs are removed. Runs that another process draws are left to it. Without a store
+    nothing can be drawn or removed, only cut and set aside; where the directory is read only nothing is
+    changed. What was found is said.
     """
     make_log_dir(log_dir)
     if not os.access(log_dir, os.W_OK | os.X_OK):
@@ -45,6 +47,8 @@ def mend(store: Store | None, log_dir: Path, say: Say) -> None:
         for path, whole in broken(log_dir):
             say(f"{path} is {'torn' if whole else 'no VisualDL log'}; it is shown as far as it can be read")
         return
+    if store:
+        remove_gone(store, log_dir, say)
     for run in store.runs() if store else ():
         try:
             with RunLogs(log_dir, run, say) as logs:

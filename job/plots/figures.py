@@ -51,7 +51,7 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
             colour, dashes = look(i)
             axis.plot(history.epoch, values[:, i], color=colour, linestyle=dashes)
         axis.set_title(f"Weights and bias of the {model} model, run {subject.run.id}")
-        axis.set_ylabel("of normalised columns")
+        axis.set_ylabel("weight, of normalised columns")
         epoch_axis(axis, int(history.epoch[-1]) + 1)
     for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
         state = subject.histories[model].state

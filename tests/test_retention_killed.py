@@ -1,0 +1,118 @@
+"""A pruning that was killed half-way is finished as what it was, whatever the next policy asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from db import retention
+from db.errors import StoreError
+from db.retention import Policy, carry_out, plan
+from db.store import Store
+from db.thinned import LARGEST_STEP, described
+from tests.test_retention import OLD, actions, failed, ids, made, prune
+
+DELETE: dict[str, Any] = {"keep_nights": 1}
+
+
+def thin(every: int) -> dict[str, Any]:
+    return {"thin_older_than": OLD / 2, "every": every}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def half_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Begins to prune a run by a policy, and is killed after the first transaction."""
+    monkeypatch.setattr(retention, "STEP", 7)
+
+    def kill(_: int) -> None:
+        raise Killed
+
+    def begin(run: int, **policy: Any) -> None:
+        rules = Policy(**policy)
+        (pruning,) = (each for each in plan(store, rules) if each.run.id == run)
+        with pytest.raises(Killed):
+            carry_out(store, pruning, rules, kill)
+
+    return begin
+
+
+@pytest.mark.parametrize("then", [thin(10), {"keep_nights": 5}], ids=["thin", "keep more"])
+def test_a_deletion_that_was_begun_is_ended_as_one(store: Store, half_pruned: Any, then: Any) -> None:
+    run, last = made(store), made(store)
+    half_pruned(run, **DELETE)
+    prune(store, **then)
+    assert ids(store) == [last]
+
+
+def test_a_deletion_that_was_forced_is_ended_without_force(store: Store, half_pruned: Any) -> None:
+    run, last = made(store), made(store)
+    failed(store, run)
+    half_pruned(run, **DELETE, force=True)
+    prune(store, **DELETE)
+    assert ids(store) == [last]
+
+
+@pytest.mark.parametrize(
+    ("begun", "then", "left"),
+    [(100, 10, 100), (10, 100, 100), (100, 30, 100), (10, 10, 10)],
+)
+def test_a_thinning_that_was_begun_ends_with_a_step_whose_epochs_are_there(
+    store: Store, half_pruned: Any, begun: int, then: int, left: int
+) -> None:
+    run = made(store, epochs=250, trigger="manual")
+    half_pruned(run, **thin(begun))
+    prune(store, **thin(then))
+    assert store.run(run).thinned_every == left
+    for model in ("paddle", "python"):
+        epochs = set(store.history(run, model).epoch.tolist())
+        assert set(range(0, 250, left)) <= epochs
+        assert len(epochs) <= 250 / left + 6
+
+
+def test_a_thinning_that_was_begun_is_ended_by_a_policy_that_thins_nothing(
+    store: Store, half_pruned: Any
+) -> None:
+    run = made(store, trigger="manual")
+    half_pruned(run, **thin(10))
+    prune(store, keep_nights=5)
+    assert store.run(run).thinned_every == 10
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"), [(DELETE, "half deleted"), (thin(10), "half thinned to every 10th epoch")]
+)
+def test_what_was_begun_is_said(store: Store, half_pruned: Any, policy: Any, said: str) -> None:
+    run, _ = made(store), made(store)
+    half_pruned(run, **policy)
+    assert described(store.run(run)).startswith(said)
+
+
+def test_a_night_whose_thinning_was_begun_may_still_be_deleted(store: Store, half_pruned: Any) -> None:
+    run, last = made(store), made(store)
+    half_pruned(run, **thin(10))
+    prune(store, **DELETE)
+    assert ids(store) == [last]
+
+
+def test_of_two_prunings_of_a_run_at_a_time_the_later_one_says_what_is_left(store: Store) -> None:
+    run = made(store, epochs=250, trigger="manual")
+    fine, coarse = Policy(**thin(10)), Policy(**thin(100))
+    (first,) = plan(store, fine)
+
+    def meanwhile(_: int) -> None:
+        if actions(store, **thin(100)):
+            prune(store, **thin(100))
+
+    carry_out(store, first, fine, meanwhile)
+    assert store.run(run).thinned_every == 100
+    assert carry_out(store, first, coarse) is None, "it was planned for a whole run"
+
+
+def test_a_step_that_no_mark_could_hold_is_refused() -> None:
+    with pytest.raises(StoreError, match="at most"):
+        Policy(**thin(LARGEST_STEP + 1))
