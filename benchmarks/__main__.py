@@ -58,18 +58,29 @@ class Bench:
 
         return measure
 
+    def trained(self, what: str, *options: object) -> dict[str, float]:
+        """What `benchmarks.inside` says of one training."""
+        command = [sys.executable, "-m", "benchmarks.inside", what, *map(str, options)]
+        done = subprocess.run(
+            command, cwd=self.place, env=self.environment, check=True, capture_output=True, text=True
+        )
+        said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return said
+
     def inside(self, what: Callable[[], str], key: str, *options: object) -> Measure:
         """What `benchmarks.inside` says of one training under that key; per value for `storing`."""
 
         def measure() -> float:
-            command = [sys.executable, "-m", "benchmarks.inside", what(), *map(str, options)]
-            done = subprocess.run(
-                command, cwd=self.place, env=self.environment, check=True, capture_output=True, text=True
-            )
-            said = json.loads(done.stdout.splitlines()[-1])
-            return float(said[key] / said["values"] * 1e6 if key == "storing" else said[key])
+            said = self.trained(what(), *options)
+            return said[key] / said["values"] * 1e6 if key == "storing" else said[key]
 
         return measure
+
+    def beside_bare(self, what: Callable[[], str]) -> tuple[float, float]:
+        """Seconds of a training, and of the bare loop whose blocks alternate with its: the median ratio's."""
+        said = [self.trained(what(), "--beside-bare") for _ in range(self.rounds)]
+        pairs = sorted(((one["seconds"], one["bare"]) for one in said), key=lambda pair: pair[0] / pair[1])
+        return pairs[len(pairs) // 2]
 
     def sqlite(self) -> str:
         """URL of a new SQLite store."""
@@ -95,15 +106,10 @@ def whole_processes(bench: Bench) -> Iterator[Figure]:
 
 
 def in_process(bench: Bench) -> Iterator[Figure]:
-    """The training alone, with and without a store."""
-    sqlite, postgresql, bare = medians(
-        bench.rounds,
-        bench.inside(bench.sqlite, "seconds"),
-        bench.inside(bench.postgresql, "seconds"),
-        bench.inside(lambda: "bare", "seconds"),
-    )
-    yield Figure("training, SQLite, no mirror", "bare loop, in process", sqlite, bare, "s", 1.08)
-    yield Figure("training, PostgreSQL, no mirror", "bare loop, in process", postgresql, bare, "s", 1.12)
+    """The training alone, with a store and without."""
+    for name, store, goal in (("SQLite", bench.sqlite, 1.08), ("PostgreSQL", bench.postgresql, 1.12)):
+        ours, theirs = bench.beside_bare(store)
+        yield Figure(f"training, {name}, no mirror", "bare loop, in process", ours, theirs, "s", goal)
 
 
 def long_and_wide(bench: Bench) -> Iterator[Figure]:

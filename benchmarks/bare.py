@@ -23,8 +23,7 @@ import numpy as np  # noqa: E402
 
 from db.history import State  # noqa: E402
 from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
-from job.models import initial_state  # noqa: E402
-from job.run import load_models  # noqa: E402
+from job.models import initial_state, load_models  # noqa: E402
 
 
 def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State:

@@ -1,7 +1,9 @@
 """One training without its start-up, in a process of its own: `python -m benchmarks.inside WHAT ...`.
 
 Prints JSON: the seconds of the training alone, the seconds that storing took of them, the largest memory of
-the process, and the values stored. WHAT is `bare`, which records nothing, or the URL of a store.
+the process, and the values stored. WHAT is `bare`, which records nothing, or the URL of a store. With
+`--beside-bare` every stored block is followed by the bare loop over as many epochs, whose seconds are told as
+`bare` and counted nowhere else: where a machine's speed changes by the second, only neighbours compare.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from db.history import Float32s, History  # noqa: E402
 from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
-from job.run import first_states, load_models, train_run  # noqa: E402
+from job.models import initial_state, load_models  # noqa: E402
+from job.run import first_states, train_run  # noqa: E402
 from job.training import Cancelled  # noqa: E402
 
 
@@ -59,17 +62,40 @@ class Timed(RunWriter):
         self.seconds += time.perf_counter() - begun
 
 
+class Beside:
+    """The bare loops as a training's report: after each block, as many epochs that record nothing."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.start = initial_state(len(dataset.features), 0)
+        self.seconds = 0.0
+        """of the loops alone"""
+        self.altogether = 0.0
+        """with what each needs to begin"""
+
+    def __call__(self, model: str, history: History) -> None:
+        """Run a model's bare loop over as many epochs as the block has."""
+        begun = time.perf_counter()
+        bare.LOOPS[model](self.dataset, len(history), 0.01, self.start)
+        between = time.perf_counter()
+        bare.LOOPS[model](self.dataset, 0, 0.01, self.start)
+        ended = time.perf_counter()
+        self.seconds += (between - begun) - (ended - between)
+        self.altogether += ended - begun
+
+
 def main() -> None:
     """Train once and print what it took."""
     parser = argparse.ArgumentParser()
     parser.add_argument("what")
     parser.add_argument("--epochs", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=0, help="of made-up data; 0: the housing table")
+    parser.add_argument("--beside-bare", action="store_true")
     options = parser.parse_args()
     load_models()
     dataset = made_dataset(options.features) if options.features else load(DEFAULT_DATA)
     bare.train(dataset, 200)  # both models warm
-    storing = 0.0
+    storing, beside = 0.0, Beside(dataset)
     if options.what == "bare":
         begun = time.perf_counter()
         bare.train(dataset, options.epochs)
@@ -81,17 +107,17 @@ def main() -> None:
             )
             writer = Timed(store, lease.run_id, lease.token)
             run, states = store.run(lease.run_id), first_states(dataset, 0)
+            report = beside if options.beside_bare else lambda model, history: None
             begun = time.perf_counter()
-            outcome = train_run(
-                writer, run, dataset, states, report=lambda model, history: None, stop=Cancelled()
-            )
-            seconds = time.perf_counter() - begun
+            outcome = train_run(writer, run, dataset, states, report=report, stop=Cancelled())
+            seconds = time.perf_counter() - begun - beside.altogether
             assert outcome.status == "completed", outcome
             storing = writer.seconds
     print(
         json.dumps(
             {
                 "seconds": seconds,
+                "bare": beside.seconds,
                 "storing": storing,
                 "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 "values": 2 * options.epochs * (len(dataset.features) + 4),

@@ -5,22 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    sleep_using_event,
-    stop_after_delay,
-    stop_when_event_set,
-    wait_random_exponential,
-)
 
 from db.engine import describe, is_passing
 from db.errors import StoreError, StoreFailedError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 Result = TypeVar("Result")
 PATIENCE = 2.0
@@ -56,6 +50,24 @@ class Waiting:
         Raises StoreFailedError once the limit has passed or `stop` is set, and StoreError or
         StoreFailedError at once for a fault that no waiting mends.
         """
+        try:
+            return work(1)
+        except DBAPIError as error:
+            if not is_passing(error):
+                raise self._explained(error) from error
+            return self._repeated(work, error)
+
+    def _repeated(self, work: Callable[[int], Result], first: DBAPIError) -> Result:
+        """The result of further attempts, after a `first` one that failed in passing. Raises likewise."""
+        from tenacity import (  # which most processes never need
+            Retrying,
+            retry_if_exception,
+            sleep_using_event,
+            stop_after_delay,
+            stop_when_event_set,
+            wait_random_exponential,
+        )
+
         self._said = False
         started = time.monotonic()
         retrying = Retrying(
@@ -71,6 +83,8 @@ class Waiting:
         def attempt() -> Result:
             nonlocal attempts
             attempts += 1
+            if attempts == 1:
+                raise first
             return work(attempts)
 
         try:

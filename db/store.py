@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,102 +9,34 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, selectinload
 
-from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
-from db.epochs import HISTORY_COLUMNS, PROGRESS, PROGRESS_OF_ALL, as_history
+from db.database import Database
+from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
 from db.errors import HeldError, NotFoundError, StoreError
 from db.lease import Held, RunWriter, claim, notice_crashes, silent_runs, win
 from db.owner import new_token
-from db.retry import Waiting
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.start import insert_run
 from db.thinned import require_whole
-from db.version import require_head
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from db.history import History, State
 
 Result = TypeVar("Result")
 LARGEST_ID = 2**63 - 1
-HEARTBEAT_TIMEOUT = 60.0
-"""seconds of silence after which a running run counts as crashed"""
-DATABASE_TIMEOUT = 600.0
-"""seconds to wait for a database that went away"""
 
 
-class Store:
-    """An open store. Use it as a context manager, or `close` it.
-
-    Raises StoreError when the URL, the directory, the file or the schema's version is wrong. An empty or
-    missing database is refused unless `create`, which makes its tables.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        create: bool = False,
-        heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
-        database_timeout: float = DATABASE_TIMEOUT,
-        stop: threading.Event | None = None,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        self.url = parse_url(url)
-        self.heartbeat_timeout = heartbeat_timeout
-        if not create and self.path and not self.path.exists():
-            raise NotFoundError(f"there is no store at {self.path} yet; `job train` makes one")
-        check_directory(self.path)
-        self.stop = stop or threading.Event()
-        self.say = say
-        self._waiting = Waiting(self.url, database_timeout, self.stop, say)
-        try:
-            self.engine = create_store_engine(self.url if create else reading_url(self.url))
-            self._writing = self.engine.execution_options(write=True)
-            try:
-                self._open(create)
-            except BaseException:
-                self.close()
-                raise
-        except (TypeError, ValueError) as error:  # what drivers make of parameters that they do not know
-            raise StoreError(f"the database URL has a parameter that cannot be used: {error}") from error
-
-    @property
-    def path(self) -> Path | None:
-        """The SQLite file, None on PostgreSQL."""
-        return sqlite_path(self.url)
-
-    def _open(self, create: bool) -> None:
-        if self.read(lambda session: require_head(session.connection())):
-            return
-        if not create:
-            raise NotFoundError("the database is empty; `job train` or `job db upgrade` makes its tables")
-        from db.migrate import upgrade
-
-        self._waiting(lambda attempt: upgrade(self.engine))
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connections back. On SQLite the last one to close folds the write-ahead log in."""
-        self.engine.dispose()
+class Store(Database):
+    """An open store: runs as objects of `db.schema`, their epochs as `History`. Opened like a `Database`."""
 
     def read(self, work: Callable[[Session], Result]) -> Result:
-        """The result of `work` in one read transaction, repeated over passing faults.
-
-        Raises StoreFailedError once the database has been away for too long.
-        """
+        """The result of `work` in one read transaction, repeated as `connected` does. Raises likewise."""
 
         def attempt(_: int) -> Result:
             with Session(self.engine, expire_on_commit=False) as session:
                 return work(session)
 
-        return self._waiting(attempt)
+        return self.waiting(attempt)
 
     def write(self, work: Callable[[Session, int], Result]) -> Result:
         """The result of `work(session, attempt)`, committed as one transaction, repeated likewise.
@@ -118,7 +49,7 @@ class Store:
             with Session(self._writing, expire_on_commit=False) as session, session.begin():
                 return work(session, number)
 
-        return self._waiting(attempt)
+        return self.waiting(attempt)
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -216,13 +147,6 @@ class Store:
         rows = self.read(lambda session: session.execute(PROGRESS, {"run": run_id}).all())
         return {row.model: row.epochs for row in rows}
 
-    def progress_of_all(self) -> dict[int, dict[str, int]]:
-        """The same of every run that has epochs, by its id."""
-        found: dict[int, dict[str, int]] = {}
-        for row in self.read(lambda session: session.execute(PROGRESS_OF_ALL).all()):
-            found.setdefault(row.run_id, {})[row.model] = row.epochs
-        return found
-
     def checkpoints(self, run_id: int) -> dict[str, State]:
         """Where each model of a run goes on: the state after its last stored epoch.
 
@@ -290,13 +214,3 @@ class Store:
         """The verdicts of a run, oldest first."""
         query = select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id)
         return self.read(lambda session: session.scalars(query).all())
-
-
-def check_directory(path: Path | None) -> None:
-    """Raises StoreError where a SQLite file cannot be: no directory, or a directory in its place."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise StoreError(f"{path} is a directory, not a database file")
-    if not path.parent.is_dir():
-        raise StoreError(f"the directory {path.parent} does not exist; make it, or choose another database")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import Connection, inspect
 
 from db.errors import StoreError
-from db.schema import Base
 
 VERSION_TABLE = "ledger_version"
 HEAD = "0002"
@@ -20,6 +19,8 @@ def current(connection: Connection) -> str | None:
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE in tables:
         return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
+    from db.schema import Base  # not for the usual case: the mapper takes long to import
+
     taken = sorted(tables & set(Base.metadata.tables))
     if taken:
         raise StoreError(

@@ -2,6 +2,6 @@
 
 import distributed.nanny  # noqa: F401
 
-from job.run import load_models
+from job.models import load_models
 
 load_models()

@@ -213,7 +213,7 @@ def work(scheduler: str) -> int:
 
     Raises SweepError where the scheduler cannot be reached.
     """
-    from job.run import load_models
+    from job.models import load_models
 
     distributed = dask()
     load_models()  # Paddle sets signal handlers of its own, and so must come before ours

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from db.history import Float32s, Float64s
-from db.schema import DatasetRow, FeatureRow
 from job.errors import DataError
 from job.table import Table, read_table
+
+if TYPE_CHECKING:
+    from db.schema import DatasetRow
 
 DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data" / "housing.data"
 TRAIN_SHARE = 0.8
@@ -41,6 +44,11 @@ class Dataset:
 
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
+        from db.schema import (  # not for who only trains: SQLAlchemy costs as much as NumPy
+            DatasetRow,
+            FeatureRow,
+        )
+
         *features, target = zip(
             (*self.features, self.target),
             self.minimum.tolist(),

@@ -116,7 +116,7 @@ def _first(epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]
 
 def _missing(a: Int64s, b: Int64s, names: tuple[str, str]) -> str | None:
     for have, lack, name in ((a, b, names[1]), (b, a, names[0])):
-        absent = np.setdiff1d(have, lack)
+        absent = np.setdiff1d(have, lack, assume_unique=True)
         if len(absent):
             return f"{name} lacks {len(absent):,} epochs, the first of them {absent[0]}"
     return None

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from types import FrameType
 
 from db.errors import LeaseLostError, StoreFailedError
@@ -16,7 +12,6 @@ from db.history import History, State
 from db.lease import RunWriter
 from db.schema import RunRow
 from job.dataset import Dataset
-from job.errors import ModelError
 from job.models import REGISTRY, initial_state, make_model
 from job.training import Cancelled, Outcome, train
 
@@ -70,40 +65,6 @@ def train_run(
         raise
     writer.finish(outcome.status, outcome.reason)
     return outcome
-
-
-def load_models() -> None:
-    """Import every model's framework; Paddle takes seconds. What they do to the root logger is undone.
-
-    Raises ModelError where one cannot be loaded.
-    """
-    if all(f"job.models.{name}" in sys.modules for name in REGISTRY):
-        return
-    root = logging.getLogger()
-    level, handlers = root.level, root.handlers[:]
-    with without_garbage_collection():
-        for name in REGISTRY:
-            try:
-                import_module(f"job.models.{name}")
-            except ImportError as error:
-                hint = "; Debian has it in the package libgomp1" if "libgomp" in str(error) else ""
-                raise ModelError(f"the {name} model cannot be loaded: {error}{hint}") from error
-    root.setLevel(level)
-    root.handlers[:] = handlers
-
-
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Leave what is made in here to live until the process ends: a framework is 100,000 objects, all of use.
-
-    Looking through them for garbage, while it loads and ever after, costs 4 % of a run of 10,000 epochs.
-    """
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 def first_states(dataset: Dataset, seed: int) -> dict[str, State]:

@@ -127,7 +127,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
 def obtain(store: Store, task: Task, dataset: Dataset) -> RunWriter | RunRow:
     """The lease of the combination's run, new or taken up; or the run itself where there is nothing to do."""
     from job.environment import environment
-    from job.run import load_models
+    from job.models import load_models
 
     same = Specification(dataset.sha256, dataset.target, task.epochs, task.learning_rate, task.seed)
     known = next(iter(store.runs(same.runs().where(RunRow.sweep == task.sweep).limit(1))), None)

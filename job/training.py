@@ -13,7 +13,7 @@ import numpy as np
 from db.history import History
 from job.models import Model
 
-BLOCK_EPOCHS = 500
+BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
 """A block is what one transaction stores: at most so many epochs, or about so much training. What a kill
 costs, and how long a signal waits, is one block; half a second leaves room for a machine that slows down."""

@@ -30,8 +30,8 @@ import job.training  # noqa: E402
 from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.dataset import Dataset, load  # noqa: E402
-from job.models import make_model  # noqa: E402
-from job.run import first_states, load_models, train_run  # noqa: E402
+from job.models import load_models, make_model  # noqa: E402
+from job.run import first_states, train_run  # noqa: E402
 from job.training import Cancelled  # noqa: E402
 from tests.samples import write_csv  # noqa: E402
 

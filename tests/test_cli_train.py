@@ -209,7 +209,7 @@ def test_who_closes_our_output_gets_the_run_all_the_same(closed: str, sqlite_url
 def test_a_framework_that_cannot_be_loaded_is_one_line(
     sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from job import run as job_run
+    from job import models
     from job.cli import run as command
 
     def broken(name: str) -> None:
@@ -217,7 +217,7 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(
 
     for name in REGISTRY:  # as in a process that has trained nothing yet
         monkeypatch.delitem(sys.modules, f"job.models.{name}", raising=False)
-    monkeypatch.setattr(job_run, "import_module", broken)
+    monkeypatch.setattr(models, "import_module", broken)
     assert command(["train", "--database-url", sqlite_url]) == 2
     err = capsys.readouterr().err
     assert "libgomp1" in err

@@ -206,7 +206,7 @@ import logging, os, sys
 from job.pins import pin
 pin()
 from job.cli import run
-from job.run import load_models
+from job.models import load_models
 logging.disable(logging.INFO)  # Paddle turns it on
 load_models()  # once, and then forked: eight imports of Paddle would take most of the time
 children = []

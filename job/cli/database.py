@@ -26,10 +26,10 @@ LONGEST_WAIT = 60.0
 @contextmanager
 def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, Waiting]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
+    from db.database import check_directory
     from db.engine import create_store_engine, parse_url, sqlite_path
     from db.errors import NotFoundError
     from db.retry import Waiting
-    from db.store import check_directory
 
     parsed = parse_url(url)
     path = sqlite_path(parsed)

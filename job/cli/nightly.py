@@ -87,8 +87,9 @@ def nightly(
     whatever else keeps the time. One nightly run lives at a time: a second one is refused, and on record as
     skipped. JOB_NOTIFY_URLS, addresses as apprise writes them, hear of nights that fail, drift or are missed.
     """
+    from job.models import load_models
     from job.notify import notifier
-    from job.run import load_models, stopped_by_signals
+    from job.run import stopped_by_signals
     from job.training import Cancelled
 
     stop = Cancelled()

@@ -13,6 +13,7 @@ from job import log
 from job.log import say
 
 if TYPE_CHECKING:
+    from db.database import Database
     from db.schema import RunRow, VerdictRow
     from db.store import Store
     from job.training import Cancelled
@@ -164,6 +165,13 @@ def open_store(
         stop=stop,
         say=say,
     )
+
+
+def open_database(url: str) -> Database:
+    """The store at `url` for short commands that only list: open in half the time of `open_store`."""
+    from db.database import Database
+
+    return Database(url, database_timeout=3.0, say=say)
 
 
 def say_if_thinned(run: RunRow) -> None:

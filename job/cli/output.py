@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from db.schema import RunRow, VerdictRow
+    from db.schema import VerdictRow
 
 WIDE = 200
 """columns of output that no terminal limits"""
@@ -54,29 +54,6 @@ def moment(value: datetime | None) -> str:
 def loss(value: float) -> str:
     """A loss, to eight digits after the point: about what float32 holds."""
     return f"{value:.8f}" if abs(value) < 1e6 else f"{value:.7e}"
-
-
-def run_record(run: RunRow, progress: dict[str, int]) -> dict[str, Any]:
-    """A run as JSON has it, without its environment."""
-    return {
-        "id": run.id,
-        "status": run.status,
-        "stop_reason": run.stop_reason,
-        "trigger": run.trigger,
-        "dataset": run.dataset.name,
-        "sha256": run.dataset.sha256,
-        "target": run.dataset.target,
-        "epochs": run.epochs,
-        "learning_rate": run.learning_rate,
-        "seed": run.seed,
-        "trained": progress,
-        "resumes": run.resumes,
-        "created_at": run.created_at,
-        "heartbeat_at": run.heartbeat_at,
-        "finished_at": run.finished_at,
-        "sweep": run.sweep,
-        "thinned_every": run.thinned_every,
-    }
 
 
 def verdict_record(verdict: VerdictRow) -> dict[str, Any]:

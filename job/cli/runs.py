@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from db.errors import NotFoundError
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, Run, open_store
-from job.cli.output import (
-    moment,
-    print_json,
-    print_line,
-    print_table,
-    print_verdict,
-    run_record,
-    verdict_record,
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    AsJson,
+    DatabaseUrl,
+    HeartbeatTimeout,
+    Run,
+    open_database,
+    open_store,
 )
-
-if TYPE_CHECKING:
-    from db.schema import RunRow
+from job.cli.output import moment, print_json, print_line, print_table, print_verdict, verdict_record
 
 
 def runs(
@@ -26,17 +23,21 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the runs, newest first."""
-    found: list[tuple[RunRow, dict[str, int]]] = []
+    from db.summaries import summaries
+
+    found: list[dict[str, Any]] = []
     nothing = "no runs yet; `job train` makes the first"
     try:
-        with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
-            store.notice_crashes()
-            progress_of = store.progress_of_all()
-            found = [(run, progress_of.get(run.id, {})) for run in store.runs()]
+        with open_database(database_url) as database:
+            found = summaries(database)
+        if any(run["status"] == "running" for run in found):  # or none any more
+            with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
+                store.notice_crashes()
+                found = summaries(store)
     except NotFoundError as missing:  # no store yet is a store without runs
         nothing = str(missing)
     if as_json:
-        print_json([run_record(run, progress) for run, progress in found])
+        print_json(found)
     elif not found:
         print_line(nothing)
     else:
@@ -45,17 +46,17 @@ def runs(
             columns,
             [
                 [
-                    run.id,
-                    run.status + (", thinned" if run.thinned_every else ""),
-                    run.trigger,
-                    run.dataset.name,
-                    run.epochs,
-                    min(progress.values(), default=0),
-                    f"{run.learning_rate:g}",
-                    run.seed,
-                    run.created_at,
+                    run["id"],
+                    run["status"] + (", thinned" if run["thinned_every"] else ""),
+                    run["trigger"],
+                    run["dataset"],
+                    run["epochs"],
+                    min(run["trained"].values(), default=0),
+                    f"{run['learning_rate']:g}",
+                    run["seed"],
+                    run["created_at"],
                 ]
-                for run, progress in found
+                for run in found
             ],
         )
 
@@ -67,12 +68,14 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: its settings, progress, last losses, verdicts and environment."""
+    from db.summaries import summaries
     from db.thinned import described
 
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
         store.notice_crashes()
         found = store.run(run)
-        progress = store.progress(found.id)
+        summary = summaries(store, found.id)[0]
+        progress = summary["trained"]
         verdicts = store.verdicts(found.id)
         last = {model: store.history(found.id, model, count - 1) for model, count in progress.items()}
     losses = {
@@ -81,7 +84,7 @@ def show(
     }
     if as_json:
         print_json(
-            run_record(found, progress)
+            summary
             | {
                 "features": [feature.name for feature in found.dataset.features],
                 "last_losses": losses,
@@ -98,7 +101,10 @@ def show(
         ("rows", f"{dataset.train_rows} to train, {dataset.test_rows} to test"),
         ("features", ", ".join(feature.name for feature in dataset.features)),
         ("settings", f"{found.epochs:,} epochs, learning rate {found.learning_rate:g}, seed {found.seed}"),
-        ("trained", ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet"),
+        (
+            "trained",
+            ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet",
+        ),
         *([("left", described(found))] if found.thinned_every else []),
         ("created", moment(found.created_at)),
         ("heartbeat", moment(found.heartbeat_at)),

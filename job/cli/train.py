@@ -137,7 +137,8 @@ def carry_out(
     database_timeout: float,
 ) -> int:
     """Train the run that `obtain` gives, from wherever it stands, and print how it ended."""
-    from job.run import load_models, stopped_by_signals
+    from job.models import load_models
+    from job.run import stopped_by_signals
     from job.training import Cancelled
 
     stop = Cancelled()

@@ -1,0 +1,38 @@
+"""The list of runs, each in one row with its dataset: what `job runs` prints, without a mapped object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+
+from db.database import Database
+from db.epochs import PROGRESS, PROGRESS_OF_ALL
+from db.types import UtcDateTime
+
+_SUMMARY = """
+    SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, r.epochs,
+        r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
+        r.thinned_every
+    FROM runs r
+    JOIN datasets d ON d.id = r.dataset_id
+    {of}
+    ORDER BY r.id DESC
+"""
+_MOMENTS = dict.fromkeys(("created_at", "heartbeat_at", "finished_at"), UtcDateTime)
+SUMMARY = text(_SUMMARY.format(of="WHERE r.id = :run")).columns(**_MOMENTS)
+SUMMARY_OF_ALL = text(_SUMMARY.format(of="")).columns(**_MOMENTS)
+
+
+def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
+    """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and `trained`.
+
+    `trained` has how many epochs of each model are stored. Moments are aware, in UTC.
+    """
+    summary, progress = (SUMMARY_OF_ALL, PROGRESS_OF_ALL) if run_id is None else (SUMMARY, PROGRESS)
+    given = {} if run_id is None else {"run": run_id}
+    trained: dict[int, dict[str, int]] = {}
+    for row in database.connected(lambda connection: connection.execute(progress, given).all()):
+        trained.setdefault(row.run_id, {})[row.model] = row.epochs
+    rows = database.connected(lambda connection: connection.execute(summary, given).mappings().all())
+    return [{**row, "trained": trained.get(row["id"], {})} for row in rows]

@@ -1,0 +1,61 @@
+"""What a short command loads, and how a process ends: quickly, and with everything printed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own that runs `code` in the test's directory."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )
+
+
+def test_listing_the_runs_loads_neither_the_mapper_nor_numpy(database_url: str) -> None:
+    code = (
+        "from job.cli import run\n"
+        "status = run(['runs', '--database-url', sys.argv[1]])\n"
+        "heavy = ('sqlalchemy.orm', 'tenacity', 'numpy', 'alembic')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "sys.exit(status)"
+    )
+    done = python(code, database_url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_bare_loop_that_we_are_measured_against_loads_nothing_of_the_store() -> None:
+    done = python("import benchmarks.bare\nprint('sqlalchemy' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_what_was_printed_is_not_lost_when_a_process_ends() -> None:
+    done = python("from job.__main__ import leave\nprint('half a table')\nleave(1)")
+    assert (done.returncode, done.stdout) == (1, "half a table\n")
+
+
+@pytest.mark.parametrize("reader", ["None", "open('/dev/full', 'w')"])
+def test_nobody_to_print_to_does_not_change_the_status(reader: str) -> None:
+    done = python(f"from job.__main__ import leave\nsys.stdout = {reader}\nprint('x')\nleave(2)")
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_a_thread_that_is_at_work_is_waited_for() -> None:
+    code = (
+        "import threading, time\n"
+        "from job.__main__ import leave\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), print('done', flush=True))).start()\n"
+        "leave(0)"
+    )
+    assert python(code).stdout == "done\n"
