@@ -22,6 +22,7 @@ from benchmarks.results import Figure, Measure, medians, write  # noqa: E402
 from db.query import named_queries  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.answers import answer  # noqa: E402
+from job.training import BLOCK_EPOCHS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 10_000
@@ -155,9 +156,9 @@ def trackers(bench: Bench) -> Iterator[Figure]:
                 )
                 empty = path.stat().st_size
                 begun = time.perf_counter()
-                for model, history in histories.items():
-                    for start in range(0, len(history), 500):
-                        lease.append(model, history[start : start + 500])
+                for start in range(0, EPOCHS, BLOCK_EPOCHS):  # as a training stores them
+                    for model, history in histories.items():
+                        lease.append(model, history[start : start + BLOCK_EPOCHS])
                 seconds = time.perf_counter() - begun
             return seconds, float(path.stat().st_size - empty)
 
@@ -179,11 +180,12 @@ def trackers(bench: Bench) -> Iterator[Figure]:
             return time.process_time() - begun
 
         if bench.mlflow:
-            values: dict[str, list[float]] = {}
+            values: dict[str, tuple[list[float], list[int]]] = {}
             for model, history in histories.items():
                 columns = {"train": history.train_loss, "test": history.test_loss}
                 columns |= dict(zip(parameters, [*history.weights.T, history.bias], strict=True))
-                values |= {f"{model}/{name}": column.tolist() for name, column in columns.items()}
+                moments = (history.trained_at * 1000).astype(int).tolist()
+                values |= {f"{model}/{name}": (column.tolist(), moments) for name, column in columns.items()}
             dump = bench.new_path()
             dump.write_text(json.dumps(values))
             command = [str(bench.mlflow.absolute()), str(ROOT / "benchmarks" / "mlflow_store.py"), str(dump)]

@@ -1,7 +1,8 @@
 """The same values into MLflow's SQLite store; runs where MLflow is installed, and imports nothing of ours.
 
 `python benchmarks/mlflow_store.py VALUES.json DATABASE` prints JSON: seconds and bytes for one run. VALUES
-holds, for each metric, its values by step. The tables are made first and count neither.
+holds, for each metric, its values by step and the milliseconds at which they were taken. The tables are made
+first and count neither.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def main() -> None:
     run = client.create_run(client.create_experiment("one")).info.run_id
     empty = size(database)
     metrics = [
-        Metric(name, value, 0, step) for name, column in values.items() for step, value in enumerate(column)
+        Metric(name, value, moment, step)
+        for name, column in values.items()
+        for step, (value, moment) in enumerate(zip(*column, strict=True))
     ]
     begun = time.perf_counter()
     for start in range(0, len(metrics), 1000):
