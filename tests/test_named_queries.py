@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from db.errors import QueryError
 from db.history import History
@@ -182,6 +183,39 @@ def test_turning_points(store: Store, run: RunRow, histories: dict[str, History]
             assert row["train_loss"] == loss[e]
             assert row["loss_fall_before"] == pytest.approx((loss[e - 5] - loss[e]) / 5)
             assert row["loss_fall_after"] == pytest.approx((loss[e] - loss[e + 5]) / 5)
+
+
+@pytest.mark.parametrize("left", [1, 2, 3, 4, 7, 60, 120])
+def test_turning_points_and_parity_of_thinned_walks(store: Store, left: int) -> None:
+    """Parameters that turn, and stand still, at every other epoch; of which only some epochs are left."""
+    random = np.random.RandomState(left)
+    kept = np.sort(random.choice(EPOCHS, left, replace=False))
+    writer = store.start_run(made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=0, environment={})
+    walks = {}
+    for model in ("paddle", "python"):
+        made = history(EPOCHS, FEATURES, seed=left)
+        walk = np.cumsum(random.choice([-0.25, 0, 0, 0.25], (EPOCHS, FEATURES + 1)), axis=0)
+        made.weights[:], made.bias[:] = walk[:, :FEATURES], walk[:, FEATURES]
+        writer.append(model, made)
+        walks[model] = values(made)[kept]
+    with store.engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM epochs WHERE epoch NOT IN ({', '.join(map(str, kept))})"))
+    run = store.run(writer.run_id)
+    expected = sorted(
+        (model, int(kept[turn[0]]), NAMES[i], *turn[1:])
+        for model, walk in walks.items()
+        for i, column in enumerate(walk.T)
+        for turn in turns(column, 0.5)
+    )
+    found = [
+        (row["model"], row["epoch"], row["parameter"], row["went_before"], row["went_after"])
+        for row in rows(store, "turning-points", run, least=0.5)
+    ]
+    assert found == expected
+    gaps = np.abs(walks["paddle"] - walks["python"])
+    said = {row["quantity"]: (row["largest_gap"], row["epoch"]) for row in rows(store, "parity", run)}
+    for i, name in enumerate(NAMES):
+        assert said[name] == (gaps[:, i].max(), kept[gaps[:, i].argmax()])
 
 
 def test_turning_points_tell_noise_from_turns(store: Store, run: RunRow) -> None:

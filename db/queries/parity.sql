@@ -2,27 +2,53 @@
 -- :run  the run
 -- One row for each loss and parameter, the largest gap first; first_epoch is the first that differs at all.
 WITH pairs AS MATERIALIZED (
-    SELECT a.epoch,
-        ARRAY[a.train_loss, a.test_loss, a.bias] || a.weights::double precision[] AS a,
-        ARRAY[b.train_loss, b.test_loss, b.bias] || b.weights::double precision[] AS b
-    FROM epochs a
-    JOIN epochs b ON b.run_id = a.run_id AND b.model = 'python' AND b.epoch = a.epoch
-    WHERE a.run_id = :run AND a.model = 'paddle'
-), gaps AS MATERIALIZED (
-    SELECT p.epoch, g.number, abs(g.a - g.b) AS gap
-    FROM pairs p, unnest(p.a, p.b) WITH ORDINALITY AS g (a, b, number)
-    WHERE g.a <> g.b
-), worst AS MATERIALIZED (
-    SELECT number, max(gap) AS gap, min(epoch) AS first_epoch FROM gaps GROUP BY number
-), peaks AS (
-    SELECT w.number, w.gap, w.first_epoch, min(g.epoch) AS epoch
-    FROM worst w
-    JOIN gaps g ON g.number = w.number AND g.gap = w.gap
-    GROUP BY w.number, w.gap, w.first_epoch
-), quantities AS (
-    SELECT * FROM (VALUES (1, 'train loss'), (2, 'test loss'), (3, 'bias')) AS common (number, name)
+    -- No join: while the server's statistics do not know a run yet, it takes its epochs for one or two, and would
+    -- join them by reading all of them for every one.
+    SELECT epoch,
+        max(train_loss) FILTER (WHERE model = 'paddle') AS train_a,
+        max(train_loss) FILTER (WHERE model = 'python') AS train_b,
+        max(test_loss) FILTER (WHERE model = 'paddle') AS test_a,
+        max(test_loss) FILTER (WHERE model = 'python') AS test_b,
+        max(bias) FILTER (WHERE model = 'paddle') AS bias_a,
+        max(bias) FILTER (WHERE model = 'python') AS bias_b,
+        max(weights) FILTER (WHERE model = 'paddle') AS weights_a,
+        max(weights) FILTER (WHERE model = 'python') AS weights_b
+    FROM epochs
+    WHERE run_id = :run AND model IN ('paddle', 'python')
+    GROUP BY epoch
+    HAVING count(*) = 2
+), positions AS (
+    SELECT array_agg(f.position ORDER BY f.position) AS positions
+    FROM runs r
+    JOIN features f ON f.dataset_id = r.dataset_id
+    WHERE r.id = :run
+), weights AS (
+    -- In the select list the arrays are taken apart in step, and copied nowhere.
+    SELECT epoch, unnest((SELECT positions FROM positions)) AS number,
+        unnest(weights_a)::double precision AS a, unnest(weights_b)::double precision AS b
+    FROM pairs
+    WHERE weights_a <> weights_b
+), gaps AS (
+    SELECT epoch, -3 AS number, abs(train_a - train_b) AS gap FROM pairs WHERE train_a <> train_b
     UNION ALL
-    SELECT f.position + 4, f.name FROM runs r JOIN features f ON f.dataset_id = r.dataset_id WHERE r.id = :run
+    SELECT epoch, -2, abs(test_a - test_b) FROM pairs WHERE test_a <> test_b
+    UNION ALL
+    SELECT epoch, -1, abs(bias_a - bias_b) FROM pairs WHERE bias_a <> bias_b
+    UNION ALL
+    SELECT epoch, number, abs(a - b) FROM weights WHERE a <> b
+), sizes AS MATERIALIZED (
+    -- Few rows of many: most gaps are a few units in the last place.
+    SELECT number, gap, min(epoch) AS epoch FROM gaps GROUP BY number, gap
+), worst AS (
+    SELECT number, max(gap) AS gap, min(epoch) AS first_epoch FROM sizes GROUP BY number
+), peaks AS (
+    SELECT w.number, w.gap, w.first_epoch, s.epoch
+    FROM worst w
+    JOIN sizes s ON s.number = w.number AND s.gap = w.gap
+), quantities AS (
+    SELECT * FROM (VALUES (-3, 'train loss'), (-2, 'test loss'), (-1, 'bias')) AS common (number, name)
+    UNION ALL
+    SELECT f.position, f.name FROM runs r JOIN features f ON f.dataset_id = r.dataset_id WHERE r.id = :run
 )
 SELECT q.name AS quantity, coalesce(p.gap, 0.0) AS largest_gap,
     coalesce(p.epoch, (SELECT min(epoch) FROM pairs)) AS epoch, p.first_epoch

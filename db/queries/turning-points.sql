@@ -4,16 +4,33 @@
 -- :around = 50  epochs before and after the turn over which the train loss's fall is taken
 -- went_before counts from the turn (or start) before, went_after up to the turn (or end) after. A loss that
 -- bends at the turn falls at clearly different rates before and after it.
-WITH neighbours AS (
-    SELECT model, epoch, weights || bias::real AS here,
-        lag(weights || bias::real) OVER around AS before, lead(weights || bias::real) OVER around AS after
+WITH positions AS (
+    SELECT array_agg(f.position ORDER BY f.position) AS positions
+    FROM runs r
+    JOIN features f ON f.dataset_id = r.dataset_id
+    WHERE r.id = :run
+), neighbours AS (
+    SELECT model, epoch, weights AS here, lag(weights) OVER around AS before, lead(weights) OVER around AS after
     FROM epochs
     WHERE run_id = :run
     WINDOW around AS (PARTITION BY model ORDER BY epoch)
+), weights AS (
+    -- In the select list the arrays are taken apart in step, and copied nowhere.
+    SELECT model, epoch, unnest((SELECT positions FROM positions)) AS position,
+        unnest(here)::double precision AS here, unnest(before)::double precision AS before,
+        unnest(after)::double precision AS after
+    FROM neighbours
+), parameters AS (
+    SELECT model, epoch, position, here, before, after FROM weights
+    UNION ALL
+    -- Normalised columns have a bias near 0, mostly noise: where it never goes as far as :least, it has no turns.
+    SELECT model, epoch, 1000000, bias, lag(bias) OVER around, lead(bias) OVER around
+    FROM epochs
+    WHERE run_id = :run AND (SELECT max(bias) - min(bias) FROM epochs WHERE run_id = :run) >= :least
+    WINDOW around AS (PARTITION BY model ORDER BY epoch)
 ), steps AS (
-    SELECT n.model, w.position, n.epoch, w.here::double precision AS value,
-        w.here::double precision - w.before AS step, w.after::double precision - w.here AS next_step
-    FROM neighbours n, unnest(n.here, n.before, n.after) WITH ORDINALITY AS w (here, before, after, position)
+    SELECT model, position, epoch, here AS value, here - before AS step, after - here AS next_step
+    FROM parameters
 ), moves AS (
     -- Where a parameter may turn: few rows of many. Epochs at which it stands still say nothing about its
     -- direction, save the last of them, which knows the next step.
@@ -29,22 +46,29 @@ WITH neighbours AS (
         value - lag(value) OVER (PARTITION BY model, position ORDER BY epoch) AS went_before,
         lead(value) OVER (PARTITION BY model, position ORDER BY epoch) - value AS went_after
     FROM moves
-    WHERE step IS NULL OR step <> 0 AND (next_step IS NULL OR sign(step) <> sign(next_step))
-), turns AS (
-    SELECT * FROM swings
+    -- Written with =, not <>: the planner then expects few, and does not compile the whole (jit) for many.
+    WHERE step IS NULL OR step <> 0 AND (next_step IS NULL OR sign(step) = -sign(next_step))
+), turns AS MATERIALIZED (
+    SELECT model, position, epoch, value, went_before, went_after
+    FROM swings
     WHERE step IS NOT NULL AND next_step IS NOT NULL
         AND abs(went_before) >= :least AND abs(went_after) >= :least
+), losses AS (
+    -- Looked up one by one, not joined: while the server's statistics do not know a run yet, it takes its epochs
+    -- for one or two, and would join them by reading all of them for every turn.
+    SELECT t.model, t.position, t.epoch, t.value, t.went_before, t.went_after,
+        (SELECT e.train_loss FROM epochs e
+            WHERE e.run_id = :run AND e.model = t.model AND e.epoch = t.epoch - :around) AS earlier,
+        (SELECT e.train_loss FROM epochs e
+            WHERE e.run_id = :run AND e.model = t.model AND e.epoch = t.epoch) AS here,
+        (SELECT e.train_loss FROM epochs e
+            WHERE e.run_id = :run AND e.model = t.model AND e.epoch = t.epoch + :around) AS later
+    FROM turns t
 )
 SELECT t.model, coalesce(f.name, 'bias') AS parameter, t.epoch, t.value, t.went_before, t.went_after,
-    here.train_loss,
-    (earlier.train_loss - here.train_loss) / (here.epoch - earlier.epoch) AS loss_fall_before,
-    (here.train_loss - later.train_loss) / (later.epoch - here.epoch) AS loss_fall_after
-FROM turns t
+    t.here AS train_loss, (t.earlier - t.here) / :around AS loss_fall_before,
+    (t.here - t.later) / :around AS loss_fall_after
+FROM losses t
 JOIN runs r ON r.id = :run
-LEFT JOIN features f ON f.dataset_id = r.dataset_id AND f.position = t.position - 1
-JOIN epochs here ON here.run_id = :run AND here.model = t.model AND here.epoch = t.epoch
-LEFT JOIN epochs earlier
-    ON earlier.run_id = :run AND earlier.model = t.model AND earlier.epoch = t.epoch - :around
-LEFT JOIN epochs later
-    ON later.run_id = :run AND later.model = t.model AND later.epoch = t.epoch + :around
+LEFT JOIN features f ON f.dataset_id = r.dataset_id AND f.position = t.position
 ORDER BY t.model, t.epoch, parameter

@@ -4,25 +4,56 @@
 -- :around = 50  epochs before and after the turn over which the train loss's fall is taken
 -- went_before counts from the turn (or start) before, went_after up to the turn (or end) after. A loss that
 -- bends at the turn falls at clearly different rates before and after it.
-WITH around AS (
-    SELECT model, epoch, lag(epoch) OVER way AS before, lead(epoch) OVER way AS after
-    FROM epochs
-    WHERE run_id = :run
-    WINDOW way AS (PARTITION BY model ORDER BY epoch)
-), neighbours AS (
-    SELECT h.model, h.epoch, h.weights, b.weights AS weights_before, a.weights AS weights_after,
-        h.bias, b.bias AS bias_before, a.bias AS bias_after
-    FROM around o
-    JOIN epochs h ON h.run_id = :run AND h.model = o.model AND h.epoch = o.epoch
-    LEFT JOIN epochs b ON b.run_id = :run AND b.model = o.model AND b.epoch = o.before
-    LEFT JOIN epochs a ON a.run_id = :run AND a.model = o.model AND a.epoch = o.after
-), steps AS (
-    SELECT n.model, w.key AS position, n.epoch, w.value,
-        w.value - (n.weights_before ->> w.key) AS step, (n.weights_after ->> w.key) - w.value AS next_step
-    FROM neighbours n, json_each(n.weights) w
+WITH blocks AS (
+    -- Three epochs each (fewer in a thinned run), from the first of them, with the one before and the one after.
+    -- LIMIT -1, here and below, keeps SQLite from working out again what it has at hand: it merges no such query
+    -- into the one around it.
+    SELECT e.model, e.epoch, e.weights AS w1,
+        (SELECT o.weights FROM epochs o WHERE o.run_id = :run AND o.model = e.model AND o.epoch < e.epoch
+            ORDER BY o.epoch DESC LIMIT 1) AS w0,
+        (SELECT o.weights FROM epochs o WHERE o.run_id = :run AND o.model = e.model AND o.epoch > e.epoch
+            ORDER BY o.epoch LIMIT 1) AS w2,
+        (SELECT o.weights FROM epochs o WHERE o.run_id = :run AND o.model = e.model AND o.epoch > e.epoch
+            ORDER BY o.epoch LIMIT 1 OFFSET 1) AS w3,
+        (SELECT o.weights FROM epochs o WHERE o.run_id = :run AND o.model = e.model AND o.epoch > e.epoch
+            ORDER BY o.epoch LIMIT 1 OFFSET 2) AS w4
+    FROM epochs e
+    WHERE e.run_id = :run AND (e.epoch % 3 = 0 OR NOT EXISTS (
+        SELECT 1 FROM epochs o
+        WHERE o.run_id = :run AND o.model = e.model AND o.epoch >= e.epoch - e.epoch % 3 AND o.epoch < e.epoch
+    ))
+    LIMIT -1
+), courses AS NOT MATERIALIZED (
+    -- One row for each block and weight. SQLite keeps the last four JSON texts parsed: no more than four ->> here.
+    SELECT b.model, b.epoch, w.key AS position, b.w0 ->> w.key AS v0, w.value AS v1, b.w2 ->> w.key AS v2,
+        b.w3 ->> w.key AS v3, b.w4 ->> w.key AS v4
+    FROM blocks b, json_each(b.w1) w
+    LIMIT -1
+), restless AS MATERIALIZED (
+    -- The few in which a weight does not go one way all the time; only in these it may turn.
+    SELECT model, epoch - epoch % 3 AS first, position
+    FROM courses
+    WHERE (v0 < v1 AND v1 < v2 AND v2 < v3 AND v3 < v4 OR v0 > v1 AND v1 > v2 AND v2 > v3 AND v3 > v4) IS NOT TRUE
+), parameters AS (
+    SELECT e.model, e.epoch, r.position, e.weights ->> r.position AS here,
+        (SELECT o.weights ->> r.position FROM epochs o
+            WHERE o.run_id = :run AND o.model = e.model AND o.epoch < e.epoch
+            ORDER BY o.epoch DESC LIMIT 1) AS before,
+        (SELECT o.weights ->> r.position FROM epochs o
+            WHERE o.run_id = :run AND o.model = e.model AND o.epoch > e.epoch
+            ORDER BY o.epoch LIMIT 1) AS after
+    FROM restless r
+    CROSS JOIN epochs e ON e.run_id = :run AND e.model = r.model AND e.epoch BETWEEN r.first AND r.first + 2
     UNION ALL
-    SELECT model, 1000000, epoch, bias, bias - bias_before, bias_after - bias
-    FROM neighbours
+    -- Normalised columns have a bias near 0, mostly noise: where it never goes as far as :least, it has no turns.
+    SELECT model, epoch, 1000000, bias, lag(bias) OVER around, lead(bias) OVER around
+    FROM epochs
+    WHERE run_id = :run AND (SELECT max(bias) - min(bias) FROM epochs WHERE run_id = :run) >= :least
+    WINDOW around AS (PARTITION BY model ORDER BY epoch)
+    LIMIT -1
+), steps AS (
+    SELECT model, position, epoch, here AS value, here - before AS step, after - here AS next_step
+    FROM parameters
 ), moves AS (
     -- Where a parameter may turn: few rows of many. Epochs at which it stands still say nothing about its
     -- direction, save the last of them, which knows the next step.
