@@ -31,19 +31,20 @@ WITH blocks AS (
     LIMIT -1
 ), restless AS MATERIALIZED (
     -- The few in which a weight does not go one way all the time; only in these it may turn.
-    SELECT model, epoch - epoch % 3 AS first, position
-    FROM courses
+    SELECT c.model, c.position, c.epoch AS e1, c.v0, c.v1, c.v2, c.v3, c.v4,
+        (SELECT o.epoch FROM epochs o WHERE o.run_id = :run AND o.model = c.model AND o.epoch > c.epoch
+            ORDER BY o.epoch LIMIT 1) AS e2,
+        (SELECT o.epoch FROM epochs o WHERE o.run_id = :run AND o.model = c.model AND o.epoch > c.epoch
+            ORDER BY o.epoch LIMIT 1 OFFSET 1) AS e3
+    FROM courses c
     WHERE (v0 < v1 AND v1 < v2 AND v2 < v3 AND v3 < v4 OR v0 > v1 AND v1 > v2 AND v2 > v3 AND v3 > v4) IS NOT TRUE
 ), parameters AS (
-    SELECT e.model, e.epoch, r.position, e.weights ->> r.position AS here,
-        (SELECT o.weights ->> r.position FROM epochs o
-            WHERE o.run_id = :run AND o.model = e.model AND o.epoch < e.epoch
-            ORDER BY o.epoch DESC LIMIT 1) AS before,
-        (SELECT o.weights ->> r.position FROM epochs o
-            WHERE o.run_id = :run AND o.model = e.model AND o.epoch > e.epoch
-            ORDER BY o.epoch LIMIT 1) AS after
-    FROM restless r
-    CROSS JOIN epochs e ON e.run_id = :run AND e.model = r.model AND e.epoch BETWEEN r.first AND r.first + 2
+    SELECT model, e1 AS epoch, position, v1 AS here, v0 AS before, v2 AS after FROM restless
+    UNION ALL
+    -- Where epochs are missing, the next ones may be another block's.
+    SELECT model, e2, position, v2, v1, v3 FROM restless WHERE e2 / 3 = e1 / 3
+    UNION ALL
+    SELECT model, e3, position, v3, v2, v4 FROM restless WHERE e3 / 3 = e1 / 3
     UNION ALL
     -- Normalised columns have a bias near 0, mostly noise: where it never goes as far as :least, it has no turns.
     SELECT model, epoch, 1000000, bias, lag(bias) OVER around, lead(bias) OVER around
