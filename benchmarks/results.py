@@ -75,7 +75,8 @@ def write(figures: Iterable[Figure], path: Path) -> None:
         "# What recording costs",
         "",
         f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}. Medians of rounds in which the two things of a "
-        "line take turns; see `benchmarks/` for what each is.",
+        "line take turns; in process the two alternate block by block, and the round of the median ratio "
+        "counts. See `benchmarks/` for what each is.",
         "",
         *(f"* {fact}" for fact in facts),
         "",

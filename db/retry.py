@@ -50,15 +50,19 @@ class Waiting:
         Raises StoreFailedError once the limit has passed or `stop` is set, and StoreError or
         StoreFailedError at once for a fault that no waiting mends.
         """
+        started = time.monotonic()
         try:
             return work(1)
         except DBAPIError as error:
             if not is_passing(error):
                 raise self._explained(error) from error
-            return self._repeated(work, error)
+            return self._repeated(work, error, started)
 
-    def _repeated(self, work: Callable[[int], Result], first: DBAPIError) -> Result:
-        """The result of further attempts, after a `first` one that failed in passing. Raises likewise."""
+    def _repeated(self, work: Callable[[int], Result], first: DBAPIError, started: float) -> Result:
+        """The result of further attempts, after a `first` one that failed in passing. Raises likewise.
+
+        The time that counts runs from `started`, when the first one began: it may have taken long itself.
+        """
         from tenacity import (  # which most processes never need
             Retrying,
             retry_if_exception,
@@ -69,13 +73,16 @@ class Waiting:
         )
 
         self._said = False
-        started = time.monotonic()
+
+        def waited() -> float:
+            return time.monotonic() - started
+
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
             wait=wait_random_exponential(multiplier=0.2, max=10),
-            stop=stop_after_delay(self.limit) | stop_when_event_set(self.stop),
+            stop=stop_after_delay(max(0.0, self.limit - waited())) | stop_when_event_set(self.stop),
             sleep=sleep_using_event(self.stop),
-            before_sleep=self._announce,
+            before_sleep=lambda state: self._announce(state, waited()),
             reraise=True,
         )
         attempts = 0
@@ -92,12 +99,11 @@ class Waiting:
         except DBAPIError as error:
             raise self._explained(error) from error
         if self._said:
-            self.say(f"the database is back after {time.monotonic() - started:.0f} s; going on")
+            self.say(f"the database is back after {waited():.0f} s; going on")
         return result
 
-    def _announce(self, state: RetryCallState) -> None:
-        waited = (state.seconds_since_start or 0.0) + state.upcoming_sleep
-        if self._said or waited < PATIENCE:
+    def _announce(self, state: RetryCallState, waited: float) -> None:
+        if self._said or waited + state.upcoming_sleep < PATIENCE:
             return
         self._said = True
         error = state.outcome.exception() if state.outcome else None

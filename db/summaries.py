@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from db.database import Database
 from db.epochs import PROGRESS, PROGRESS_OF_ALL
+from db.errors import NotFoundError
 from db.types import UtcDateTime
 
 _SUMMARY = """
@@ -27,12 +28,20 @@ SUMMARY_OF_ALL = text(_SUMMARY.format(of="")).columns(**_MOMENTS)
 def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
     """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and `trained`.
 
-    `trained` has how many epochs of each model are stored. Moments are aware, in UTC.
+    `trained` has how many epochs of each model are stored. Moments are aware, in UTC. Raises NotFoundError
+    where there is no run of that id (any more).
     """
     summary, progress = (SUMMARY_OF_ALL, PROGRESS_OF_ALL) if run_id is None else (SUMMARY, PROGRESS)
     given = {} if run_id is None else {"run": run_id}
-    trained: dict[int, dict[str, int]] = {}
-    for row in database.connected(lambda connection: connection.execute(progress, given).all()):
-        trained.setdefault(row.run_id, {})[row.model] = row.epochs
-    rows = database.connected(lambda connection: connection.execute(summary, given).mappings().all())
-    return [{**row, "trained": trained.get(row["id"], {})} for row in rows]
+
+    def work(connection: Connection) -> list[dict[str, Any]]:
+        trained: dict[int, dict[str, int]] = {}
+        for row in connection.execute(progress, given):
+            trained.setdefault(row.run_id, {})[row.model] = row.epochs
+        rows = connection.execute(summary, given).mappings()
+        return [{**row, "trained": trained.get(row["id"], {})} for row in rows]
+
+    found = database.connected(work)
+    if not found and run_id is not None:
+        raise NotFoundError(f"there is no run {run_id}; `job runs` lists what there is")
+    return found

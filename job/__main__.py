@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 RELAXED = 50_000
-"""new objects before the next look for garbage, instead of 700: an import makes ten thousands, hardly any of
-them garbage, and looking costs a tenth of a short command's time"""
+"""new objects before the next look for garbage, in every command, instead of 700: an import makes ten
+thousands, hardly any of them garbage, and looking costs a short command a twentieth of its time"""
 
 
 def refuse(message: str) -> int:
@@ -22,8 +22,8 @@ def refuse(message: str) -> int:
 def leave(status: int) -> NoReturn:
     """End the process without taking down, object by object, what it has loaded.
 
-    By now the store is closed and all is printed: that would last a fifth of a second and save nothing. Only
-    threads, and Dask's workers, are ended in Python's own way where they are left.
+    By now the store is closed and all is printed: that would last a fifth of a second and save nothing.
+    Threads that are still at work, and Dask, end in Python's own way, but not where Paddle is loaded.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # none, one whose reader is gone, a closed one

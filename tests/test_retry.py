@@ -53,6 +53,19 @@ def test_past_the_limit_it_fails() -> None:
         away_for(60, Waiting(URL, 1, None, lambda line: None))
 
 
+def test_the_first_attempt_counts_too() -> None:
+    attempts: list[int] = []
+
+    def work(attempt: int) -> None:
+        attempts.append(attempt)
+        time.sleep(0.3)  # a connection that nobody answers
+        raise gone()
+
+    with pytest.raises(StoreFailedError, match="did not answer within"):
+        Waiting(URL, 0.2, None, lambda line: None)(work)
+    assert attempts == [1]
+
+
 def test_a_stop_ends_the_wait() -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from db.store import Store
 from tests.conftest import ROOT
+from tests.samples import dataset_row, history
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,6 +25,10 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_listing_the_runs_loads_neither_the_mapper_nor_numpy(database_url: str) -> None:
+    with Store(database_url) as store:
+        writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={})
+        writer.append("paddle", history())
+        writer.finish("completed")
     code = (
         "from job.cli import run\n"
         "status = run(['runs', '--database-url', sys.argv[1]])\n"
@@ -32,6 +38,7 @@ def test_listing_the_runs_loads_neither_the_mapper_nor_numpy(database_url: str) 
     )
     done = python(code, database_url)
     assert done.returncode == 0, done.stderr
+    assert "completed" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -46,7 +46,7 @@ WITH positions AS (
         value - lag(value) OVER (PARTITION BY model, position ORDER BY epoch) AS went_before,
         lead(value) OVER (PARTITION BY model, position ORDER BY epoch) - value AS went_after
     FROM moves
-    -- Written with =, not <>: the planner then expects few, and does not compile the whole (jit) for many.
+    -- Written with =, not <>: the planner then expects few, and psql, where jit is on, does not compile it for many.
     WHERE step IS NULL OR step <> 0 AND (next_step IS NULL OR sign(step) = -sign(next_step))
 ), turns AS MATERIALIZED (
     SELECT model, position, epoch, value, went_before, went_after
