@@ -22,7 +22,7 @@ from benchmarks.results import Figure, Measure, medians, write  # noqa: E402
 from db.query import named_queries  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.answers import answer  # noqa: E402
-from job.training import BLOCK_EPOCHS  # noqa: E402
+from job.training.loop import BLOCK_EPOCHS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 10_000
@@ -137,7 +137,7 @@ def trackers(bench: Bench) -> Iterator[Figure]:
     """One run's history in MLflow's store, and as VisualDL's LogWriter writes it."""
     from visualdl import LogWriter
 
-    from job.dataset import load
+    from job.data.dataset import load
     from job.mirror.mend import redraw
 
     source = bench.new_path()

@@ -24,7 +24,7 @@ gc.set_threshold(RELAXED)
 import numpy as np  # noqa: E402
 
 from db.history import State  # noqa: E402
-from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
+from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models import initial_state, load_models  # noqa: E402
 
 

@@ -24,10 +24,10 @@ from benchmarks import bare  # noqa: E402
 from db.history import Float32s, History  # noqa: E402
 from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
-from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
+from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models import initial_state, load_models  # noqa: E402
-from job.run import first_states, train_run  # noqa: E402
-from job.training import Cancelled  # noqa: E402
+from job.training.loop import Cancelled  # noqa: E402
+from job.training.run import first_states, train_run  # noqa: E402
 
 
 def made_dataset(features: int) -> Dataset:

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     import paddle
     from visualdl import LogWriter
 
-from job.dataset import DEFAULT_DATA, load  # noqa: E402
+from job.data.dataset import DEFAULT_DATA, load  # noqa: E402
 
 
 def main() -> None:

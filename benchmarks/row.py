@@ -9,8 +9,8 @@ from job.pins import pin
 pin()
 
 from db.store import Store  # noqa: E402
-from job.dataset import DEFAULT_DATA, load  # noqa: E402
-from job.sweep import Task, run_task  # noqa: E402
+from job.data.dataset import DEFAULT_DATA, load  # noqa: E402
+from job.sweep.tasks import Task, run_task  # noqa: E402
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from db.errors import QueryError
 from db.query import LIMIT, TIMEOUT, Answer, Value, ask, named_query
 from db.schema import RunRow
 from db.store import Store
-from job.source import least_squares, source
+from job.data.source import least_squares, source
 
 LARGEST_PARAMETER = 2**31 - 1
 """beyond every epoch that the store can hold"""

@@ -26,13 +26,13 @@ import traceback  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-import job.training  # noqa: E402
+import job.training.loop  # noqa: E402
 from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
-from job.dataset import Dataset, load  # noqa: E402
+from job.data.dataset import Dataset, load  # noqa: E402
 from job.models import load_models, make_model  # noqa: E402
-from job.run import first_states, train_run  # noqa: E402
-from job.training import Cancelled  # noqa: E402
+from job.training.loop import Cancelled  # noqa: E402
+from job.training.run import first_states, train_run  # noqa: E402
 from tests.samples import write_csv  # noqa: E402
 
 EPOCHS, LEARNING_RATE, SEED = 400, 0.05, 3
@@ -53,7 +53,7 @@ def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -
 
 def train_in_this_process(url: str, dataset: Dataset, run_id: int | None, block: int) -> None:
     """What `job train` and `job resume` do, with blocks of so many epochs."""
-    job.training.BLOCK_EPOCHS = job.training.FIRST_BLOCK = block
+    job.training.loop.BLOCK_EPOCHS = job.training.loop.FIRST_BLOCK = block
     with Store(url) as store:
         if run_id is None:
             writer = store.start_run(

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import bare
 from benchmarks.results import Figure, medians, write
-from job.dataset import load
+from job.data.dataset import load
 from job.models import initial_state, make_model
 
 

@@ -15,7 +15,7 @@ import pytest
 from db.store import Store
 from job.cli import run
 from job.cli.progress import PlainLines
-from job.dataset import DEFAULT_DATA
+from job.data.dataset import DEFAULT_DATA
 from job.models import REGISTRY
 from tests.conftest import Job, job_command
 from tests.samples import write_csv
@@ -154,7 +154,7 @@ def test_an_unexpected_fault_is_one_line_and_a_traceback_only_on_demand(
     def broken(*_: object) -> None:
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setattr("job.dataset.load", broken)
+    monkeypatch.setattr("job.data.dataset.load", broken)
     assert run(["train", "--database-url", sqlite_url]) == 1
     quiet = capsys.readouterr().err
     assert quiet == "job: error: unexpected RuntimeError: the sky fell (--debug shows where)\n"

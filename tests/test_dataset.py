@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from job.dataset import DEFAULT_DATA, load
+from job.data.dataset import DEFAULT_DATA, load
 from job.errors import DataError
-from job.verify import REFERENCE
+from job.verdicts.verify import REFERENCE
 from tests.samples import write_csv
 
 

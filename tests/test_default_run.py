@@ -14,8 +14,8 @@ import pytest
 from db.history import History
 from db.schema import VerdictRow
 from db.store import Store
-from job.parity import TOLERANCE, difference
-from job.verify import DEFAULT_EPOCHS, REFERENCE, verify
+from job.verdicts.gap import TOLERANCE, difference
+from job.verdicts.verify import DEFAULT_EPOCHS, REFERENCE, verify
 from tests.conftest import job_command
 
 MODELS = ("paddle", "python")

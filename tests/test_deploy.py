@@ -16,7 +16,7 @@ from typer.main import get_command
 from db import nights
 from db.store import Store
 from job.cli import app
-from job.schedule import Schedule
+from job.schedule.cron import Schedule
 from tests.conftest import ROOT, job_command
 
 DEPLOY = ROOT / "deploy"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from db.history import History, State
-from job.dataset import Dataset, load
+from job.data.dataset import Dataset, load
 from job.models import REGISTRY, initial_state, make_model
 from job.models.python import gradient, mean_squared_error
-from job.parity import TOLERANCE, difference
+from job.verdicts.gap import TOLERANCE, difference
 from tests.samples import write_csv
 
 MODELS = tuple(REGISTRY)

@@ -15,8 +15,8 @@ from db.query import ask, named_queries, named_query
 from db.schema import DatasetRow, FeatureRow, RunRow
 from db.store import Store
 from job.answers import answer
-from job.dataset import DEFAULT_DATA, load
-from job.source import least_squares
+from job.data.dataset import DEFAULT_DATA, load
+from job.data.source import least_squares
 from tests.samples import dataset_row, history
 
 EPOCHS, FEATURES = 120, 3

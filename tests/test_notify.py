@@ -14,7 +14,7 @@ import pytest
 from db.store import Store
 from job.cli import run
 from job.errors import NotifyError
-from job.notify import notifier
+from job.schedule.notify import notifier
 
 Output = pytest.CaptureFixture[str]
 

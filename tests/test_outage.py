@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from db.store import Store
-from job.dataset import load
+from job.data.dataset import load
 from job.models import REGISTRY, make_model
-from job.run import first_states
+from job.training.run import first_states
 from tests.conftest import Job
 from tests.trainers import start_and_wait
 

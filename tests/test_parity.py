@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from db.history import Float32s, History
-from job.parity import TOLERANCE, difference, ulps_apart
+from job.verdicts.gap import TOLERANCE, difference, ulps_apart
 from tests.samples import history
 
 FEATURES = ("x0", "x1", "x2")

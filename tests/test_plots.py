@@ -9,12 +9,12 @@ import pytest
 
 from db.store import Store
 from job.cli import run
-from job.dataset import load
+from job.data.dataset import load
+from job.data.source import predictions
 from job.plots import figures
 from job.plots.draw import FIGURES, draw, drawable
 from job.plots.style import spread
 from job.plots.subject import Subject, read_subject
-from job.source import predictions
 from tests.samples import history, write_csv
 
 Output = pytest.CaptureFixture[str]

@@ -23,9 +23,9 @@ from db.retention import Policy, carry_out, plan
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run as command
-from job.compare import compare
 from job.mirror.mend import mend, redraw
-from job.verify import verify
+from job.verdicts.drift import compare
+from job.verdicts.verify import verify
 from tests.conftest import Job, job_command
 from tests.samples import dataset_row, history
 from tests.trainers import start_and_wait

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job.errors import ScheduleError
-from job.schedule import Schedule, named_weekdays
+from job.schedule.cron import Schedule, named_weekdays
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 days = st.lists(st.integers(1, 28), min_size=1, max_size=3, unique=True)

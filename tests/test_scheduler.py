@@ -17,9 +17,9 @@ import time_machine
 
 from db import nights
 from db.store import Store
-from job.schedule import Schedule
-from job.scheduler import NightlyScheduler
-from job.training import Cancelled
+from job.schedule.cron import Schedule
+from job.schedule.scheduler import NightlyScheduler
+from job.training.loop import Cancelled
 from tests.conftest import job_command
 
 EVENING = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)

@@ -16,10 +16,10 @@ import time_machine
 
 from db import nights
 from db.store import Store
-from job.environment import environment
-from job.schedule import Schedule
-from job.scheduler import NightlyScheduler
-from job.training import Cancelled
+from job.schedule.cron import Schedule
+from job.schedule.scheduler import NightlyScheduler
+from job.training.environment import environment
+from job.training.loop import Cancelled
 from tests.conftest import ROOT, job_command
 from tests.samples import dataset_row, history
 from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, scheduler, wait_for
@@ -153,7 +153,7 @@ def test_the_commit_is_known_to_users_who_do_not_own_the_checkout(monkeypatch: p
 
 
 def test_what_a_run_was_compared_with_later_does_not_change_its_night(sqlite_url: str) -> None:
-    from job.compare import compare
+    from job.verdicts.drift import compare
 
     with Store(sqlite_url, create=True) as store:
         for seed in (0, 1):

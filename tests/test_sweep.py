@@ -23,13 +23,13 @@ from db.store import Store
 from db.summaries import summaries
 from db.sweeps import runs_of
 from job.cli import run as command
-from job.cluster import client_of, run_all
-from job.compare import compare
-from job.dataset import DEFAULT_DATA, Dataset, load
+from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.errors import SweepError
 from job.plots.sweep import read_fan, seed_in_words, share_of_seed
-from job.sweep import Result, Task, combinations, learning_rates, run_task, seeds
-from job.training import Cancelled
+from job.sweep.cluster import client_of, run_all
+from job.sweep.tasks import Result, Task, combinations, learning_rates, run_task, seeds
+from job.training.loop import Cancelled
+from job.verdicts.drift import compare
 from tests.conftest import Job, job_command
 from tests.samples import write_csv
 
@@ -96,7 +96,7 @@ def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> N
 def test_an_interrupted_combination_goes_on_to_the_same_bits(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("job.sweep.LOOK", 0.0)
+    monkeypatch.setattr("job.sweep.tasks.LOOK", 0.0)
     whole = run_task(task(database_url, epochs=500, name="whole"), housing, never)
     answers = iter([False, False, True])
     part = run_task(task(database_url, epochs=500), housing, lambda: next(answers, True))

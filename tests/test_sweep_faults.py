@@ -19,10 +19,10 @@ from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from db.summaries import summaries
-from job.cluster import client_of
-from job.dataset import DEFAULT_DATA, Dataset, load
+from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.plots.sweep import read_fan
-from job.sweep import Result, Task, run_task
+from job.sweep.cluster import client_of
+from job.sweep.tasks import Result, Task, run_task
 from tests.conftest import Job, job_command
 
 
@@ -50,7 +50,7 @@ def test_a_run_that_was_killed_before_it_was_judged_is_judged(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("job.verify.verify", lambda *_: [])
+        patch.setattr("job.verdicts.verify.verify", lambda *_: [])
         first = train_one(database_url, housing)
     assert train_one(database_url, housing).run_id == first.run_id
     assert first.run_id is not None

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from job.dataset import DEFAULT_DATA
+from job.data.dataset import DEFAULT_DATA
+from job.data.table import HOUSING_COLUMNS, read_table
 from job.errors import DataError
-from job.table import HOUSING_COLUMNS, read_table
 
 CSV = "a,b,y\n1,2,3\n4,5,6\n"
 HOUSING = DEFAULT_DATA.read_text()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.history import History
-from job.training import BLOCK_EPOCHS, BLOCK_SECONDS, Cancelled, Outcome, next_size, train
+from job.training.loop import BLOCK_EPOCHS, BLOCK_SECONDS, Cancelled, Outcome, next_size, train
 from tests.samples import history
 
 

@@ -36,7 +36,7 @@ def compare(
 
     Stores the verdict with run A. Exit status 1 when they differ.
     """
-    from job.compare import compare as judge
+    from job.verdicts.drift import compare as judge
 
     with open_store(database_url) as store:
         verdict, lines = judge(store, store.run(run), store.run(against), tolerance)

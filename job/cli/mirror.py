@@ -128,8 +128,8 @@ def dashboard(
     from job.mirror.dashboard import Dashboard
     from job.mirror.memory import affordable_points, available_memory
     from job.mirror.mend import about_epochs, make_log_dir, mend
-    from job.run import stopped_by_signals
-    from job.training import Cancelled
+    from job.training.loop import Cancelled
+    from job.training.run import stopped_by_signals
 
     make_log_dir(log_dir)
     stop = Cancelled()

@@ -36,8 +36,8 @@ from job.log import say
 
 if TYPE_CHECKING:
     from db.store import Store
-    from job.dataset import Dataset
-    from job.training import Cancelled
+    from job.data.dataset import Dataset
+    from job.training.loop import Cancelled
 
 
 A_DAY = 86_400.0
@@ -88,9 +88,9 @@ def nightly(
     skipped. JOB_NOTIFY_URLS, addresses as apprise writes them, hear of nights that fail, drift or are missed.
     """
     from job.models import load_models
-    from job.notify import notifier
-    from job.run import stopped_by_signals
-    from job.training import Cancelled
+    from job.schedule.notify import notifier
+    from job.training.loop import Cancelled
+    from job.training.run import stopped_by_signals
 
     stop = Cancelled()
     notify = notifier(say)
@@ -112,8 +112,8 @@ def nightly(
                     return one_night(context, opened, night, stop)
                 return one_night_told(context, opened, stop, notify)
 
-        from job.schedule import Schedule
-        from job.scheduler import NightlyScheduler
+        from job.schedule.cron import Schedule
+        from job.schedule.scheduler import NightlyScheduler
 
         schedule = Schedule(cron, timezone)
         the_dataset(context)  # refused now rather than at night
@@ -143,7 +143,7 @@ def settings(context: typer.Context) -> dict[str, str]:
 
 def the_dataset(context: typer.Context) -> Dataset:
     """The dataset that the options name. Raises DataError."""
-    from job.dataset import DEFAULT_DATA, load
+    from job.data.dataset import DEFAULT_DATA, load
 
     path: Path | None = context.params["data"]
     return load(DEFAULT_DATA if path is None else path, context.params["target"])
@@ -155,7 +155,7 @@ def one_night_told(
     """Run a night that nothing of ours has planned, and notify of it if it goes wrong."""
     from db import nights
     from db.schema import NightRow
-    from job.nightly import bad_news
+    from job.schedule.nightly import bad_news
 
     nights.give_up_unscheduled(store, A_DAY)
     row = nights.record(store, NightRow(due_at=datetime.now(UTC), status="due"))
@@ -177,7 +177,7 @@ def one_night_told(
 def one_night(context: typer.Context, store: Store, night: int, stop: Cancelled) -> int:
     """Run the night of that number, put on record what became of it, and give its exit status."""
     from db import nights
-    from job.environment import environment
+    from job.training.environment import environment
 
     options = context.params
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from db.database import Database
     from db.schema import RunRow, VerdictRow
     from db.store import Store
-    from job.training import Cancelled
+    from job.training.loop import Cancelled
 
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
 DEFAULT_LOG_DIR = Path("results/visualdl")

@@ -138,7 +138,7 @@ def verify(run: Run = "latest", database_url: DatabaseUrl = DEFAULT_DATABASE, as
 
     Stores the verdicts. Exit status 1 when one failed.
     """
-    from job.verify import verify as judge
+    from job.verdicts.verify import verify as judge
 
     with open_store(database_url) as store:
         verdicts = judge(store, store.run(run))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from db.schema import RunRow, VerdictRow
     from db.store import Store
     from job.cli.options import FailOn
-    from job.training import Outcome
+    from job.training.loop import Outcome
 
 
 def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_on: FailOn) -> int:
@@ -20,8 +20,8 @@ def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_o
 
     If `quiet`, the verdicts alone. A nightly run is judged for drift as well.
     """
-    from job.nightly import judge_drift
-    from job.verify import verify
+    from job.schedule.nightly import judge_drift
+    from job.verdicts.verify import verify
 
     if not quiet:
         print_losses(store, run)

@@ -30,7 +30,7 @@ from job.cli.output import print_line
 from job.log import in_json, say
 
 if TYPE_CHECKING:
-    from job.sweep import Result, Task
+    from job.sweep.tasks import Result, Task
 
 
 def sweep(
@@ -70,19 +70,19 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
-    from job.cluster import client_of, is_elsewhere, load_ahead, run_all
+    from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all
 
     if scheduler is None:
         load_ahead()
 
     from db.sweeps import tables_of
-    from job.dataset import DEFAULT_DATA, load
+    from job.data.dataset import DEFAULT_DATA, load
     from job.errors import SweepError
-    from job.run import stopped_by_signals
-    from job.sweep import Task, combinations
-    from job.sweep import learning_rates as rates_of
-    from job.sweep import seeds as seeds_of
-    from job.training import Cancelled
+    from job.sweep.tasks import Task, combinations
+    from job.sweep.tasks import learning_rates as rates_of
+    from job.sweep.tasks import seeds as seeds_of
+    from job.training.loop import Cancelled
+    from job.training.run import stopped_by_signals
 
     if scheduler and workers:
         raise SweepError("--workers is about processes of this machine; a scheduler has its own")
@@ -226,7 +226,7 @@ def worker(
 
     Start one for each core, on any machine that reaches the scheduler and the PostgreSQL store.
     """
-    from job.cluster import work
+    from job.sweep.cluster import work
 
     say(f"a worker of {scheduler}", "worker_begins")
     number = work(scheduler)

@@ -38,8 +38,8 @@ from job.log import bind, in_json, record, say
 if TYPE_CHECKING:
     from db.lease import RunWriter
     from db.store import Store
-    from job.dataset import Dataset
-    from job.training import Cancelled
+    from job.data.dataset import Dataset
+    from job.training.loop import Cancelled
 
 
 def train(
@@ -64,12 +64,12 @@ def train(
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
     """Train both models, record every epoch, print the notebook's table and the parity verdict."""
-    from job.dataset import DEFAULT_DATA, load
+    from job.data.dataset import DEFAULT_DATA, load
 
     dataset = load(DEFAULT_DATA if data is None else data, target)
 
     def obtain(store: Store) -> RunWriter:
-        from job.environment import environment
+        from job.training.environment import environment
 
         if resume:
             from db.specification import Specification
@@ -105,8 +105,8 @@ def resume(
     The whole history is then bit for bit that of a run that never stopped.
     """
     from db.errors import StoreError
-    from job.dataset import DEFAULT_DATA, split
-    from job.table import read_table
+    from job.data.dataset import DEFAULT_DATA, split
+    from job.data.table import read_table
 
     with open_store(database_url, database_timeout=database_timeout) as store:
         found = store.run(run)
@@ -121,7 +121,7 @@ def resume(
     dataset = split(table, found.dataset.target)
 
     def obtain(store: Store) -> RunWriter:
-        from job.environment import environment
+        from job.training.environment import environment
 
         return store.resume_run(found.id, epochs=epochs, environment=environment())
 
@@ -138,8 +138,8 @@ def carry_out(
 ) -> int:
     """Train the run that `obtain` gives, from wherever it stands, and print how it ended."""
     from job.models import load_models
-    from job.run import stopped_by_signals
-    from job.training import Cancelled
+    from job.training.loop import Cancelled
+    from job.training.run import stopped_by_signals
 
     stop = Cancelled()
     with open_store(
@@ -177,7 +177,7 @@ def train_to_the_end(
     If `quiet`, without what only passes the time. `fail_on`: the verdicts that decide the exit status.
     """
     from job.cli.progress import training_progress
-    from job.run import first_states, train_run
+    from job.training.run import first_states, train_run
 
     tell = record if quiet else say
     begun = time.monotonic()

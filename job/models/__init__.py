@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from db.history import History, State
-from job.dataset import Dataset
+from job.data.dataset import Dataset
 from job.errors import ModelError
 
 REGISTRY = {"paddle": "PaddleModel", "python": "PythonModel"}

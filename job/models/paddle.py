@@ -6,7 +6,7 @@ import time
 import warnings
 
 from db.history import History, State
-from job.dataset import Dataset
+from job.data.dataset import Dataset
 
 with warnings.catch_warnings():
     # Paddle warns at import that no compiler cache is installed; only authors of extensions need one.

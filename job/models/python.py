@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from db.history import Float32s, History, State
-from job.dataset import Dataset
+from job.data.dataset import Dataset
 
 
 def mean_squared_error(error: Float32s) -> np.float32:

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from db.history import Float64s, History
-from job.parity import TOLERANCE
+from job.data.source import predictions
 from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends, legend_below, model_line
 from job.plots.subject import Subject
-from job.source import predictions
+from job.verdicts.gap import TOLERANCE
 
 PARTS = ("train", "test")
 LOSS = "mean squared error"

@@ -9,8 +9,8 @@ from db.errors import StoreError
 from db.history import History
 from db.schema import RunRow
 from db.store import Store
-from job.dataset import Dataset
-from job.source import source
+from job.data.dataset import Dataset
+from job.data.source import source
 
 
 @dataclass(frozen=True, slots=True)

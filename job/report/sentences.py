@@ -11,7 +11,7 @@ from db.query import Answer, named_query
 from db.schema import RunRow
 from db.store import Store
 from job.answers import answer
-from job.parity import TOLERANCE_IN_WORDS
+from job.verdicts.gap import TOLERANCE_IN_WORDS
 
 Row = dict[str, Any]
 

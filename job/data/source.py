@@ -10,7 +10,7 @@ import numpy as np
 
 from db.history import Float64s, State
 from db.schema import RunRow
-from job.dataset import DEFAULT_DATA, Dataset, load
+from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.errors import DataError
 
 

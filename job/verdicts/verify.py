@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from db.thinned import require_whole
-from job.dataset import DEFAULT_DATA
-from job.parity import TOLERANCE, TOLERANCE_IN_WORDS, difference
+from job.data.dataset import DEFAULT_DATA
+from job.verdicts.gap import TOLERANCE, TOLERANCE_IN_WORDS, difference
 
-REFERENCE = Path(__file__).resolve().parent.parent / "data" / "reference_run.json"
+REFERENCE = DEFAULT_DATA.parent / "reference_run.json"
 DEFAULT_EPOCHS, DEFAULT_LEARNING_RATE, DEFAULT_SEED = 10_000, 0.01, 0
 MODELS = ("paddle", "python")
 

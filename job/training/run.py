@@ -11,9 +11,9 @@ from db.errors import LeaseLostError, StoreFailedError
 from db.history import History, State
 from db.lease import RunWriter
 from db.schema import RunRow
-from job.dataset import Dataset
+from job.data.dataset import Dataset
 from job.models import REGISTRY, initial_state, make_model
-from job.training import Cancelled, Outcome, train
+from job.training.loop import Cancelled, Outcome, train
 
 
 @contextmanager

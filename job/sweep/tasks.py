@@ -20,7 +20,7 @@ from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
-from job.dataset import Dataset
+from job.data.dataset import Dataset
 from job.errors import SweepError
 from job.pins import pins
 
@@ -126,8 +126,8 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
 
 def obtain(store: Store, task: Task, dataset: Dataset) -> RunWriter | RunRow:
     """The lease of the combination's run, new or taken up; or the run itself where there is nothing to do."""
-    from job.environment import environment
     from job.models import load_models
+    from job.training.environment import environment
 
     same = Specification(dataset.sha256, dataset.target, task.epochs, task.learning_rate, task.seed)
     known = next(iter(store.runs(same.runs().where(RunRow.sweep == task.sweep).limit(1))), None)
@@ -156,9 +156,9 @@ def train_and_judge(
     store: Store, writer: RunWriter, dataset: Dataset, stopped: Callable[[], bool]
 ) -> tuple[str, str | None]:
     """Train a run to its end, or until the sweep is stopped, and store its verdicts; its status and why."""
-    from job.run import first_states, train_run
-    from job.training import Cancelled
-    from job.verify import verify
+    from job.training.loop import Cancelled
+    from job.training.run import first_states, train_run
+    from job.verdicts.verify import verify
 
     stop, looked = Cancelled(), time.monotonic()
     stop.by, stop.number = "the sweep", signal.SIGINT
@@ -186,7 +186,7 @@ def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
     A process killed between a run's end and its verdicts left none: they are made up for, unless the run has
     been thinned since.
     """
-    from job.verify import verify
+    from job.verdicts.verify import verify
 
     if run.status != "completed":
         return run.status, run.stop_reason

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from db.history import Float32s, Float64s
+from job.data.table import Table, read_table
 from job.errors import DataError
-from job.table import Table, read_table
 
 if TYPE_CHECKING:
     from db.schema import DatasetRow
 
-DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data" / "housing.data"
+DEFAULT_DATA = Path(__file__).resolve().parents[2] / "data" / "housing.data"
 TRAIN_SHARE = 0.8
 FEWEST_ROWS = 5
 

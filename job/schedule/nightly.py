@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from db.nights import Night, baseline
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from job.compare import compare
+from job.verdicts.drift import compare
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:

@@ -8,8 +8,8 @@ from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from db.thinned import require_whole
-from job.environment import environment_changes
-from job.parity import Difference, difference
+from job.training.environment import environment_changes
+from job.verdicts.gap import Difference, difference
 
 
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:

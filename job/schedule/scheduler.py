@@ -19,9 +19,9 @@ from db.errors import LedgerError
 from db.schema import NightRow
 from db.store import Store
 from job.log import say
-from job.nightly import bad_news
-from job.schedule import Schedule
-from job.training import Cancelled
+from job.schedule.cron import Schedule
+from job.schedule.nightly import bad_news
+from job.training.loop import Cancelled
 
 GRACE = timedelta(hours=6)
 """how late a night may still begin: after a suspended machine wakes up, or the scheduler is back"""

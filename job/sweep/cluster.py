@@ -17,11 +17,11 @@ from multiprocessing import forkserver, resource_tracker
 from typing import Any
 from urllib.parse import urlsplit
 
-from job.dataset import Dataset
+from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
 from job.log import say
-from job.sweep import CLOSING, Result, Task, run_task
-from job.training import Cancelled
+from job.sweep.tasks import CLOSING, Result, Task, run_task
+from job.training.loop import Cancelled
 
 CONNECT = 10.0
 """seconds to wait for a scheduler"""
@@ -75,14 +75,14 @@ def closing_plugin() -> Any:
 
         # The class travels to the workers by value, so it names what is theirs where it is used.
         def setup(self, worker: Any) -> None:
-            from job.sweep import CLOSING
+            from job.sweep.tasks import CLOSING
 
             CLOSING.clear()
             with suppress(ValueError):  # not in the main thread
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
         def teardown(self, worker: Any) -> None:
-            from job.sweep import CLOSING
+            from job.sweep.tasks import CLOSING
 
             CLOSING.set()
 
@@ -112,7 +112,7 @@ def load_ahead() -> None:
     if sys.platform != "linux":
         return
     os.environ |= QUIET | {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
-    multiprocessing.set_forkserver_preload(["job.ahead"])
+    multiprocessing.set_forkserver_preload(["job.sweep.preload"])
     with sigint_kept_from_children():
         forkserver.ensure_running()
 

@@ -1,0 +1,1 @@
+"""The table, the dataset made of it, and where a run's file is found."""
