@@ -26,8 +26,8 @@ from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models import initial_state, load_models  # noqa: E402
-from job.training.loop import Cancelled  # noqa: E402
-from job.training.run import first_states, train_run  # noqa: E402
+from job.stop import StopRequest  # noqa: E402
+from job.training import Settings, start, train_run  # noqa: E402
 
 
 def made_dataset(features: int) -> Dataset:
@@ -102,14 +102,11 @@ def main() -> None:
         seconds = time.perf_counter() - begun
     else:
         with Store(options.what, create=True) as store:
-            lease = store.start_run(
-                dataset.row(), epochs=options.epochs, learning_rate=0.01, seed=0, environment={}
-            )
+            lease = start(store, Settings(dataset, options.epochs))
             writer = Timed(store, lease.run_id, lease.token)
-            run, states = store.run(lease.run_id), first_states(dataset, 0)
             report = beside if options.beside_bare else lambda model, history: None
             begun = time.perf_counter()
-            outcome = train_run(writer, run, dataset, states, report=report, stop=Cancelled())
+            outcome = train_run(writer, dataset, report, StopRequest())
             seconds = time.perf_counter() - begun - beside.altogether
             assert outcome.status == "completed", outcome
             storing = writer.seconds

@@ -166,10 +166,13 @@ class Store(Database):
                 )
         return {model: self.history(run_id, model, following - 1).state for model, _, following in found}
 
-    def newest_unfinished(self, specification: Specification, *, trigger: str) -> RunRow | None:
+    def newest_unfinished(
+        self, specification: Specification, *, trigger: str, sweep: str | None = None
+    ) -> RunRow | None:
         """The newest run of this specification that has not ended by itself; a live one too."""
         query = specification.runs().where(
             RunRow.trigger == trigger,
+            RunRow.sweep.is_not_distinct_from(sweep),
             RunRow.thinned_every.is_(None),
             RunRow.status.in_((*UNFINISHED, "running")),
         )

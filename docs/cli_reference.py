@@ -7,9 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from typer.main import get_command
-
-from job.cli import app
+from job.cli import COMMANDS, load
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# The command line
@@ -34,7 +32,7 @@ OTHERS = """
 def page() -> str:
     """The whole page as Markdown."""
     parts = [HEAD]
-    for path, command in commands("job", get_command(app)):
+    for path, command in commands():
         parts.append(f"\n## `{path}`\n\n{(command.help or '').strip()}\n")
         rows = [row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
         if rows:
@@ -42,13 +40,14 @@ def page() -> str:
     return "".join([*parts, OTHERS])
 
 
-def commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+def commands() -> Iterator[tuple[str, Any]]:
     """Each command with the words that call it."""
-    for name, sub in sorted(getattr(command, "commands", {}).items()):
-        if hasattr(sub, "commands"):
-            yield from commands(f"{path} {name}", sub)
+    for name in sorted(COMMANDS):
+        command = load(name)
+        if subcommands := getattr(command, "commands", {}):
+            yield from ((f"job {name} {each}", sub) for each, sub in sorted(subcommands.items()))
         else:
-            yield f"{path} {name}", sub
+            yield f"job {name}", command
 
 
 def row(parameter: Any) -> str:

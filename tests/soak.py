@@ -31,8 +31,7 @@ from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import Dataset, load  # noqa: E402
 from job.models import load_models, make_model  # noqa: E402
-from job.training.loop import Cancelled  # noqa: E402
-from job.training.run import first_states, train_run  # noqa: E402
+from job.training import Settings, first_states, resume, start, train_and_judge  # noqa: E402
 from tests.samples import write_csv  # noqa: E402
 
 EPOCHS, LEARNING_RATE, SEED = 400, 0.05, 3
@@ -55,15 +54,9 @@ def train_in_this_process(url: str, dataset: Dataset, run_id: int | None, block:
     """What `job train` and `job resume` do, with blocks of so many epochs."""
     job.training.loop.BLOCK_EPOCHS = job.training.loop.FIRST_BLOCK = block
     with Store(url) as store:
-        if run_id is None:
-            writer = store.start_run(
-                dataset.row(), epochs=EPOCHS, learning_rate=LEARNING_RATE, seed=SEED, environment={}
-            )
-        else:
-            writer = store.resume_run(run_id, environment={})
-        run = store.run(writer.run_id)
-        states = first_states(dataset, SEED) | store.checkpoints(run.id)
-        train_run(writer, run, dataset, states, report=lambda *_: None, stop=Cancelled())
+        settings = Settings(dataset, EPOCHS, LEARNING_RATE, SEED)
+        writer = start(store, settings) if run_id is None else resume(store, run_id)
+        train_and_judge(writer, dataset)
 
 
 def killed(child: int, after: float) -> bool:

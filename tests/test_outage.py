@@ -17,7 +17,7 @@ import pytest
 from db.store import Store
 from job.data.dataset import load
 from job.models import REGISTRY, make_model
-from job.training.run import first_states
+from job.training import first_states
 from tests.conftest import Job
 from tests.trainers import start_and_wait
 

@@ -42,7 +42,7 @@ import json
 from job.pins import pin
 pin()
 from job.data.dataset import load
-from job.training.environment import environment
+from job.environment import environment
 from job.models import initial_state
 from job.models.python import PythonModel
 history = PythonModel(load(), 0.01, initial_state(13, 0)).advance(50)

@@ -19,7 +19,7 @@ from db import nights
 from db.store import Store
 from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
-from job.training.loop import Cancelled
+from job.stop import StopRequest
 from tests.conftest import job_command
 
 EVENING = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
@@ -63,13 +63,13 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def scheduler(
-    url: str, command: Sequence[str] = NIGHT, told: Told | None = None, stop: Cancelled | None = None
+    url: str, command: Sequence[str] = NIGHT, told: Told | None = None, stop: StopRequest | None = None
 ) -> NightlyScheduler:
     def notify(title: str, body: str) -> None:
         if told is not None:
             told.append((title, body))
 
-    return NightlyScheduler(DAILY, command, lambda: Store(url, create=True), notify, stop or Cancelled())
+    return NightlyScheduler(DAILY, command, lambda: Store(url, create=True), notify, stop or StopRequest())
 
 
 def run_until(scheduler: NightlyScheduler, clock: Any, until: datetime, **options: bool) -> None:

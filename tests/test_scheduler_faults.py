@@ -16,10 +16,10 @@ import time_machine
 
 from db import nights
 from db.store import Store
+from job.environment import environment
 from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
-from job.training.environment import environment
-from job.training.loop import Cancelled
+from job.stop import StopRequest
 from tests.conftest import ROOT, job_command
 from tests.samples import dataset_row, history
 from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, scheduler, wait_for
@@ -49,7 +49,7 @@ def test_a_night_in_the_hour_that_summer_time_skips_is_missed_once(sqlite_url: s
             NOTHING,
             lambda: Store(sqlite_url, create=True),
             lambda *news: told.append(news),
-            Cancelled(),
+            StopRequest(),
         )
 
     saturday = datetime(2026, 3, 28, 20, 0, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_a_night_in_the_hour_that_summer_time_skips_is_missed_once(sqlite_url: s
 
 
 def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
-    stop = Cancelled()
+    stop = StopRequest()
     slow = scheduler(sqlite_url, NOTHING, stop=stop)
     opened = slow.open_store
 

@@ -26,9 +26,9 @@ from job.cli import run as command
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.errors import SweepError
 from job.plots.sweep import read_fan, seed_in_words, share_of_seed
+from job.stop import StopRequest
 from job.sweep.cluster import client_of, run_all
 from job.sweep.tasks import Result, Task, combinations, learning_rates, run_task, seeds
-from job.training.loop import Cancelled
 from job.verdicts.drift import compare
 from tests.conftest import Job, job_command
 from tests.samples import write_csv
@@ -201,7 +201,7 @@ def test_a_killed_workers_runs_are_taken_up_by_others(
 
     killer = threading.Thread(target=kill_one_at_work)
     killer.start()
-    run_all(cluster, tasks, housing, Cancelled(), lambda each, result: results.append(result))
+    run_all(cluster, tasks, housing, StopRequest(), lambda each, result: results.append(result))
     killer.join()
     assert [result.status for result in results] == ["completed"] * 5
     with Store(database_url) as store:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.history import History
-from job.training.loop import BLOCK_EPOCHS, BLOCK_SECONDS, Cancelled, Outcome, next_size, train
+from job.stop import StopRequest
+from job.training.loop import BLOCK_EPOCHS, BLOCK_SECONDS, Outcome, next_size, train
 from tests.samples import history
 
 
@@ -46,8 +47,8 @@ class MadeUp:
         return made
 
 
-def run(writer: Recorded, epochs: int, stop: Cancelled | None = None, **models: MadeUp) -> Outcome:
-    return train(writer, models, epochs, report=lambda *_: None, stop=stop or Cancelled())
+def run(writer: Recorded, epochs: int, stop: StopRequest | None = None, **models: MadeUp) -> Outcome:
+    return train(writer, models, epochs, report=lambda *_: None, stop=stop or StopRequest())
 
 
 def test_every_epoch_is_stored_once_and_in_order() -> None:
@@ -72,7 +73,7 @@ def test_a_stop_ends_between_blocks() -> None:
                 stop.by = "SIGTERM"
                 stop.set()
 
-    writer, stop = Stopping(), Cancelled()
+    writer, stop = Stopping(), StopRequest()
     assert run(writer, 10_000, stop, a=MadeUp()) == Outcome("interrupted", "stopped by SIGTERM")
     assert len(writer.blocks) == 3
 

@@ -1,24 +1,70 @@
-"""The command line. Only this package knows Typer; what needs NumPy or Paddle is imported in a command."""
+"""The command line: the only package that knows Typer. Modules of commands are imported when asked for."""
 
 from __future__ import annotations
 
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 # Typer carries its own copy of click and names its exceptions nowhere in public.
 from typer._click.exceptions import ClickException
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from db.errors import LedgerError
 from job import __version__
-from job.cli import compare, database, draw, mirror, nightly, nights, prune, query, runs, sweep, train
 from job.log import say
+
+COMMANDS = {
+    "train": ("train:train", "Train both models and record every epoch."),
+    "resume": ("train:resume", "Go on with a stopped run, or lengthen a completed one."),
+    "runs": ("runs:runs", "List the runs, newest first."),
+    "show": ("runs:show", "Show one run whole."),
+    "query": ("query:query", "Ask the history in SQL, read only."),
+    "verify": ("runs:verify", "Judge a run: parity of its models, and the notebook's numbers."),
+    "compare": ("compare:compare", "Are two runs' histories the same bits?"),
+    "plot": ("draw:plot", "Draw figures of one run or several, or of a sweep."),
+    "report": ("draw:report", "Put a run's verdicts, answers and figures on one page."),
+    "export": ("draw:export", "Write a run's history as CSV or Parquet."),
+    "mirror": ("mirror:mirror", "Draw the VisualDL logs of a run, or of all, anew from the store."),
+    "dashboard": ("mirror:dashboard", "Show every run in VisualDL, in a browser."),
+    "nightly": ("nightly:nightly", "Train on a schedule, and compare each run with the one before."),
+    "nights": ("nights:nights", "List the scheduled runs, and check that none was missed."),
+    "sweep": ("sweep:sweep", "Train a run for every seed with every learning rate, in parallel."),
+    "worker": ("sweep:worker", "Take runs of sweeps from a Dask scheduler until stopped."),
+    "prune": ("prune:prune", "Delete old scheduled runs, and downsample old runs."),
+    "db": ("database:app", "The store as a whole: its schema and a backup."),
+}
+"""each command's module and function, and what the list of commands says of it"""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are listed without their modules, and imported once one is asked for."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that the first word names, imported."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and load(str(name)), rest
+
+
+def load(name: str) -> Any:
+    """The command of that name, with all its options."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(f"job.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        return get_command(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return get_command(alone)
+
 
 app = typer.Typer(
     name="job",
+    cls=LazyGroup,
     help=(
         "Train one linear regression twice, by hand in NumPy and with PaddlePaddle, and keep every epoch of "
         "both in a SQL database.\n\nSettings come from options, then from the environment, then from .env in "
@@ -30,24 +76,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
-app.command("resume")(train.resume)
-app.command("runs")(runs.runs)
-app.command("show")(runs.show)
-app.command("query")(query.query)
-app.command("verify")(runs.verify)
-app.command("compare")(compare.compare)
-app.command("plot")(draw.plot)
-app.command("report")(draw.report)
-app.command("export")(draw.export)
-app.command("mirror")(mirror.mirror)
-app.command("dashboard")(mirror.dashboard)
-app.command("nightly")(nightly.nightly)
-app.command("nights")(nights.nights)
-app.command("sweep")(sweep.sweep)
-app.command("worker")(sweep.worker)
-app.command("prune")(prune.prune)
-app.add_typer(database.app, name="db")
+for _name, (_, _summary) in COMMANDS.items():
+    app.command(_name, help=_summary)(lambda: None)
 
 
 def print_version(wanted: bool) -> None:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     from db.retry import Waiting
 
-app = typer.Typer(help="The store as a whole: its schema, up and down, and a backup.", no_args_is_help=True)
+app = typer.Typer(
+    help="The store as a whole: its schema, up and down, and a backup.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 LONGEST_WAIT = 60.0
 """seconds for a database that is just starting, or that another process migrates"""
 

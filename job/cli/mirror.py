@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store
+from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, Mirroring, open_store
 from job.cli.output import print_line
+from job.cli.progress import drawing_progress
 from job.errors import MirrorError
 from job.log import say
+from job.mirror.process import MirrorProcess
 
 if TYPE_CHECKING:
     from db.schema import RunRow
@@ -53,7 +55,6 @@ def mirror(
 
 def draw(store: Store, run: RunRow, log_dir: Path) -> None:
     """Draw one run anew and say what came of it."""
-    from job.cli.progress import drawing_progress
     from job.mirror.mend import redraw
 
     with drawing_progress() as report:
@@ -128,11 +129,10 @@ def dashboard(
     from job.mirror.dashboard import Dashboard
     from job.mirror.memory import affordable_points, available_memory
     from job.mirror.mend import about_epochs, make_log_dir, mend
-    from job.training.loop import Cancelled
-    from job.training.run import stopped_by_signals
+    from job.stop import StopRequest, stopped_by_signals
 
     make_log_dir(log_dir)
-    stop = Cancelled()
+    stop = StopRequest()
 
     def mend_logs() -> None:
         try:
@@ -156,20 +156,17 @@ def dashboard(
 
 
 @contextmanager
-def mirroring(context: typer.Context, run_id: int) -> Iterator[Callable[[], None]]:
-    """While open, a follower draws the run; afterwards it is waited for, for a while, with its progress.
+def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Iterator[Callable[[], None]]:
+    """While open, a process of its own mirrors the run; afterwards it is waited for, for a while.
 
-    Gives what is to be called as soon as the training is over, so that there is little to wait for.
-    Whatever goes wrong with it is said, and is no matter to the training.
+    Gives a function to call once the training is over, so that there is little to wait for. Mirror failures
+    are logged and never affect the training.
     """
-    from job.cli.progress import drawing_progress
-    from job.mirror.process import MirrorProcess
-
-    if context.params["no_mirror"]:
+    if mirroring.no_mirror:
         yield lambda: None
         return
     try:
-        process = MirrorProcess(run_id, context.params["database_url"], context.params["log_dir"])
+        process = MirrorProcess(run_id, database_url, mirroring.log_dir)
     except OSError as error:
         say(f"the mirror cannot be started, and the training goes on without it: {error}")
         yield lambda: None

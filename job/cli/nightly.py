@@ -6,46 +6,33 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from db import nights
 from db.errors import HeldError, LedgerError
-from job.cli.options import (
-    DEFAULT_DATABASE,
-    DEFAULT_LOG_DIR,
-    Data,
-    DatabaseTimeout,
-    DatabaseUrl,
-    Epochs,
-    FailOn,
-    HeartbeatTimeout,
-    LearningRate,
-    LogDir,
-    LogFormat,
-    LogFormatOption,
-    NoMirror,
-    Seed,
-    Target,
-    open_store,
-)
-from job.cli.train import train_to_the_end
+from db.schema import NightRow
+from db.store import Store
+from job.cli.options import FailOn, LogFormat, LogFormatOption, Mirroring, StoreAccess, Training, command
+from job.cli.train import Output, train_and_print
 from job.log import say
-
-if TYPE_CHECKING:
-    from db.store import Store
-    from job.data.dataset import Dataset
-    from job.training.loop import Cancelled
-
+from job.models import load_models
+from job.schedule.nightly import bad_news
+from job.schedule.notify import notifier
+from job.stop import StopRequest, stopped_by_signals
+from job.training import start
 
 A_DAY = 86_400.0
 """seconds after which a night that began and has no run is taken to have died"""
 
 
+@command
 def nightly(
     context: typer.Context,
+    *,
     cron: Annotated[
         str,
         typer.Option("--cron", envvar="JOB_CRON", help="Minute, hour, day, month and weekday, as cron's."),
@@ -68,16 +55,9 @@ def nightly(
             help="Failed verdicts that give exit status 1: every one, all but drift, or not one.",
         ),
     ] = FailOn.drift,
-    epochs: Epochs = 10_000,
-    learning_rate: LearningRate = 0.01,
-    seed: Seed = 0,
-    data: Data = None,
-    target: Target = None,
-    log_dir: LogDir = DEFAULT_LOG_DIR,
-    no_mirror: NoMirror = False,
-    database_url: DatabaseUrl = DEFAULT_DATABASE,
-    heartbeat_timeout: HeartbeatTimeout = 60.0,
-    database_timeout: DatabaseTimeout = 600.0,
+    training: Training,
+    mirroring: Mirroring,
+    access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
     night: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
 ) -> int:
@@ -87,47 +67,33 @@ def nightly(
     whatever else keeps the time. One nightly run lives at a time: a second one is refused, and on record as
     skipped. JOB_NOTIFY_URLS, addresses as apprise writes them, hear of nights that fail, drift or are missed.
     """
-    from job.models import load_models
-    from job.schedule.notify import notifier
-    from job.training.loop import Cancelled
-    from job.training.run import stopped_by_signals
-
-    stop = Cancelled()
+    stop = StopRequest()
     notify = notifier(say)
-
-    def store() -> Store:
-        return open_store(
-            database_url,
-            create=True,
-            heartbeat_timeout=heartbeat_timeout,
-            database_timeout=database_timeout,
-            stop=stop,
-        )
-
+    output = Output(mirroring, access.database_url, quiet=True, fail_on=fail_on)
     try:
         if once:
             load_models()  # Paddle sets signal handlers of its own
-            with stopped_by_signals(stop), store() as opened:
-                if night is not None:  # whoever started us tells of it
-                    return one_night(context, opened, night, stop)
-                return one_night_told(context, opened, stop, notify)
+            with stopped_by_signals(stop), access.open(stop) as store:
+                if night is not None:  # the scheduler that started this process reports it
+                    return one_night(store, night, training, stop, output)
+                return one_unplanned_night(store, training, stop, output, notify)
 
         from job.schedule.cron import Schedule
         from job.schedule.scheduler import NightlyScheduler
 
         schedule = Schedule(cron, timezone)
-        the_dataset(context)  # refused now rather than at night
+        training.settings()  # refused now rather than at night
         os.environ.update(settings(context))
         command = [sys.executable, "-m", "job", "nightly", "--once", "--night"]
         with stopped_by_signals(stop):
-            NightlyScheduler(schedule, command, store, notify, stop).run(run_now)
+            NightlyScheduler(schedule, command, lambda: access.open(stop), notify, stop).run(run_now)
     except LedgerError as error:
         if not stop.is_set():
             raise
         say(f"stopped by {stop.by}: {error}")
     else:
         say(f"no more nights: stopped by {stop.by}", "schedule")
-    return 128 + stop.number
+    return stop.exit_status
 
 
 def settings(context: typer.Context) -> dict[str, str]:
@@ -141,27 +107,15 @@ def settings(context: typer.Context) -> dict[str, str]:
     }
 
 
-def the_dataset(context: typer.Context) -> Dataset:
-    """The dataset that the options name. Raises DataError."""
-    from job.data.dataset import DEFAULT_DATA, load
-
-    path: Path | None = context.params["data"]
-    return load(DEFAULT_DATA if path is None else path, context.params["target"])
-
-
-def one_night_told(
-    context: typer.Context, store: Store, stop: Cancelled, notify: Callable[[str, str], None]
+def one_unplanned_night(
+    store: Store, training: Training, stop: StopRequest, output: Output, notify: Callable[[str, str], None]
 ) -> int:
     """Run a night that nothing of ours has planned, and notify of it if it goes wrong."""
-    from db import nights
-    from db.schema import NightRow
-    from job.schedule.nightly import bad_news
-
     nights.give_up_unscheduled(store, A_DAY)
     row = nights.record(store, NightRow(due_at=datetime.now(UTC), status="due"))
     news: str | None = None
     try:
-        return one_night(context, store, row.id, stop)
+        return one_night(store, row.id, training, stop, output)
     except Exception as error:
         if not (isinstance(error, HeldError) or stop.is_set()):
             news = in_words(error)
@@ -174,26 +128,13 @@ def one_night_told(
             notify("a night went wrong", news)
 
 
-def one_night(context: typer.Context, store: Store, night: int, stop: Cancelled) -> int:
+def one_night(store: Store, night: int, training: Training, stop: StopRequest, output: Output) -> int:
     """Run the night of that number, put on record what became of it, and give its exit status."""
-    from db import nights
-    from job.training.environment import environment
-
-    options = context.params
     try:
         store.notice_crashes()
-        dataset = the_dataset(context)
-        writer = store.start_run(
-            dataset.row(),
-            epochs=options["epochs"],
-            learning_rate=options["learning_rate"],
-            seed=options["seed"],
-            environment=environment(),
-            trigger="nightly",
-            night=night,
-        )
-        fail_on = options["fail_on"]
-        exit_status = train_to_the_end(context, store, writer, dataset, stop, quiet=True, fail_on=fail_on)
+        settings = replace(training.settings(), trigger="nightly", night=night)
+        writer = start(store, settings)
+        exit_status = train_and_print(writer, settings.dataset, stop, output)
     except Exception as error:
         why = f"stopped by {stop.by}" if stop.is_set() else in_words(error)
         status = "skipped" if stop.is_set() or isinstance(error, HeldError) else "failed"

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from db.database import DATABASE_TIMEOUT, HEARTBEAT_TIMEOUT, Database
+from db.errors import StoreError
 from job import log
 from job.log import say
 
 if TYPE_CHECKING:
-    from db.database import Database
     from db.schema import RunRow, VerdictRow
     from db.store import Store
-    from job.training.loop import Cancelled
-
+    from job.stop import StopRequest
+    from job.training import Settings
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
 DEFAULT_LOG_DIR = Path("results/visualdl")
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
+READERS_TIMEOUT = 3.0
+"""seconds that a command which only reads waits for the database"""
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
 
@@ -144,19 +150,89 @@ RunData = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The options that decide what is trained."""
+
+    epochs: Epochs = 10_000
+    learning_rate: LearningRate = 0.01
+    seed: Seed = 0
+    data: Data = None
+    target: Target = None
+
+    def settings(self) -> Settings:
+        """The settings of a run. Raises DataError."""
+        from job.data.dataset import DEFAULT_DATA, load
+        from job.training import Settings
+
+        dataset = load(self.data or DEFAULT_DATA, self.target)
+        return Settings(dataset, self.epochs, self.learning_rate, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirroring:
+    """Whether and where a training is drawn for VisualDL."""
+
+    log_dir: LogDir = DEFAULT_LOG_DIR
+    no_mirror: NoMirror = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """The store that a training writes to, and how long to wait for it."""
+
+    database_url: DatabaseUrl = DEFAULT_DATABASE
+    heartbeat_timeout: HeartbeatTimeout = HEARTBEAT_TIMEOUT
+    database_timeout: DatabaseTimeout = DATABASE_TIMEOUT
+
+    def open(self, stop: StopRequest | None = None) -> Store:
+        """The store; its tables, and the default one's directory, are made if they are missing."""
+        if self.database_url == DEFAULT_DATABASE:
+            make_directory(Path("results"))
+        return open_store(
+            self.database_url,
+            create=True,
+            heartbeat_timeout=self.heartbeat_timeout,
+            database_timeout=self.database_timeout,
+            stop=stop,
+        )
+
+
+def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """The function as Typer wants it: a parameter that is a dataclass becomes an option for each field."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    groups = {each.name: each.annotation for each in parameters if isinstance(each.annotation, type)}
+    groups = {name: group for name, group in groups.items() if is_dataclass(group)}
+    options: list[inspect.Parameter] = []
+    for each in parameters:
+        if each.name in groups:
+            group = inspect.signature(groups[each.name], eval_str=True).parameters.values()
+            options += [option.replace(kind=each.kind) for option in group]
+        else:
+            options.append(each)
+
+    def called(*arguments: Any, **values: Any) -> int | None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        return function(*arguments, **values)
+
+    called.__doc__ = function.__doc__
+    called.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in options}
+    return called
+
+
 def open_store(
     url: str,
     *,
     create: bool = False,
-    heartbeat_timeout: float = 60.0,
-    database_timeout: float = 3.0,
-    stop: Cancelled | None = None,
+    heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
+    database_timeout: float = READERS_TIMEOUT,
+    stop: StopRequest | None = None,
 ) -> Store:
-    """The store at `url`; the default one's directory is made where it is missing."""
+    """The store at `url`."""
     from db.store import Store
 
-    if create and url == DEFAULT_DATABASE:
-        make_directory(Path("results"))
     return Store(
         url,
         create=create,
@@ -169,9 +245,7 @@ def open_store(
 
 def open_database(url: str) -> Database:
     """The store at `url` for short commands that only list: open in half the time of `open_store`."""
-    from db.database import Database
-
-    return Database(url, database_timeout=3.0, say=say)
+    return Database(url, database_timeout=READERS_TIMEOUT, say=say)
 
 
 def say_if_thinned(run: RunRow) -> None:
@@ -184,8 +258,6 @@ def say_if_thinned(run: RunRow) -> None:
 
 def make_directory(directory: Path) -> None:
     """Make a directory of our own. Raises StoreError where it cannot be made."""
-    from db.errors import StoreError
-
     try:
         directory.mkdir(exist_ok=True)
     except OSError as error:

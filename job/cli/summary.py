@@ -11,37 +11,24 @@ from job.log import in_json, record
 if TYPE_CHECKING:
     from db.schema import RunRow, VerdictRow
     from db.store import Store
-    from job.cli.options import FailOn
-    from job.training.loop import Outcome
+    from job.cli.train import Output
+    from job.training import Conclusion
 
 
-def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_on: FailOn) -> int:
-    """Print what a run came to, with the verdicts, and give the exit status that says so.
-
-    If `quiet`, the verdicts alone. A nightly run is judged for drift as well.
-    """
-    from job.schedule.nightly import judge_drift
-    from job.verdicts.verify import verify
-
-    if not quiet:
+def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: Output) -> int:
+    """Print what a run came to, with the verdicts, and give the exit status that says so."""
+    if not output.quiet:
         print_losses(store, run)
         print_parameters(store, run)
-    if outcome.status == "diverged":
-        # On its way out of float32 a run blows the models' rounding up as well: no parity to judge.
-        print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
+    if conclusion.outcome.status == "diverged":
+        print_line(f"run {run.id} diverged: {conclusion.outcome.reason}", style="bold red")
         return 1
-    verdicts = verify(store, run)
-    for verdict in verdicts:
-        tell(verdict, quiet)
-    if run.trigger == "nightly":
-        drift = judge_drift(store, run)
-        if drift is None:
-            first = "drift: not judged: this is the first night of its specification"
-            print_quietly(first, "first_night", quiet)
-        else:
-            tell(drift, quiet)
-            verdicts.append(drift)
-    return 1 if any(fail_on.fails(verdict) for verdict in verdicts) else 0
+    for verdict in conclusion.verdicts:
+        tell(verdict, output.quiet)
+    if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
+        first = "drift: not judged: this is the first night of its specification"
+        print_quietly(first, "first_night", output.quiet)
+    return 1 if any(output.fail_on.fails(verdict) for verdict in conclusion.verdicts) else 0
 
 
 def print_quietly(text: str, event: str, quiet: bool) -> None:

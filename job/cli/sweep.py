@@ -78,17 +78,16 @@ def sweep(
     from db.sweeps import tables_of
     from job.data.dataset import DEFAULT_DATA, load
     from job.errors import SweepError
+    from job.stop import StopRequest, stopped_by_signals
     from job.sweep.tasks import Task, combinations
     from job.sweep.tasks import learning_rates as rates_of
     from job.sweep.tasks import seeds as seeds_of
-    from job.training.loop import Cancelled
-    from job.training.run import stopped_by_signals
 
     if scheduler and workers:
         raise SweepError("--workers is about processes of this machine; a scheduler has its own")
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
-    stop = Cancelled()
+    stop = StopRequest()
     label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
     with open_store(
         database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout

@@ -1,22 +1,11 @@
-"""What a night comes to: its verdict on drift, and what there is to tell of it."""
+"""What there is to tell people about a scheduled run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from db.nights import Night, baseline
-from db.schema import RunRow, VerdictRow
-from db.store import Store
-from job.verdicts.drift import compare
-
-
-def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
-    """Whether a completed night has the bits of the last one of its specification; stores the verdict.
-
-    None for the first night of a specification.
-    """
-    last = baseline(store, run)
-    return None if last is None else compare(store, run, last)[0]
+from db.nights import Night
+from db.schema import VerdictRow
 
 
 def bad_news(night: Night, verdicts: Sequence[VerdictRow]) -> str | None:

@@ -21,7 +21,7 @@ from db.store import Store
 from job.log import say
 from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
-from job.training.loop import Cancelled
+from job.stop import StopRequest
 
 GRACE = timedelta(hours=6)
 """how late a night may still begin: after a suspended machine wakes up, or the scheduler is back"""
@@ -44,7 +44,7 @@ class NightlyScheduler:
         command: Sequence[str],
         open_store: Callable[[], Store],
         notify: Callable[[str, str], None],
-        stop: Cancelled,
+        stop: StopRequest,
     ) -> None:
         self.schedule = schedule
         self.command = list(command)

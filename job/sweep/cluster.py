@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
 from job.log import say
+from job.stop import StopRequest
 from job.sweep.tasks import CLOSING, Result, Task, run_task
-from job.training.loop import Cancelled
 
 CONNECT = 10.0
 """seconds to wait for a scheduler"""
@@ -162,7 +162,7 @@ def run_all(
     client: Any,
     tasks: Sequence[Task],
     dataset: Dataset,
-    stop: Cancelled,
+    stop: StopRequest,
     told: Callable[[Task, Result], None],
 ) -> None:
     """Run every task on the client's workers, and tell of each as it ends, until all have or `stop` is set.

@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
-from db.errors import HeldError, StoreError
-from db.lease import RunWriter
+from db.errors import StoreError, StoreFailedError
 from db.schema import RunRow, VerdictRow
-from db.specification import Specification
 from db.store import Store
 from job.data.dataset import Dataset
 from job.errors import SweepError
 from job.pins import pins
+from job.stop import StopRequest
+from job.training import Settings, start_or_resume, train_and_judge
+from job.verdicts.verify import verify
 
 MOST_RUNS = 100_000
 CLOSING = threading.Event()
@@ -114,54 +115,37 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         task.database_url, heartbeat_timeout=task.heartbeat_timeout, database_timeout=task.database_timeout
     ) as store:
         store.notice_crashes()
+        settings = Settings(
+            dataset, task.epochs, task.learning_rate, task.seed, trigger="sweep", sweep=task.sweep
+        )
+        if (run := ended(store, settings)) is not None:
+            return Result(run.id, *judged(store, run))
         try:
-            found = obtain(store, task, dataset)
-        except HeldError as error:
-            return Result(None, "held", str(error))
-        if isinstance(found, RunRow):
-            return Result(found.id, *judged(store, found))
-        status, why = train_and_judge(store, found, dataset, ask)
-        return Result(found.run_id, status, why, time.monotonic() - begun, trained=True)
-
-
-def obtain(store: Store, task: Task, dataset: Dataset) -> RunWriter | RunRow:
-    """The lease of the combination's run, new or taken up; or the run itself where there is nothing to do."""
-    from job.models import load_models
-    from job.training.environment import environment
-
-    same = Specification(dataset.sha256, dataset.target, task.epochs, task.learning_rate, task.seed)
-    known = next(iter(store.runs(same.runs().where(RunRow.sweep == task.sweep).limit(1))), None)
-    if known is not None and known.status in ("completed", "diverged"):
-        return known
-    load_models()
-    if known is not None:
-        try:
-            return store.resume_run(known.id, environment=environment())
-        except HeldError:
+            writer = start_or_resume(store, settings)
+        except StoreFailedError:
             raise
-        except StoreError as error:  # a thinned run, for one
-            raise HeldError(str(error)) from error
-    return store.start_run(
-        dataset.row(),
-        epochs=task.epochs,
-        learning_rate=task.learning_rate,
-        seed=task.seed,
-        environment=environment(),
-        trigger="sweep",
-        sweep=task.sweep,
+        except StoreError as error:  # another process has it, or it cannot be resumed
+            return Result(None, "held", str(error))
+        stop = StopRequest()
+        conclusion = train_and_judge(writer, dataset, watch(stop, ask), stop)
+        status, why = conclusion.outcome.status, conclusion.outcome.reason
+        if status == "completed":
+            status, why = concluded(conclusion.verdicts)
+        return Result(writer.run_id, status, why, time.monotonic() - begun, trained=True)
+
+
+def ended(store: Store, settings: Settings) -> RunRow | None:
+    """The combination's run if it has ended for good: completed or diverged."""
+    ended = settings.specification.runs().where(
+        RunRow.sweep == settings.sweep, RunRow.status.in_(("completed", "diverged"))
     )
+    return next(iter(store.runs(ended.limit(1))), None)
 
 
-def train_and_judge(
-    store: Store, writer: RunWriter, dataset: Dataset, stopped: Callable[[], bool]
-) -> tuple[str, str | None]:
-    """Train a run to its end, or until the sweep is stopped, and store its verdicts; its status and why."""
-    from job.training.loop import Cancelled
-    from job.training.run import first_states, train_run
-    from job.verdicts.verify import verify
-
-    stop, looked = Cancelled(), time.monotonic()
+def watch(stop: StopRequest, stopped: Callable[[], bool]) -> Callable[..., None]:
+    """What to call after each block: it sets `stop` once the sweep was stopped or this worker is to end."""
     stop.by, stop.number = "the sweep", signal.SIGINT
+    looked = time.monotonic()
 
     def look(*_: object) -> None:
         nonlocal looked
@@ -172,12 +156,7 @@ def train_and_judge(
             if stopped():
                 stop.set()
 
-    run = store.run(writer.run_id)
-    states = first_states(dataset, run.seed) | store.checkpoints(run.id)
-    outcome = train_run(writer, run, dataset, states, report=look, stop=stop)
-    if outcome.status != "completed":
-        return outcome.status, outcome.reason
-    return concluded(verify(store, store.run(run.id)))
+    return look
 
 
 def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
@@ -186,8 +165,6 @@ def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
     A process killed between a run's end and its verdicts left none: they are made up for, unless the run has
     been thinned since.
     """
-    from job.verdicts.verify import verify
-
     if run.status != "completed":
         return run.status, run.stop_reason
     newest = {v.kind: v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}

@@ -1,1 +1,147 @@
-"""The training loop, a run from its start to its end, and the environment that is recorded with it."""
+"""Training as a library: start a run or go on with one, train it, judge it.
+
+    store = Store("sqlite:///results/ledger.db", create=True)
+    settings = Settings(load(DEFAULT_DATA), epochs=2000)
+    conclusion = train_and_judge(start_or_resume(store, settings), settings.dataset)
+
+The commands, the sweep and the schedule are built on the same three calls. In a program of your own call
+`job.pins.pin()` before anything loads NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from db.errors import LeaseLostError, StoreFailedError
+from db.history import History, State
+from db.lease import RunWriter
+from db.schema import VerdictRow
+from db.specification import Specification
+from db.store import Store
+from job.data.dataset import Dataset
+from job.environment import environment
+from job.models import REGISTRY, initial_state, load_models, make_model
+from job.stop import StopRequest
+from job.training.loop import Outcome, train
+from job.verdicts.drift import judge_drift
+from job.verdicts.verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run trains on and how, and what it belongs to."""
+
+    dataset: Dataset
+    epochs: int = 10_000
+    learning_rate: float = 0.01
+    seed: int = 0
+    """of the start weights"""
+    trigger: str = "manual"
+    """`manual`, `nightly` or `sweep`"""
+    night: int | None = None
+    """the scheduled run's id in the store, if it has one"""
+    sweep: str | None = None
+    """name of the sweep that the run belongs to"""
+
+    @property
+    def specification(self) -> Specification:
+        """What decides the run's bits."""
+        data = self.dataset
+        return Specification(data.sha256, data.target, self.epochs, self.learning_rate, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a training ended, and the verdicts on it: none unless it is completed."""
+
+    outcome: Outcome
+    verdicts: Sequence[VerdictRow] = ()
+
+
+def start(store: Store, settings: Settings) -> RunWriter:
+    """A new run, and the only writer of its history.
+
+    Raises ModelError if a model's framework cannot be loaded, and HeldError as `Store.start_run` does.
+    """
+    load_models()  # takes seconds: before the run has a heartbeat
+    return store.start_run(
+        settings.dataset.row(),
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        environment=environment(),
+        trigger=settings.trigger,
+        night=settings.night,
+        sweep=settings.sweep,
+    )
+
+
+def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
+    """The only writer of a stopped run, which goes on from its last stored epoch. `epochs` lengthens it.
+
+    Raises ModelError as `start` does, and StoreError as `Store.resume_run` does.
+    """
+    load_models()
+    return store.resume_run(run_id, epochs=epochs, environment=environment())
+
+
+def start_or_resume(store: Store, settings: Settings) -> RunWriter:
+    """The writer of the newest unfinished run of these settings, or of a new run if there is none."""
+    unfinished = store.newest_unfinished(
+        settings.specification, trigger=settings.trigger, sweep=settings.sweep
+    )
+    return start(store, settings) if unfinished is None else resume(store, unfinished.id)
+
+
+def train_and_judge(
+    writer: RunWriter,
+    dataset: Dataset,
+    on_block: Callable[[str, History], None] = lambda model, history: None,
+    stop: StopRequest | None = None,
+) -> Conclusion:
+    """Train a run to its end, or until `stop` is set; store how it ended and the verdicts on it.
+
+    `on_block` is called with a model's name and its epochs after each stored block. A scheduled run is also
+    judged for drift. Raises StoreFailedError if the database stayed away, and LeaseLostError if another
+    process took the run over; what was stored stays.
+    """
+    store = writer.store
+    outcome = train_run(writer, dataset, on_block, stop or StopRequest())
+    if outcome.status != "completed":
+        # A run that leaves float32's range magnifies rounding on its way: there is no parity to judge.
+        return Conclusion(outcome)
+    run = store.run(writer.run_id)
+    verdicts = verify(store, run)
+    if run.trigger == "nightly" and (drift := judge_drift(store, run)) is not None:
+        verdicts.append(drift)
+    return Conclusion(outcome, verdicts)
+
+
+def train_run(
+    writer: RunWriter, dataset: Dataset, on_block: Callable[[str, History], None], stop: StopRequest
+) -> Outcome:
+    """Train each model of a run from its last stored epoch, and store how the run ended.
+
+    Raises as `train_and_judge` does.
+    """
+    run = writer.store.run(writer.run_id)
+    states = first_states(dataset, run.seed) | writer.store.checkpoints(run.id)
+    models = {name: make_model(name, dataset, run.learning_rate, state) for name, state in states.items()}
+    try:
+        outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
+    except (StoreFailedError, LeaseLostError):
+        raise
+    except KeyboardInterrupt:  # a second SIGINT: this block is given up
+        writer.finish("interrupted", "stopped by SIGINT, twice")
+        raise
+    except BaseException as error:
+        writer.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    writer.finish(outcome.status, outcome.reason)
+    return outcome
+
+
+def first_states(dataset: Dataset, seed: int) -> dict[str, State]:
+    """The common start of all models."""
+    return dict.fromkeys(REGISTRY, initial_state(len(dataset.features), seed))

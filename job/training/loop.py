@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from db.history import History
 from job.models import Model
+from job.stop import StopRequest
 
 BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
@@ -36,22 +36,13 @@ class Outcome:
     reason: str | None = None
 
 
-class Cancelled(threading.Event):
-    """Set once the training is to stop."""
-
-    by = "request"
-    """who asked for it, the name of a signal"""
-    number = 0
-    """that signal's number"""
-
-
 def train(
     writer: Writer,
     models: Mapping[str, Model],
     epochs: int,
     *,
     report: Callable[[str, History], None],
-    stop: Cancelled,
+    stop: StopRequest,
 ) -> Outcome:
     """Train every model up to `epochs` epochs, always the one that is behind, block by block.
 

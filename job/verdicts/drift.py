@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from db.errors import StoreError
+from db.nights import baseline
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from db.thinned import require_whole
-from job.training.environment import environment_changes
+from job.environment import environment_changes
 from job.verdicts.gap import Difference, difference
 
 
@@ -89,3 +90,12 @@ def compare(
         detail=f"against run {against.id}: {'; '.join(lines)}",
     )
     return store.add_verdict(verdict), lines
+
+
+def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
+    """Whether a completed night has the bits of the last one of its specification; stores the verdict.
+
+    None for the first night of a specification.
+    """
+    last = baseline(store, run)
+    return None if last is None else compare(store, run, last)[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from job.pins import KERNELS, THREADS
 
-SOURCE = Path(__file__).resolve().parents[2]
+SOURCE = Path(__file__).resolve().parent.parent
 PACKAGES = ("epoch-ledger", "numpy", "paddlepaddle", "sqlalchemy", "alembic", "psycopg", "visualdl")
 
 
