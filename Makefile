@@ -1,5 +1,5 @@
-# Every target works on a machine that has Python 3.11 and make, nothing else.
-PYTHON ?= python3.11
+# Every target works on a machine that has make and Python 3.11, 3.12 or 3.13, or uv in its place.
+PYTHON ?= python3.11 python3.12 python3.13
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -17,7 +17,9 @@ help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@for python in $(PYTHON); do "$$python" -m venv --clear $(VENV) 2> /dev/null && exit; done; \
+	uv venv --clear --seed --python '>=3.11,<3.14' $(VENV) || \
+	{ echo "make: none of $(PYTHON) makes a virtual environment, and uv does not either" >&2; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	$(PIP) $(LOCKED) -r requirements.lock -r requirements-build.lock
@@ -66,8 +68,8 @@ docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (20 min)
 	$(BIN)/python -m benchmarks --mlflow $(VENV)-bench/bin/python
 
-$(VENV)-bench/.installed: requirements-bench.lock
-	$(PYTHON) -m venv $(VENV)-bench
+$(VENV)-bench/.installed: requirements-bench.lock | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) -r $<
 	@touch $@
 
