@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
 from db.errors import NotFoundError, StoreError
-from db.retry import Waiting
+from db.retry import RetryPolicy
 from db.version import require_head
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Database:
         check_directory(self.path)
         self.stop = stop or threading.Event()
         self.say = say
-        self.waiting = Waiting(self.url, database_timeout, self.stop, say)
+        self.waiting = RetryPolicy(self.url, database_timeout, self.stop, say)
         try:
             self.engine = create_store_engine(self.url if create else reading_url(self.url))
             self._writing = self.engine.execution_options(write=True)

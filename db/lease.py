@@ -13,11 +13,11 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from db.downsampled import require_whole
 from db.epochs import insert_epochs
 from db.errors import HeldError, LeaseLostError, StoreError
 from db.owner import is_gone
-from db.schema import UNFINISHED, EpochRow, NightRow, RunRow
-from db.thinned import require_whole
+from db.schema import UNFINISHED, EpochRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def changed(session: Session, statement: Update) -> bool:
     return result.rowcount == 1
 
 
-def silent_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
+def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
     """The running runs of which nothing is to be expected any more: id, owner, and how that is known."""
     silent_for = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
     running = select(RunRow.id, RunRow.owner, silent_for > heartbeat_timeout).where(
@@ -58,7 +58,7 @@ def silent_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, s
 
 def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
     """Mark running runs as crashed that were silent for too long, or whose process is known to be dead."""
-    for run_id, owner, reason in silent_runs(session, heartbeat_timeout):
+    for run_id, owner, reason in stalled_runs(session, heartbeat_timeout):
         # A locked run is being written to: whoever does so is not waited for, he may stand still himself.
         unlocked = select(RunRow.id).where(RunRow.id == run_id).with_for_update(skip_locked=True)
         # The owner stays: a trainer that only lost sight of its database takes the run back.
@@ -95,8 +95,8 @@ def live_nightly(session: Session, heartbeat_timeout: float) -> Held | None:
 def begin_night(session: Session, night_id: int, run_id: int) -> bool:
     """Give a night that is due its run; False where it is not due any more."""
     statement = (
-        update(NightRow)
-        .where(NightRow.id == night_id, NightRow.status == "due")
+        update(ScheduledRunRow)
+        .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
         .values(status="started", run_id=run_id)
         .execution_options(synchronize_session=False)
     )
@@ -162,7 +162,7 @@ def claim(
     free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (
         update_run(run_id)
-        .where(free, RunRow.thinned_every.is_(None))
+        .where(free, RunRow.whole)
         .where(RunRow.owner == run.owner if run.owner else RunRow.owner.is_(None))
         .values(
             status="running",

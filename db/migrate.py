@@ -17,6 +17,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from db.comparison import COMPARISON
 from db.errors import StoreError
 from db.schema import Base
 from db.version import HEAD, VERSION_TABLE, current, require_head
@@ -99,7 +100,5 @@ def _run(action: str, connection: Connection, revision: str) -> None:
 
 def differences(connection: Connection) -> list[str]:
     """How the database differs from what the code expects, one line each; none if it does not."""
-    from migrations.comparison import COMPARISON
-
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, **COMPARISON})
     return [str(difference) for difference in compare_metadata(context, Base.metadata)]

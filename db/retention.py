@@ -6,12 +6,12 @@ what was begun: whatever the next policy is, it finishes that, since the epochs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import delete, exists, func, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -19,7 +19,6 @@ from db.errors import StoreError
 from db.schema import UNFINISHED, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
-from db.thinned import DELETION, LARGEST_STEP, step_under_way, under_way
 from db.types import seconds_since
 
 STEP = 5_000
@@ -50,8 +49,6 @@ class Policy:
             raise StoreError("at least one night must be kept: the next is compared with it")
         if self.every < 2:
             raise StoreError("--every must be 2 or more; every epoch would be the whole run")
-        if self.every > LARGEST_STEP:
-            raise StoreError(f"--every must be at most {LARGEST_STEP:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +94,10 @@ def plan(store: Store, policy: Policy) -> list[Pruning]:
 
 def unfinished(run: RunRow) -> Pruning | None:
     """What is left to do of a pruning that was killed; None where none was."""
-    if run.thinned_every == DELETION:
+    if run.pruning == "delete":
         return Pruning(run, "delete", "its deletion was begun before")
-    if step := step_under_way(run.thinned_every):
-        return Pruning(run, "thin", "its thinning was begun before", step)
+    if run.pruning == "thin":
+        return Pruning(run, "thin", "its downsampling was begun before", run.thinned_every)
     return None
 
 
@@ -123,14 +120,14 @@ def baselines(runs: Iterable[RunRow]) -> set[int]:
     newest = {
         Specification.of(run): run.id
         for run in runs
-        if (run.trigger, run.status, run.thinned_every) == ("nightly", "completed", None)
+        if (run.trigger, run.status, run.whole) == ("nightly", "completed", True)
     }
     return set(newest.values())
 
 
 def can_be_thinned(run: RunRow, every: int) -> bool:
     """Whether thinning to every so many-th epoch leaves less of a run than it has, and what it should."""
-    left = step_under_way(run.thinned_every) or run.thinned_every or 1
+    left = run.thinned_every or 1
     return run.epochs > every > left and every % left == 0
 
 
@@ -143,7 +140,10 @@ def carry_out(
     """
     run = pruning.run
     step = pruning.every
-    mark = DELETION if step is None else under_way(step)
+    # A run that is deleted keeps what says how much of it was left.
+    mark: dict[str, str | int] = (
+        {"pruning": "delete"} if step is None else {"pruning": "thin", "thinned_every": step}
+    )
     if not store.write(lambda session, _: begin(session, run, mark, policy.force)):
         return None
     kept = worth_keeping(store, run.id) if pruning.action == "thin" else []
@@ -160,13 +160,14 @@ def carry_out(
             gone = store.write(lambda session, _, rows=rows: count(session, rows))  # type: ignore[misc]
             removed += gone
             report(gone)
-    done = delete(RunRow) if step is None else update(RunRow).values(thinned_every=step)
-    ours = (RunRow.id == run.id, RunRow.thinned_every == mark)  # or another prune has gone further meanwhile
+    done = delete(RunRow) if step is None else update(RunRow).values(pruning=None)
+    # Unless another prune has gone further in the meantime.
+    ours = [RunRow.id == run.id, *(getattr(RunRow, name) == value for name, value in mark.items())]
     store.write(lambda session, _: count(session, done.where(*ours)))
     return removed
 
 
-def begin(session: Session, run: RunRow, mark: int, force: bool) -> bool:
+def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: bool) -> bool:
     """Mark a run as no longer whole, unless it was resumed, pruned, or failed a verdict, in the meantime.
 
     Whoever held its lease loses it. What was begun before is finished whatever the verdicts.
@@ -178,11 +179,15 @@ def begin(session: Session, run: RunRow, mark: int, force: bool) -> bool:
             RunRow.status == run.status,
             RunRow.resumes == run.resumes,
             or_(
-                RunRow.thinned_every.is_not_distinct_from(run.thinned_every),
-                RunRow.thinned_every == mark,  # the attempt before this one may have been committed
+                and_(
+                    RunRow.pruning.is_not_distinct_from(run.pruning),
+                    RunRow.thinned_every.is_not_distinct_from(run.thinned_every),
+                ),
+                # The attempt before this one may have been committed.
+                and_(*(getattr(RunRow, name) == value for name, value in mark.items())),
             ),
         )
-        .values(thinned_every=mark, owner=None)
+        .values(owner=None, **mark)
         .execution_options(synchronize_session=False)
     )
     decided = force or unfinished(run) is not None

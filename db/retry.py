@@ -29,7 +29,7 @@ PERMANENT = {
 """what SQLite says, and what we make of it"""
 
 
-class Waiting:
+class RetryPolicy:
     """Repeats database work over passing faults, with growing pauses, up to a limit.
 
     `stop` ends the waiting early, `say` is told once that it waits and once that it is over.

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
@@ -15,8 +16,10 @@ from sqlalchemy import (
     MetaData,
     Text,
     UniqueConstraint,
+    and_,
     text,
 )
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from db.types import Bias, JsonObject, PackedWeights, UtcDateTime, database_now
@@ -25,8 +28,9 @@ TRIGGERS = ("manual", "nightly", "sweep")
 STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "failed")
 UNFINISHED = ("interrupted", "crashed", "failed")
 """statuses of runs that can be taken up again"""
+PRUNINGS = ("delete", "thin")
 VERDICT_KINDS = ("parity", "reference", "drift")
-NIGHT_STATUSES = ("due", "started", "skipped", "missed", "failed")
+SCHEDULED_RUN_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
 
 # SQLite gives rowids only to INTEGER keys; PostgreSQL wants the room.
@@ -108,6 +112,7 @@ class RunRow(Base):
         Index("ix_runs_dataset_id", "dataset_id"),
         Index("ix_runs_sweep", "sweep"),
         CheckConstraint("thinned_every >= 2", name="thinned_every"),
+        CheckConstraint(one_of("pruning", PRUNINGS), name="pruning"),
         {"sqlite_autoincrement": True},
     )
 
@@ -129,8 +134,19 @@ class RunRow(Base):
     sweep: Mapped[str | None] = mapped_column(Text)
     """name of the sweep that the run belongs to"""
     thinned_every: Mapped[int | None]
-    """of which epochs only every so many-th is left, besides the first, the best and the last; null: all;
-    `db.thinned` says what stands here while epochs are being removed"""
+    """of a downsampled run: every Nth epoch is left, and the first, the best, the last; null: all are left"""
+    pruning: Mapped[str | None] = mapped_column(Text)
+    """what `job prune` is doing to the run, or was doing when it was killed; null: nothing"""
+
+    @hybrid_property
+    def whole(self) -> bool:
+        """Whether no epoch was pruned, or is about to be."""
+        return self.thinned_every is None and self.pruning is None
+
+    @whole.inplace.expression
+    @classmethod
+    def _whole(cls) -> ColumnElement[bool]:
+        return and_(cls.thinned_every.is_(None), cls.pruning.is_(None))
 
     dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
 
@@ -181,20 +197,20 @@ class VerdictRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
 
 
-class NightRow(Base):
-    """A night: when a run was due, and what became of it."""
+class ScheduledRunRow(Base):
+    """A scheduled run: when it was due, and whether it began."""
 
-    __tablename__ = "nights"
+    __tablename__ = "scheduled_runs"
     __table_args__ = (
         UniqueConstraint("schedule", "due_at"),
-        CheckConstraint(one_of("status", NIGHT_STATUSES), name="status"),
-        Index("ix_nights_run_id", "run_id"),
+        CheckConstraint(one_of("status", SCHEDULED_RUN_STATUSES), name="status"),
+        Index("ix_scheduled_runs_run_id", "run_id"),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     schedule: Mapped[str | None] = mapped_column(Text)
-    """cron expression and time zone; null for a night that something else than our scheduler started"""
+    """cron expression and time zone; null if another clock than `job nightly` started it"""
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[str] = mapped_column(Text)
     run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("runs.id", ondelete="SET NULL"))

@@ -10,14 +10,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, selectinload
 
 from db.database import Database
+from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
 from db.errors import HeldError, NotFoundError, StoreError
-from db.lease import Held, RunWriter, claim, notice_crashes, silent_runs, win
+from db.lease import Held, RunWriter, claim, notice_crashes, stalled_runs, win
 from db.owner import new_token
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.start import insert_run
-from db.thinned import require_whole
 
 if TYPE_CHECKING:
     from db.history import History, State
@@ -111,7 +111,7 @@ class Store(Database):
 
     def notice_crashes(self) -> None:
         """Mark running runs whose heartbeat went silent as crashed, where the store can be written."""
-        if not self.read(lambda session: silent_runs(session, self.heartbeat_timeout)):
+        if not self.read(lambda session: stalled_runs(session, self.heartbeat_timeout)):
             return  # the usual case needs no writer's turn
         try:
             with Session(self._writing) as session, session.begin():
@@ -173,7 +173,7 @@ class Store(Database):
         query = specification.runs().where(
             RunRow.trigger == trigger,
             RunRow.sweep.is_not_distinct_from(sweep),
-            RunRow.thinned_every.is_(None),
+            RunRow.whole,
             RunRow.status.in_((*UNFINISHED, "running")),
         )
         return next(iter(self.runs(query.limit(1))), None)

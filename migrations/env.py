@@ -2,9 +2,9 @@
 
 from alembic import context
 
+from db.comparison import COMPARISON
 from db.schema import Base
 from db.version import VERSION_TABLE
-from migrations.comparison import COMPARISON
 
 context.configure(
     connection=context.config.attributes["connection"],

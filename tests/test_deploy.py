@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from db import nights
+from db import scheduled_runs
 from db.store import Store
 from job.cli import app
 from job.schedule.cron import Schedule
@@ -104,5 +104,5 @@ def test_the_crontab_runs_one_night_and_none_while_one_is_at_work(tmp_path: Path
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert start() == 0
     with Store(f"sqlite:///{tmp_path / 'results/ledger.db'}") as store:
-        assert [night.outcome for night in nights.nights(store)] == ["completed"]
+        assert [night.outcome for night in scheduled_runs.nights(store)] == ["completed"]
     assert '"event": "verdict"' in (tmp_path / "results/nightly.log").read_text()

@@ -97,12 +97,14 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     revision: str, empty_url: str, engine: Engine
 ) -> None:
     load_golden(revision, empty_url)
-    tables = [table for table in (*TABLES, "nights") if inspect(engine).has_table(table)]
+    tables = [table for table in (*TABLES, "nights", "scheduled_runs") if inspect(engine).has_table(table)]
     columns = {table: [c["name"] for c in inspect(engine).get_columns(table)] for table in tables}
     before = rows(engine, columns)
     assert [len(before[table]) for table in TABLES] == [1, 3, 3, 16, 1]
 
     upgrade(engine)
+    if "nights" in columns:
+        columns["scheduled_runs"], before["scheduled_runs"] = columns.pop("nights"), before.pop("nights")
     assert rows(engine, columns) == before
     with Store(empty_url) as store:
         assert store.run(1).dataset.features[2].name == "x2"
@@ -115,7 +117,26 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     downgrade(engine, "base")
     with engine.connect() as connection:
         assert current(connection) is None
-    assert not {*TABLES, "nights"} & set(inspect(engine).get_table_names())
+    assert not {*TABLES, "nights", "scheduled_runs"} & set(inspect(engine).get_table_names())
+
+
+@pytest.mark.parametrize(
+    ("mark", "pruning", "thinned_every"),
+    [(None, None, None), (10, None, 10), (2**31 - 1, "delete", None), (2**31 - 1 - 100, "thin", 100)],
+)
+def test_what_pruning_was_doing_is_lifted_into_a_column_of_its_own(
+    engine: Engine, mark: int | None, pruning: str | None, thinned_every: int | None, empty_url: str
+) -> None:
+    load_golden("0002", empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE runs SET thinned_every = :mark WHERE id = 1"), {"mark": mark})
+    upgrade(engine)
+    found = text("SELECT pruning, thinned_every FROM runs WHERE id = 1")
+    with engine.connect() as connection:
+        assert tuple(connection.execute(found).one()) == (pruning, thinned_every)
+    downgrade(engine, "0002")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT thinned_every FROM runs WHERE id = 1")).scalar() == mark
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from db import nights
+from db import scheduled_runs
 from db.store import Store
 from job.cli import run
 from tests.conftest import Job, job_command
@@ -98,12 +98,12 @@ def test_a_second_night_is_refused_and_on_record_as_skipped(database_url: str, c
                 assert first.poll() is None
             assert night(database_url) == 2
             assert "job: error: one nightly run at a time: run 1 is being trained" in capsys.readouterr().err
-            assert [each.outcome for each in nights.nights(store)] == ["skipped", "running"]
+            assert [each.outcome for each in scheduled_runs.nights(store)] == ["skipped", "running"]
     finally:
         first.terminate()
     assert first.wait(30) == 128 + signal.SIGTERM
     with Store(database_url) as store:
-        assert [each.outcome for each in nights.nights(store)] == ["skipped", "interrupted"]
+        assert [each.outcome for each in scheduled_runs.nights(store)] == ["skipped", "interrupted"]
 
 
 def test_a_killed_night_does_not_block_the_next(sqlite_url: str) -> None:
@@ -112,7 +112,7 @@ def test_a_killed_night_does_not_block_the_next(sqlite_url: str) -> None:
     first.communicate()
     assert night(sqlite_url) == 0
     with Store(sqlite_url) as store:
-        assert [each.outcome for each in nights.nights(store)] == ["completed", "crashed"]
+        assert [each.outcome for each in scheduled_runs.nights(store)] == ["completed", "crashed"]
 
 
 def test_a_resumed_night_gets_its_verdict_too(sqlite_url: str) -> None:
@@ -131,7 +131,7 @@ def test_data_that_is_gone_overnight_is_a_night_that_failed(sqlite_url: str, cap
     assert night(sqlite_url, "--data", "gone.csv") == 2
     assert "job: error: gone.csv" in capsys.readouterr().err
     with Store(sqlite_url) as store:
-        (found,) = nights.nights(store)
+        (found,) = scheduled_runs.nights(store)
         assert found.outcome == "failed"
         assert (found.row.detail or "").startswith("gone.csv")
 
@@ -161,8 +161,8 @@ def test_nights_are_listed(sqlite_url: str, capsys: Output) -> None:
     night(sqlite_url)
     night(sqlite_url)
     with Store(sqlite_url) as store:
-        row = nights.plan(store, "0 2 * * * UTC", datetime.now(UTC) - timedelta(days=3))
-        nights.settle(store, row.id, "missed", "off")
+        row = scheduled_runs.plan(store, "0 2 * * * UTC", datetime.now(UTC) - timedelta(days=3))
+        scheduled_runs.settle(store, row.id, "missed", "off")
     table = listed(sqlite_url, capsys)
     assert "same bits as run 1" in table
     assert "missed" in table
@@ -189,15 +189,15 @@ def test_the_health_check_fails_while_a_night_was_missed(sqlite_url: str, capsys
     assert "no night is planned" in capsys.readouterr().out
     now = datetime.now(UTC)
     with Store(sqlite_url) as store:
-        nights.plan(store, "x", now + timedelta(hours=1))
+        scheduled_runs.plan(store, "x", now + timedelta(hours=1))
         assert check(sqlite_url) == 0
-        late = nights.plan(store, "x", now - timedelta(minutes=20))
+        late = scheduled_runs.plan(store, "x", now - timedelta(minutes=20))
         assert check(sqlite_url) == 1
         assert "and has not begun" in capsys.readouterr().out
-        nights.settle(store, late.id, "skipped", "why not")
+        scheduled_runs.settle(store, late.id, "skipped", "why not")
         assert check(sqlite_url) == 0
-        missed = nights.plan(store, "x", now + timedelta(minutes=1))
-        nights.settle(store, missed.id, "missed", "off")
+        missed = scheduled_runs.plan(store, "x", now + timedelta(minutes=1))
+        scheduled_runs.settle(store, missed.id, "missed", "off")
         assert check(sqlite_url) == 1
         assert "was missed: off" in capsys.readouterr().out
 

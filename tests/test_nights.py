@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import nights
+from db import scheduled_runs
 from db.errors import HeldError, NotFoundError
 from db.lease import RunWriter
 from db.query import ask, named_query
-from db.schema import NightRow, VerdictRow
+from db.schema import ScheduledRunRow, VerdictRow
 from db.store import Store
 from tests.samples import dataset_row, history
 
@@ -54,38 +54,38 @@ def beating(writer: RunWriter) -> Iterator[None]:
 
 
 def test_a_night_is_planned_once(store: Store) -> None:
-    first = nights.plan(store, DAILY, DUE)
-    assert nights.plan(store, DAILY, DUE.astimezone()).id == first.id
+    first = scheduled_runs.plan(store, DAILY, DUE)
+    assert scheduled_runs.plan(store, DAILY, DUE.astimezone()).id == first.id
     assert (first.status, first.due_at) == ("due", DUE)
-    later = nights.plan(store, DAILY, DUE + timedelta(days=1))
+    later = scheduled_runs.plan(store, DAILY, DUE + timedelta(days=1))
     assert later.id != first.id
-    planned = nights.planned(store, DAILY)
+    planned = scheduled_runs.planned(store, DAILY)
     assert planned is not None
     assert planned.id == first.id
-    assert nights.planned(store, "other") is None
+    assert scheduled_runs.planned(store, "other") is None
 
 
 def test_a_night_is_settled_once(store: Store) -> None:
-    row = nights.plan(store, DAILY, DUE)
-    assert nights.settle(store, row.id, "missed", "nobody there")
-    assert not nights.settle(store, row.id, "failed", "too late")
-    found = nights.find(store, row.id)
+    row = scheduled_runs.plan(store, DAILY, DUE)
+    assert scheduled_runs.settle(store, row.id, "missed", "nobody there")
+    assert not scheduled_runs.settle(store, row.id, "failed", "too late")
+    found = scheduled_runs.find(store, row.id)
     assert (found.outcome, found.row.detail) == ("missed", "nobody there")
 
 
 def test_a_run_begins_its_night(store: Store) -> None:
-    row = nights.plan(store, DAILY, DUE)
+    row = scheduled_runs.plan(store, DAILY, DUE)
     writer = start(store, row.id)
-    found = nights.find(store, row.id)
+    found = scheduled_runs.find(store, row.id)
     assert found.run is not None
     assert (found.run.id, found.outcome, found.seconds) == (writer.run_id, "running", None)
     writer.finish("completed")
-    assert nights.find(store, row.id).outcome == "completed"
+    assert scheduled_runs.find(store, row.id).outcome == "completed"
 
 
 def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
-    row = nights.plan(store, DAILY, DUE)
-    nights.settle(store, row.id, "skipped", "taken")
+    row = scheduled_runs.plan(store, DAILY, DUE)
+    scheduled_runs.settle(store, row.id, "skipped", "taken")
     with pytest.raises(HeldError, match="is not due any more: another process has it"):
         start(store, row.id)
     assert store.runs() == []
@@ -125,16 +125,16 @@ def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: S
     start(store).finish("interrupted")
     tonight = store.run(complete(store))
     complete(store)
-    assert (found := nights.baseline(store, tonight)) is not None
+    assert (found := scheduled_runs.baseline(store, tonight)) is not None
     assert found.id == wanted
-    assert nights.baseline(store, store.run(first)) is None
+    assert scheduled_runs.baseline(store, store.run(first)) is None
 
 
 def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -> None:
-    planned = nights.plan(store, DAILY, DUE + timedelta(days=2))
-    missed = nights.plan(store, DAILY, DUE)
-    nights.settle(store, missed.id, "missed", "off")
-    ran = nights.record(store, NightRow(due_at=DUE + timedelta(days=1), status="due"))
+    planned = scheduled_runs.plan(store, DAILY, DUE + timedelta(days=2))
+    missed = scheduled_runs.plan(store, DAILY, DUE)
+    scheduled_runs.settle(store, missed.id, "missed", "off")
+    ran = scheduled_runs.record(store, ScheduledRunRow(due_at=DUE + timedelta(days=1), status="due"))
     run = complete(store, night=ran.id)
     before, after, other = complete(store), complete(store), complete(store, trigger="manual")
     store.add_verdict(VerdictRow(run_id=run, kind="parity", passed=False, tolerance=0, detail=""))
@@ -148,52 +148,53 @@ def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -
         values = {"run_id": run, "kind": "drift", "against_run_id": against, "detail": ""}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
     assert before < after
-    found = nights.nights(store)
+    found = scheduled_runs.nights(store)
     assert [night.row.id for night in found] == [planned.id, ran.id, missed.id]
     assert [night.outcome for night in found] == ["due", "completed", "missed"]
     assert [night.drift.passed if night.drift else None for night in found] == [None, True, None]
-    assert len(nights.nights(store, 2)) == 2
+    assert len(scheduled_runs.nights(store, 2)) == 2
 
 
 def test_the_night_of_a_pruned_run_stays_on_record(store: Store) -> None:
-    row = nights.record(store, NightRow(due_at=DUE, status="due"))
+    row = scheduled_runs.record(store, ScheduledRunRow(due_at=DUE, status="due"))
     run = complete(store, night=row.id)
     store.write(lambda session, _: session.execute(text(f"DELETE FROM runs WHERE id = {run}")))
-    assert nights.find(store, row.id).outcome == "pruned"
+    assert scheduled_runs.find(store, row.id).outcome == "pruned"
 
 
 def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
-    past = nights.plan(store, DAILY, DUE)
-    future = nights.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
-    own = nights.plan(store, "0 3 * * * UTC", DUE)
-    external = nights.record(store, NightRow(due_at=DUE, status="due"))
-    nights.replace_schedules(store, "0 3 * * * UTC")
-    assert nights.find(store, past.id).outcome == "missed"
-    assert nights.find(store, own.id).outcome == "due"
-    assert nights.find(store, external.id).outcome == "due"
+    past = scheduled_runs.plan(store, DAILY, DUE)
+    future = scheduled_runs.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
+    own = scheduled_runs.plan(store, "0 3 * * * UTC", DUE)
+    external = scheduled_runs.record(store, ScheduledRunRow(due_at=DUE, status="due"))
+    scheduled_runs.replace_schedules(store, "0 3 * * * UTC")
+    assert scheduled_runs.find(store, past.id).outcome == "missed"
+    assert scheduled_runs.find(store, own.id).outcome == "due"
+    assert scheduled_runs.find(store, external.id).outcome == "due"
     with pytest.raises(NotFoundError, match="there is no night"):
-        nights.find(store, future.id)
+        scheduled_runs.find(store, future.id)
 
 
 def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     now = datetime.now(UTC)
-    late = nights.plan(store, DAILY, now - timedelta(minutes=2))
-    nights.record(
-        store, NightRow(due_at=now - timedelta(minutes=2), status="due")
+    late = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=2))
+    scheduled_runs.record(
+        store, ScheduledRunRow(due_at=now - timedelta(minutes=2), status="due")
     )  # nobody's to be late with
-    nights.plan(store, DAILY, now + timedelta(minutes=2))
-    assert [row.id for row in nights.overdue(store, 60)] == [late.id]
-    assert nights.overdue(store, 600) == []
+    scheduled_runs.plan(store, DAILY, now + timedelta(minutes=2))
+    assert [row.id for row in scheduled_runs.overdue(store, 60)] == [late.id]
+    assert scheduled_runs.overdue(store, 600) == []
 
 
 def test_a_night_of_no_schedule_whose_process_died_is_settled_by_the_next(store: Store) -> None:
     now = datetime.now(UTC)
     rows = [
-        nights.record(store, NightRow(due_at=now - timedelta(hours=hours), status="due")) for hours in (2, 0)
+        scheduled_runs.record(store, ScheduledRunRow(due_at=now - timedelta(hours=hours), status="due"))
+        for hours in (2, 0)
     ]
-    scheduled = nights.plan(store, DAILY, now - timedelta(hours=2))
-    nights.give_up_unscheduled(store, 3600)
-    found = [nights.find(store, row.id).outcome for row in (*rows, scheduled)]
+    scheduled = scheduled_runs.plan(store, DAILY, now - timedelta(hours=2))
+    scheduled_runs.give_up_unscheduled(store, 3600)
+    found = [scheduled_runs.find(store, row.id).outcome for row in (*rows, scheduled)]
     assert found == ["failed", "due", "due"]
 
 
@@ -204,7 +205,7 @@ def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: st
         with Store(database_url, create=True) as own:
             for day in range(20):
                 together.wait()
-                ids.append(nights.plan(own, DAILY, DUE + timedelta(days=day)).id)
+                ids.append(scheduled_runs.plan(own, DAILY, DUE + timedelta(days=day)).id)
 
     Store(database_url, create=True).close()
     threads = [threading.Thread(target=plan) for _ in range(2)]
@@ -217,17 +218,17 @@ def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: st
 
 
 def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
-    first = complete(store, night=nights.plan(store, DAILY, DUE).id)
-    second = complete(store, night=nights.plan(store, DAILY, DUE + timedelta(days=1)).id)
-    missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
-    nights.settle(store, missed.id, "missed", "nobody was there")
+    first = complete(store, night=scheduled_runs.plan(store, DAILY, DUE).id)
+    second = complete(store, night=scheduled_runs.plan(store, DAILY, DUE + timedelta(days=1)).id)
+    missed = scheduled_runs.plan(store, DAILY, DUE + timedelta(days=2))
+    scheduled_runs.settle(store, missed.id, "missed", "nobody was there")
     # The second is the night's own; what `job compare` said of it before and since is not.
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
     found = ask(store.url, named_query("nights", "sqlite").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-    expected = nights.nights(store)
+    expected = scheduled_runs.nights(store)
     assert [row["night"] for row in rows] == [night.row.id for night in expected]
     assert [row["outcome"] for row in rows] == [night.outcome for night in expected]
     assert [row["drift"] for row in rows] == [None, "same bits", None]

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
-from db import nights, retention
+from db import retention, scheduled_runs
 from db.errors import LeaseLostError, StoreError
 from db.retention import Policy, carry_out, plan
 from db.schema import RunRow, VerdictRow
@@ -97,7 +97,7 @@ def test_the_night_that_the_next_is_compared_with_stays(store: Store) -> None:
         baseline: "keep",
     }
     assert broken in ids(store)
-    assert nights.baseline(store, store.run(made(store))) is not None
+    assert scheduled_runs.baseline(store, store.run(made(store))) is not None
 
 
 def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
@@ -153,17 +153,17 @@ def test_a_thinned_run_is_never_taken_for_a_whole_one(store: Store) -> None:
         lambda: compare(store, store.run(nightly), row),
         lambda: store.resume_run(thin, epochs=80, environment={}),
     ):
-        with pytest.raises(StoreError, match="thinned to every 10th epoch"):
+        with pytest.raises(StoreError, match="downsampled to every 10th epoch"):
             judge()
     assert store.run(whole).thinned_every == 10, "an older night may be thinned"
-    assert nights.baseline(store, store.run(nightly)) is None
+    assert scheduled_runs.baseline(store, store.run(nightly)) is None
 
 
 def test_a_verdict_on_a_run_that_was_thinned_meanwhile_is_not_stored(store: Store) -> None:
     run, other = made(store, trigger="manual"), made(store, trigger="manual", age=timedelta(0))
     prune(store, thin_older_than=OLD / 2, every=10)
     for about, against in ((run, other), (other, run)):
-        with pytest.raises(StoreError, match="thinned"):
+        with pytest.raises(StoreError, match="downsampled"):
             failed(store, about, against)
     assert not store.verdicts(run)
 
@@ -212,7 +212,7 @@ def test_what_a_kill_leaves_undone_the_next_time_does(
 
     with pytest.raises(Killed):
         carry_out(store, pruning, rules, kill)
-    with pytest.raises(StoreError, match=r"half (deleted|thinned)"):
+    with pytest.raises(StoreError, match=r"half (deleted|downsampled)"):
         verify(store, store.run(run))
     prune(store, **policy)
     assert (run in ids(store)) is (action == "thin")
@@ -223,14 +223,14 @@ def test_what_a_kill_leaves_undone_the_next_time_does(
 
 
 def test_nights_and_verdicts_outlive_the_run_they_are_about(store: Store) -> None:
-    night = nights.plan(store, "0 2 * * * UTC", store.run(made(store)).created_at)
+    night = scheduled_runs.plan(store, "0 2 * * * UTC", store.run(made(store)).created_at)
     first = made(store, night=night.id)
     second = made(store)
     store.add_verdict(
         VerdictRow(run_id=second, kind="drift", against_run_id=first, passed=True, tolerance=0, detail="")
     )
     prune(store, keep_nights=1)
-    assert nights.find(store, night.id).outcome == "pruned"
+    assert scheduled_runs.find(store, night.id).outcome == "pruned"
     assert store.verdicts(second)[0].against_run_id is None
 
 
@@ -314,11 +314,11 @@ def test_readers_say_that_a_run_is_thinned(database_url: str, capsys: Output) ->
         prune(store, thin_older_than=OLD / 2, every=10)
     for words in (["query", "overfitting"], ["report"], ["export"], ["plot", "latest", "--figure", "losses"]):
         assert command([*words, "--database-url", database_url]) == 0
-        assert "thinned to every 10th epoch" in capsys.readouterr().err
-    assert "thinned to every 10th epoch" in Path("results/report-1.html").read_text()
+        assert "downsampled to every 10th epoch" in capsys.readouterr().err
+    assert "downsampled to every 10th epoch" in Path("results/report-1.html").read_text()
     for words in (["runs"], ["show"]):
         assert command([*words, "--database-url", database_url]) == 0
-        assert "thinned" in capsys.readouterr().out
+        assert "downsampled" in capsys.readouterr().out
 
 
 def test_a_killed_command_is_made_good_by_the_next(sqlite_url: str, job: Job) -> None:
@@ -327,7 +327,7 @@ def test_a_killed_command_is_made_good_by_the_next(sqlite_url: str, job: Job) ->
         words = ("prune", "--keep-nights", "1", "--database-url", sqlite_url)
         killed = subprocess.Popen(job_command(*words), stdout=subprocess.PIPE)
         deadline = time.monotonic() + 60
-        while store.run(runs[0]).thinned_every is None:
+        while store.run(runs[0]).whole:
             assert time.monotonic() < deadline
         os.kill(killed.pid, signal.SIGKILL)
         killed.communicate()

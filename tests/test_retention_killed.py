@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from db import retention
-from db.errors import StoreError
+from db.downsampled import described
 from db.retention import Policy, carry_out, plan
 from db.store import Store
-from db.thinned import LARGEST_STEP, described
 from tests.test_retention import OLD, actions, failed, ids, made, prune
 
 DELETE: dict[str, Any] = {"keep_nights": 1}
@@ -84,7 +83,7 @@ def test_a_thinning_that_was_begun_is_ended_by_a_policy_that_thins_nothing(
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"), [(DELETE, "half deleted"), (thin(10), "half thinned to every 10th epoch")]
+    ("policy", "said"), [(DELETE, "half deleted"), (thin(10), "half downsampled to every 10th epoch")]
 )
 def test_what_was_begun_is_said(store: Store, half_pruned: Any, policy: Any, said: str) -> None:
     run, _ = made(store), made(store)
@@ -111,8 +110,3 @@ def test_of_two_prunings_of_a_run_at_a_time_the_later_one_says_what_is_left(stor
     carry_out(store, first, fine, meanwhile)
     assert store.run(run).thinned_every == 100
     assert carry_out(store, first, coarse) is None, "it was planned for a whole run"
-
-
-def test_a_step_that_no_mark_could_hold_is_refused() -> None:
-    with pytest.raises(StoreError, match="at most"):
-        Policy(**thin(LARGEST_STEP + 1))

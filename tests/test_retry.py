@@ -1,4 +1,4 @@
-"""Waiting for a database: when it is said, when it ends, what is not waited for."""
+"""RetryPolicy for a database: when it is said, when it ends, what is not waited for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from db.errors import StoreFailedError
-from db.retry import PATIENCE, Waiting
+from db.retry import PATIENCE, RetryPolicy
 
 URL = make_url("postgresql://somebody:open-sesame@nowhere/ledger")
 
@@ -19,7 +19,7 @@ def gone() -> OperationalError:
     return OperationalError("SELECT", None, Exception("gone"), connection_invalidated=True)
 
 
-def away_for(seconds: float, waiting: Waiting) -> int:
+def away_for(seconds: float, waiting: RetryPolicy) -> int:
     """How many attempts it took to reach a database that is away for so long."""
     back = time.monotonic() + seconds
 
@@ -34,7 +34,7 @@ def away_for(seconds: float, waiting: Waiting) -> int:
 @pytest.mark.parametrize("_again", range(2))
 def test_a_wait_beyond_the_patience_is_said_once_and_its_end_too(_again: int) -> None:
     lines: list[str] = []
-    assert away_for(PATIENCE + 0.5, Waiting(URL, 60, None, lines.append)) > 1
+    assert away_for(PATIENCE + 0.5, RetryPolicy(URL, 60, None, lines.append)) > 1
     assert [line.split(" for the database")[0].split(" after")[0] for line in lines] == [
         "waiting up to 60 s",
         "the database is back",
@@ -44,13 +44,13 @@ def test_a_wait_beyond_the_patience_is_said_once_and_its_end_too(_again: int) ->
 
 def test_a_short_wait_is_no_news() -> None:
     lines: list[str] = []
-    away_for(0.01, Waiting(URL, 60, None, lines.append))
+    away_for(0.01, RetryPolicy(URL, 60, None, lines.append))
     assert lines == []
 
 
 def test_past_the_limit_it_fails() -> None:
     with pytest.raises(StoreFailedError, match="did not answer within 1 s: gone"):
-        away_for(60, Waiting(URL, 1, None, lambda line: None))
+        away_for(60, RetryPolicy(URL, 1, None, lambda line: None))
 
 
 def test_the_first_attempt_counts_too() -> None:
@@ -62,7 +62,7 @@ def test_the_first_attempt_counts_too() -> None:
         raise gone()
 
     with pytest.raises(StoreFailedError, match="did not answer within"):
-        Waiting(URL, 0.2, None, lambda line: None)(work)
+        RetryPolicy(URL, 0.2, None, lambda line: None)(work)
     assert attempts == [1]
 
 
@@ -71,7 +71,7 @@ def test_a_stop_ends_the_wait() -> None:
     threading.Timer(0.2, stop.set).start()
     started = time.monotonic()
     with pytest.raises(StoreFailedError):
-        away_for(60, Waiting(URL, 60, stop, lambda line: None))
+        away_for(60, RetryPolicy(URL, 60, stop, lambda line: None))
     assert time.monotonic() - started < 30
 
 
@@ -83,5 +83,5 @@ def test_a_fault_that_stays_is_not_waited_for() -> None:
         raise ProgrammingError("SELECT", None, Exception("no such thing"))
 
     with pytest.raises(StoreFailedError, match="the database refused: no such thing"):
-        Waiting(URL, 60, None, lambda line: None)(work)
+        RetryPolicy(URL, 60, None, lambda line: None)(work)
     assert attempts == [1]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import time_machine
 
-from db import nights
+from db import scheduled_runs
 from db.store import Store
 from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
@@ -79,7 +79,7 @@ def run_until(scheduler: NightlyScheduler, clock: Any, until: datetime, **option
 
 def outcomes(url: str) -> list[tuple[datetime, str]]:
     with Store(url) as store:
-        return [(night.row.due_at, night.outcome) for night in reversed(nights.nights(store))]
+        return [(night.row.due_at, night.outcome) for night in reversed(scheduled_runs.nights(store))]
 
 
 def test_three_nights_run_when_they_are_due_and_agree(
@@ -209,6 +209,6 @@ def test_a_signal_ends_the_night_in_work_and_the_scheduler(number: signal.Signal
         _, said = process.communicate(timeout=30)
         assert process.returncode == 128 + number
         assert store.run().status == "interrupted"
-        assert [night.outcome for night in nights.nights(store)] == ["due", "interrupted"]
+        assert [night.outcome for night in scheduled_runs.nights(store)] == ["due", "interrupted"]
     assert f"no more nights: stopped by {number.name}" in said
     assert "go on with: job resume 1" in said

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from db import nights
+from db import scheduled_runs
 from db.store import Store
 from job.environment import environment
 from job.schedule.cron import Schedule
@@ -77,7 +77,7 @@ def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
     thread.start()
     try:
         with Store(sqlite_url, create=True) as store:
-            wait_for(lambda: [n for n in nights.nights(store) if n.outcome == "failed"], 30)
+            wait_for(lambda: [n for n in scheduled_runs.nights(store) if n.outcome == "failed"], 30)
     finally:
         stop.set()
         thread.join(30)
@@ -157,7 +157,7 @@ def test_what_a_run_was_compared_with_later_does_not_change_its_night(sqlite_url
 
     with Store(sqlite_url, create=True) as store:
         for seed in (0, 1):
-            row = nights.plan(store, "0 2 * * * UTC", EVENING + timedelta(days=seed))
+            row = scheduled_runs.plan(store, "0 2 * * * UTC", EVENING + timedelta(days=seed))
             writer = store.start_run(
                 dataset_row(),
                 epochs=5,
@@ -171,6 +171,6 @@ def test_what_a_run_was_compared_with_later_does_not_change_its_night(sqlite_url
             writer.finish("completed")
         compare(store, store.run(2), store.run(1))
         compare(store, store.run(2), store.run(1), tolerance=100)
-        drift = nights.find(store, 2).drift
+        drift = scheduled_runs.find(store, 2).drift
         assert drift is not None
         assert (drift.passed, drift.tolerance) == (False, 0)

@@ -192,5 +192,6 @@ def test_thinned_runs_are_not_drawn(store: Store, database_url: str, housing: Da
     fan = read_fan(store, "s")
     assert (fan.seeds.tolist(), fan.left_out) == ([1], 1)
     assert (
-        "thinned runs of the sweep s: 1" in job("plot", "--sweep", "s", "--database-url", database_url).stderr
+        "downsampled runs of the sweep s: 1"
+        in job("plot", "--sweep", "s", "--database-url", database_url).stderr
     )

@@ -6,7 +6,7 @@ SELECT n.id AS night, n.due_at,
     CASE WHEN v.id IS NULL THEN NULL WHEN v.passed THEN 'same bits' ELSE 'DIFFERS' END AS drift,
     v.against_run_id AS against_run, v.first_epoch, v.worst AS largest_gap,
     r.created_at AS began, r.finished_at AS ended, coalesce(n.detail, r.stop_reason) AS why
-FROM nights n
+FROM scheduled_runs n
 LEFT JOIN runs r ON r.id = n.run_id
 LEFT JOIN verdicts v ON v.id = (
     SELECT min(w.id) FROM verdicts w

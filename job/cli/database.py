@@ -16,7 +16,7 @@ from job.log import say
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from db.retry import Waiting
+    from db.retry import RetryPolicy
 
 app = typer.Typer(
     help="The store as a whole: its schema, up and down, and a backup.",
@@ -28,12 +28,12 @@ LONGEST_WAIT = 60.0
 
 
 @contextmanager
-def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, Waiting]]:
+def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, RetryPolicy]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
     from db.database import check_directory
     from db.engine import create_store_engine, parse_url, sqlite_path
     from db.errors import NotFoundError
-    from db.retry import Waiting
+    from db.retry import RetryPolicy
 
     parsed = parse_url(url)
     path = sqlite_path(parsed)
@@ -44,12 +44,12 @@ def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, Waiti
     check_directory(path)
     engine = create_store_engine(parsed)
     try:
-        yield engine, Waiting(parsed, LONGEST_WAIT, None, say)
+        yield engine, RetryPolicy(parsed, LONGEST_WAIT, None, say)
     finally:
         engine.dispose()
 
 
-def revision(engine: Engine, waiting: Waiting) -> str:
+def revision(engine: Engine, waiting: RetryPolicy) -> str:
     """The store's revision in words."""
     from db.version import current as ask
 

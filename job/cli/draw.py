@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store, say_if_thinned
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store, say_if_downsampled
 from job.cli.output import print_line
 from job.log import say
 
@@ -60,7 +60,7 @@ def plot(
     with open_store(database_url) as store:
         found = {run.id: run for run in (store.run(reference) for reference in runs or ())}
         for each in found.values():
-            say_if_thinned(each)
+            say_if_downsampled(each)
         subjects = [read_subject(store, run, data) for run in found.values()]
     wanted = []
     for name in names:
@@ -88,7 +88,7 @@ def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> 
     with open_store(database_url) as store:
         fan = read_fan(store, name)
     if fan.left_out:
-        say(f"without the thinned runs of the sweep {name}: {fan.left_out:,}")
+        say(f"without the downsampled runs of the sweep {name}: {fan.left_out:,}")
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
     for figure, drawing in FIGURES.items():
         for kind in kinds:
@@ -114,7 +114,7 @@ def report(
 
     with open_store(database_url) as store:
         found = store.run(run)
-        say_if_thinned(found)
+        say_if_downsampled(found)
         content = page(store, found, data)
     path = Path(f"results/report-{found.id}.html") if output is None else output
     write(path, content.encode())
@@ -134,7 +134,7 @@ def export(
     kinds = choices(formats, tuple(WRITERS), "format")
     with open_store(database_url) as store:
         found = store.run(run)
-        say_if_thinned(found)
+        say_if_downsampled(found)
         frame = table(store, found)
     contents = {kind: WRITERS[kind](frame) for kind in kinds}  # all before the first is written
     for kind, content in contents.items():

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from db import nights
+from db import scheduled_runs
 from db.errors import HeldError, LedgerError
-from db.schema import NightRow
+from db.schema import ScheduledRunRow
 from db.store import Store
 from job.cli.options import FailOn, LogFormat, LogFormatOption, Mirroring, StoreAccess, Training, command
 from job.cli.train import Output, train_and_print
@@ -111,8 +111,8 @@ def one_unplanned_night(
     store: Store, training: Training, stop: StopRequest, output: Output, notify: Callable[[str, str], None]
 ) -> int:
     """Run a night that nothing of ours has planned, and notify of it if it goes wrong."""
-    nights.give_up_unscheduled(store, A_DAY)
-    row = nights.record(store, NightRow(due_at=datetime.now(UTC), status="due"))
+    scheduled_runs.give_up_unscheduled(store, A_DAY)
+    row = scheduled_runs.record(store, ScheduledRunRow(due_at=datetime.now(UTC), status="due"))
     news: str | None = None
     try:
         return one_night(store, row.id, training, stop, output)
@@ -122,7 +122,7 @@ def one_unplanned_night(
         raise
     finally:
         with suppress(LedgerError):  # a database that is gone has been told of
-            found = nights.find(store, row.id)
+            found = scheduled_runs.find(store, row.id)
             news = bad_news(found, store.verdicts(found.run.id) if found.run else []) or news
         if news:
             notify("a night went wrong", news)
@@ -139,7 +139,7 @@ def one_night(store: Store, night: int, training: Training, stop: StopRequest, o
         why = f"stopped by {stop.by}" if stop.is_set() else in_words(error)
         status = "skipped" if stop.is_set() or isinstance(error, HeldError) else "failed"
         with suppress(LedgerError):  # where the database is gone, the first error is the one to tell
-            nights.settle(store, night, status, why)
+            scheduled_runs.settle(store, night, status, why)
         raise
     if exit_status == 1:
         how = f"night {night} went wrong; `job show {writer.run_id}` tells how"

@@ -11,7 +11,7 @@ from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTime
 from job.cli.output import print_json, print_line, print_table, verdict_record
 
 if TYPE_CHECKING:
-    from db.nights import Night
+    from db.scheduled_runs import Night
     from db.store import Store
 
 CHECK_GRACE = 900.0
@@ -33,7 +33,7 @@ def nights(
     --check is for a health check: it fails while a night is overdue, or the last one was missed, and where no
     night is planned at all.
     """
-    from db import nights as db_nights
+    from db import scheduled_runs
 
     found: list[Night] = []
     nothing = "no nights yet; `job nightly` runs them"
@@ -42,7 +42,7 @@ def nights(
             store.notice_crashes()
             if check:
                 return check_nights(store)
-            found = list(db_nights.nights(store, limit or None))
+            found = list(scheduled_runs.nights(store, limit or None))
     except NotFoundError as missing:
         if check:
             raise
@@ -73,17 +73,17 @@ def nights(
 
 def check_nights(store: Store) -> int:
     """Say whether the last night that was due began; the exit status for it."""
-    from db import nights as db_nights
+    from db import scheduled_runs
 
-    late = db_nights.overdue(store, CHECK_GRACE)
+    late = scheduled_runs.overdue(store, CHECK_GRACE)
     if late:
         print_line(f"a night was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")
         return 1
-    last = next((n for n in db_nights.nights(store, 1000) if n.row.status != "due"), None)
+    last = next((n for n in scheduled_runs.nights(store, 1000) if n.row.status != "due"), None)
     if last is not None and last.row.status == "missed":
         print_line(f"the night of {last.row.due_at:%Y-%m-%d %H:%M}Z was missed: {last.row.detail}")
         return 1
-    planned = [night for night in db_nights.nights(store, 1) if night.row.status == "due"]
+    planned = [night for night in scheduled_runs.nights(store, 1) if night.row.status == "due"]
     if not planned:
         print_line("no night is planned; `job nightly` plans the next one when it starts")
         return 1

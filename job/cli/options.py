@@ -248,11 +248,11 @@ def open_database(url: str) -> Database:
     return Database(url, database_timeout=READERS_TIMEOUT, say=say)
 
 
-def say_if_thinned(run: RunRow) -> None:
+def say_if_downsampled(run: RunRow) -> None:
     """Warn that what is read of a run rests on the epochs that are left of it."""
-    from db.thinned import described
+    from db.downsampled import described
 
-    if run.thinned_every is not None:
+    if not run.whole:
         say(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")
 
 

@@ -103,7 +103,7 @@ def words(pruning: Pruning, rows: int | None) -> str:
     if rows is None:
         return "kept: it has changed meanwhile"
     if pruning.every is not None:
-        return f"thinned to every {pruning.every:,}th"
+        return f"downsampled to every {pruning.every:,}th"
     return {"delete": "deleted", "keep": "kept"}[pruning.action]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.errors import QueryError
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say_if_thinned
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say_if_downsampled
 from job.cli.output import print_table
 from job.log import say
 
@@ -88,7 +88,7 @@ def query(
                 raise QueryError(f"the query {name} is about all runs; it takes no --run")
             found = store.run(run or "latest") if about_a_run else None
             if found is not None:
-                say_if_thinned(found)
+                say_if_downsampled(found)
             rows = answer(store, name, found, parameters, data=data, limit=most, timeout=timeout)
         else:
             from db.query import ask

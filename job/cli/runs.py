@@ -47,7 +47,7 @@ def runs(
             [
                 [
                     run["id"],
-                    run["status"] + (", thinned" if run["thinned_every"] else ""),
+                    run["status"] + (", downsampled" if run["thinned_every"] else ""),
                     run["trigger"],
                     run["dataset"],
                     run["epochs"],
@@ -68,8 +68,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one run whole: its settings, progress, last losses, verdicts and environment."""
+    from db.downsampled import described
     from db.summaries import summaries
-    from db.thinned import described
 
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
         store.notice_crashes()
@@ -105,7 +105,7 @@ def show(
             "trained",
             ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet",
         ),
-        *([("left", described(found))] if found.thinned_every else []),
+        *([("left", described(found))] if not found.whole else []),
         ("created", moment(found.created_at)),
         ("heartbeat", moment(found.heartbeat_at)),
         ("finished", moment(found.finished_at)),
@@ -119,9 +119,7 @@ def show(
     for verdict in verdicts:
         print_verdict(verdict)
     if not verdicts:
-        print_line(
-            "no verdicts" + ("" if found.thinned_every else f" yet; `job verify {found.id}` gives them")
-        )
+        print_line("no verdicts" + ("" if not found.whole else f" yet; `job verify {found.id}` gives them"))
 
 
 def _flat(value: object) -> str:

@@ -114,7 +114,7 @@ class RunLogs:
     def __init__(self, log_dir: Path, run: RunRow, say: Say, timeout: float = 0.0) -> None:
         self.directory = log_dir / str(run.id)
         self.run = run
-        self.thinned = run.thinned_every is not None
+        self.thinned = not run.whole
         self.say = say
         self.logs: dict[str, ModelLog] = {}
         self._lock = lock_run(log_dir, run.id, timeout)

@@ -51,7 +51,7 @@ def read_fan(store: Store, name: str) -> Fan:
     every = sweeps.runs_of(store, name)
     if len(sweeps.tables_of(store, name)) > 1:
         raise StoreError(f"the sweep {name} has runs of several data or targets, which are not one fan")
-    runs = [run for run in every if run.thinned_every is None]  # of others too few epochs are left
+    runs = [run for run in every if run.whole]  # of others too few epochs are left
     if not runs:
         raise StoreError(f"all runs of the sweep {name} are thinned, so there is nothing to draw")
     last = max(run.epochs for run in runs)

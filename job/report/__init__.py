@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from db.downsampled import described
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from db.thinned import described
 from job import __version__
 from job.report.sentences import answers
 
@@ -43,7 +43,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     template.filters["moment"] = lambda value: "" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
     return template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
-        left=described(run) if run.thinned_every else None,
+        left=None if run.whole else described(run),
         rows={model: len(history) for model, history in subject.histories.items()},
         verdicts=newest_verdicts(store.verdicts(run.id)),
         answers=answers(store, run, data),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from db.nights import Night
+from db.scheduled_runs import Night
 from db.schema import VerdictRow
 
 

@@ -14,9 +14,9 @@ from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from db import nights
+from db import scheduled_runs
 from db.errors import LedgerError
-from db.schema import NightRow
+from db.schema import ScheduledRunRow
 from db.store import Store
 from job.log import say
 from job.schedule.cron import Schedule
@@ -103,7 +103,7 @@ class NightlyScheduler:
             say(f"error: unexpected {type(error).__name__}: {error}", "error")
             self.notify("a night could not be run", f"unexpected {type(error).__name__}: {error}")
 
-    def _attend(self, row: NightRow) -> None:
+    def _attend(self, row: ScheduledRunRow) -> None:
         """Run a night in a process of its own, and see to what that process cannot tell any more."""
         with self._starting:
             if self.stop.is_set():
@@ -117,9 +117,9 @@ class NightlyScheduler:
         try:
             with self.open_store() as store:
                 if not stopped:  # a night that had not begun is left due: whoever starts next runs it late
-                    nights.settle(store, row.id, "failed", f"its process {how} before a run began")
+                    scheduled_runs.settle(store, row.id, "failed", f"its process {how} before a run began")
                 store.notice_crashes()
-                night = nights.find(store, row.id)
+                night = scheduled_runs.find(store, row.id)
                 verdicts = store.verdicts(night.run.id) if night.run else []
         finally:
             del self.children[row.id]
@@ -133,9 +133,9 @@ class NightlyScheduler:
         """Clear away what other schedules left, put missed nights and the next one on record, and say so."""
         now = datetime.now(UTC)
         with self.open_store() as store:
-            replaced = nights.replace_schedules(store, str(self.schedule))
+            replaced = scheduled_runs.replace_schedules(store, str(self.schedule))
             self._tell_missed(replaced, len(replaced))
-            nights.give_up_unscheduled(store, GRACE.total_seconds())
+            scheduled_runs.give_up_unscheduled(store, GRACE.total_seconds())
             self._give_up(store, now - GRACE)
             following = self._plan_next(store, now)
         say(f"nights by {self.schedule}; the next is due at {following:%Y-%m-%d %H:%M %Z}", "schedule")
@@ -143,22 +143,22 @@ class NightlyScheduler:
     def _late(self, now: datetime) -> bool:
         """Whether a night was due when nobody was there, and not too long ago to begin it now."""
         with self.open_store() as store:
-            row = nights.planned(store, str(self.schedule))
+            row = scheduled_runs.planned(store, str(self.schedule))
         return row is not None and row.due_at <= now
 
-    def _tonight(self, store: Store, now: datetime) -> NightRow | None:
+    def _tonight(self, store: Store, now: datetime) -> ScheduledRunRow | None:
         """The night that is due, with those before it given up; None where another scheduler has it."""
         due = list(self.schedule.between(now - GRACE, now))
         self._plan_next(store, now)
         if not due:
             return None
-        row = nights.plan(store, str(self.schedule), due[-1])
+        row = scheduled_runs.plan(store, str(self.schedule), due[-1])
         self._give_up(store, due[-1] - timedelta(microseconds=1))
         return row if row.status == "due" else None
 
     def _give_up(self, store: Store, until: datetime) -> None:
         """Put the nights on record as missed that were due up to a moment, and tell of them."""
-        first = nights.planned(store, str(self.schedule))
+        first = scheduled_runs.planned(store, str(self.schedule))
         if first is None or first.due_at > until:
             return
         moments = list(self.schedule.between(first.due_at, until))
@@ -166,13 +166,13 @@ class NightlyScheduler:
             self._plan(store, moment)
         missed = [
             row
-            for row in nights.due_until(store, str(self.schedule), until)
+            for row in scheduled_runs.due_until(store, str(self.schedule), until)
             if row.id not in self.children
-            and nights.settle(store, row.id, "missed", "no scheduler was there to start it")
+            and scheduled_runs.settle(store, row.id, "missed", "no scheduler was there to start it")
         ]
         self._tell_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
 
-    def _tell_missed(self, missed: Sequence[NightRow], count: int) -> None:
+    def _tell_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
         """Say, and notify, that so many nights were missed, of which these are on record."""
         if not missed:
             return
@@ -183,8 +183,8 @@ class NightlyScheduler:
         say(news, "missed", nights=count)
         self.notify("a night was missed", news)
 
-    def _plan(self, store: Store, due_at: datetime) -> NightRow:
-        return nights.plan(store, str(self.schedule), due_at)
+    def _plan(self, store: Store, due_at: datetime) -> ScheduledRunRow:
+        return scheduled_runs.plan(store, str(self.schedule), due_at)
 
     def _plan_next(self, store: Store, now: datetime) -> datetime:
         """Put the next night on record as due; gives its moment, in the schedule's zone."""
@@ -198,7 +198,7 @@ class NightlyScheduler:
             with self.open_store() as store:
                 row = self._tonight(store, datetime.now(UTC))
                 if row is not None:
-                    nights.settle(store, row.id, "skipped", "the night before is still running")
+                    scheduled_runs.settle(store, row.id, "skipped", "the night before is still running")
                     say(f"night {row.id} is skipped: the night before is still running", "skipped")
         except LedgerError as error:
             say(f"error: {error}", "error")

@@ -168,7 +168,7 @@ def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
     if run.status != "completed":
         return run.status, run.stop_reason
     newest = {v.kind: v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}
-    if "parity" not in newest and run.thinned_every is None:
+    if "parity" not in newest and run.whole:
         return concluded(verify(store, store.run(run.id)))
     return concluded(newest.values())
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from db.downsampled import require_whole
 from db.errors import StoreError
-from db.nights import baseline
+from db.scheduled_runs import baseline
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from db.thinned import require_whole
 from job.environment import environment_changes
 from job.verdicts.gap import Difference, difference
 
@@ -16,7 +16,7 @@ from job.verdicts.gap import Difference, difference
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
     """What sets two runs apart, by model, over the epochs and the models that both hold.
 
-    Raises StoreError for a run compared with itself, for thinned runs, for runs of different features, and
+    Raises StoreError for a run compared with itself, for downsampled runs, for runs of different features, and
     where no model has an epoch in both.
     """
     if run.id == against.id:

@@ -7,11 +7,11 @@ import json
 
 import numpy as np
 
+from db.downsampled import require_whole
 from db.errors import StoreError
 from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from db.thinned import require_whole
 from job.data.dataset import DEFAULT_DATA
 from job.verdicts.gap import TOLERANCE, TOLERANCE_IN_WORDS, difference
 

@@ -12,7 +12,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from db.schema import NightRow, VerdictRow
+from db.schema import ScheduledRunRow, VerdictRow
 from db.store import Store
 from db.version import HEAD
 from tests.samples import dataset_row, history
@@ -38,7 +38,7 @@ def fill(url: str) -> None:
         store.add_verdict(
             VerdictRow(run_id=1, kind="parity", passed=True, worst=0.0, tolerance=2e-6, detail="golden")
         )
-        night = NightRow(schedule="0 2 * * * UTC", due_at=NIGHT, status="started", run_id=1)
+        night = ScheduledRunRow(schedule="0 2 * * * UTC", due_at=NIGHT, status="started", run_id=1)
         store.write(lambda session, _: session.add(night))
 
 

@@ -22,13 +22,6 @@ features.minimum double precision not null
 features.maximum double precision not null
 features.mean double precision not null
 ledger_version.version_num character varying not null
-nights.id bigint not null
-nights.schedule text
-nights.due_at timestamp with time zone not null
-nights.status text not null
-nights.run_id bigint
-nights.detail text
-nights.created_at timestamp with time zone not null
 parameter_history.run_id bigint
 parameter_history.model text
 parameter_history.epoch integer
@@ -55,6 +48,14 @@ runs.environment jsonb not null
 runs.owner text
 runs.sweep text
 runs.thinned_every integer
+runs.pruning text
+scheduled_runs.id bigint not null
+scheduled_runs.schedule text
+scheduled_runs.due_at timestamp with time zone not null
+scheduled_runs.status text not null
+scheduled_runs.run_id bigint
+scheduled_runs.detail text
+scheduled_runs.created_at timestamp with time zone not null
 verdicts.id bigint not null
 verdicts.run_id bigint not null
 verdicts.kind text not null
@@ -69,45 +70,46 @@ ck_epochs_bias: CHECK (((bias >= ('-340282350000000000000000000000000000000'::nu
 ck_epochs_epoch: CHECK ((epoch >= 0))
 ck_epochs_test_loss: CHECK (((test_loss >= (0)::double precision) AND (test_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
 ck_epochs_train_loss: CHECK (((train_loss >= (0)::double precision) AND (train_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
-ck_nights_status: CHECK ((status = ANY (ARRAY['due'::text, 'started'::text, 'skipped'::text, 'missed'::text, 'failed'::text])))
 ck_runs_epochs: CHECK ((epochs >= 1))
 ck_runs_learning_rate: CHECK ((learning_rate > (0)::double precision))
+ck_runs_pruning: CHECK ((pruning = ANY (ARRAY['delete'::text, 'thin'::text])))
 ck_runs_status: CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'interrupted'::text, 'crashed'::text, 'diverged'::text, 'failed'::text])))
 ck_runs_thinned_every: CHECK ((thinned_every >= 2))
 ck_runs_trigger: CHECK ((trigger = ANY (ARRAY['manual'::text, 'nightly'::text, 'sweep'::text])))
+ck_scheduled_runs_status: CHECK ((status = ANY (ARRAY['due'::text, 'started'::text, 'skipped'::text, 'missed'::text, 'failed'::text])))
 ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text])))
 fk_epochs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_features_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
-fk_nights_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_runs_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+fk_scheduled_runs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_verdicts_against_run_id_runs: FOREIGN KEY (against_run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_verdicts_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 ledger_version_pkc: PRIMARY KEY (version_num)
 pk_datasets: PRIMARY KEY (id)
 pk_epochs: PRIMARY KEY (run_id, model, epoch)
 pk_features: PRIMARY KEY (dataset_id, "position")
-pk_nights: PRIMARY KEY (id)
 pk_runs: PRIMARY KEY (id)
+pk_scheduled_runs: PRIMARY KEY (id)
 pk_verdicts: PRIMARY KEY (id)
 uq_datasets_name_sha256_target: UNIQUE (name, sha256, target)
 uq_features_dataset_id_name: UNIQUE (dataset_id, name)
-uq_nights_schedule_due_at: UNIQUE (schedule, due_at)
-CREATE INDEX ix_nights_run_id ON public.nights USING btree (run_id)
+uq_scheduled_runs_schedule_due_at: UNIQUE (schedule, due_at)
 CREATE INDEX ix_runs_dataset_id ON public.runs USING btree (dataset_id)
 CREATE INDEX ix_runs_sweep ON public.runs USING btree (sweep)
+CREATE INDEX ix_scheduled_runs_run_id ON public.scheduled_runs USING btree (run_id)
 CREATE INDEX ix_verdicts_against_run_id ON public.verdicts USING btree (against_run_id)
 CREATE INDEX ix_verdicts_run_id ON public.verdicts USING btree (run_id)
 CREATE UNIQUE INDEX ledger_version_pkc ON public.ledger_version USING btree (version_num)
 CREATE UNIQUE INDEX pk_datasets ON public.datasets USING btree (id)
 CREATE UNIQUE INDEX pk_epochs ON public.epochs USING btree (run_id, model, epoch)
 CREATE UNIQUE INDEX pk_features ON public.features USING btree (dataset_id, "position")
-CREATE UNIQUE INDEX pk_nights ON public.nights USING btree (id)
 CREATE UNIQUE INDEX pk_runs ON public.runs USING btree (id)
+CREATE UNIQUE INDEX pk_scheduled_runs ON public.scheduled_runs USING btree (id)
 CREATE UNIQUE INDEX pk_verdicts ON public.verdicts USING btree (id)
 CREATE UNIQUE INDEX uq_datasets_name_sha256_target ON public.datasets USING btree (name, sha256, target)
 CREATE UNIQUE INDEX uq_features_dataset_id_name ON public.features USING btree (dataset_id, name)
-CREATE UNIQUE INDEX uq_nights_schedule_due_at ON public.nights USING btree (schedule, due_at)
 CREATE UNIQUE INDEX uq_runs_live_nightly ON public.runs USING btree (trigger) WHERE ((trigger = 'nightly'::text) AND (status = 'running'::text))
+CREATE UNIQUE INDEX uq_scheduled_runs_schedule_due_at ON public.scheduled_runs USING btree (schedule, due_at)
 parameter_history: SELECT e.run_id,
     e.model,
     e.epoch,

@@ -40,26 +40,14 @@ CREATE TABLE features (
 	CONSTRAINT fk_features_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id) ON DELETE CASCADE,
 	CONSTRAINT uq_features_dataset_id_name UNIQUE (dataset_id, name)
 );
-CREATE INDEX ix_nights_run_id ON nights (run_id);
 CREATE INDEX ix_runs_dataset_id ON runs (dataset_id);
 CREATE INDEX ix_runs_sweep ON runs (sweep);
+CREATE INDEX ix_scheduled_runs_run_id ON scheduled_runs (run_id);
 CREATE INDEX ix_verdicts_against_run_id ON verdicts (against_run_id);
 CREATE INDEX ix_verdicts_run_id ON verdicts (run_id);
 CREATE TABLE ledger_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT ledger_version_pkc PRIMARY KEY (version_num)
-);
-CREATE TABLE nights (
-	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-	schedule TEXT,
-	due_at DATETIME NOT NULL,
-	status TEXT NOT NULL,
-	run_id INTEGER,
-	detail TEXT,
-	created_at DATETIME NOT NULL,
-	CONSTRAINT ck_nights_status CHECK (status IN ('due', 'started', 'skipped', 'missed', 'failed')),
-	CONSTRAINT fk_nights_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE SET NULL,
-	CONSTRAINT uq_nights_schedule_due_at UNIQUE (schedule, due_at)
 );
 CREATE VIEW parameter_history (run_id, model, epoch, parameter, value) AS
         SELECT e.run_id, e.model, e.epoch, f.name, json_extract(e.weights, '$[' || f.position || ']')
@@ -92,12 +80,24 @@ CREATE TABLE runs (
 	finished_at DATETIME,
 	resumes INTEGER NOT NULL,
 	environment JSON NOT NULL,
-	owner TEXT, sweep TEXT, thinned_every INTEGER CONSTRAINT ck_runs_thinned_every CHECK (thinned_every >= 2),
+	owner TEXT, sweep TEXT, thinned_every INTEGER CONSTRAINT ck_runs_thinned_every CHECK (thinned_every >= 2), pruning TEXT CONSTRAINT ck_runs_pruning CHECK (pruning IN ('delete', 'thin')),
 	CONSTRAINT ck_runs_epochs CHECK (epochs >= 1),
 	CONSTRAINT ck_runs_learning_rate CHECK (learning_rate > 0),
 	CONSTRAINT ck_runs_trigger CHECK (trigger IN ('manual', 'nightly', 'sweep')),
 	CONSTRAINT ck_runs_status CHECK (status IN ('running', 'completed', 'interrupted', 'crashed', 'diverged', 'failed')),
 	CONSTRAINT fk_runs_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id) ON DELETE CASCADE
+);
+CREATE TABLE scheduled_runs (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	schedule TEXT,
+	due_at DATETIME NOT NULL,
+	status TEXT NOT NULL,
+	run_id INTEGER,
+	detail TEXT,
+	created_at DATETIME NOT NULL,
+	CONSTRAINT ck_scheduled_runs_status CHECK (status IN ('due', 'started', 'skipped', 'missed', 'failed')),
+	CONSTRAINT fk_scheduled_runs_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE SET NULL,
+	CONSTRAINT uq_scheduled_runs_schedule_due_at UNIQUE (schedule, due_at)
 );
 CREATE UNIQUE INDEX uq_runs_live_nightly ON runs ("trigger") WHERE trigger = 'nightly' AND status = 'running';
 CREATE TABLE verdicts (

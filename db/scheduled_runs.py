@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from db.errors import NotFoundError
 from db.lease import changed
-from db.schema import NightRow, RunRow, VerdictRow
+from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from db.types import seconds_since
@@ -28,7 +28,7 @@ baseline_row = aliased(RunRow)
 class Night:
     """A night, the run that it started and the verdict on whether that run drifted, where there are any."""
 
-    row: NightRow
+    row: ScheduledRunRow
     run: RunRow | None
     drift: VerdictRow | None
 
@@ -47,32 +47,34 @@ class Night:
         return (self.run.finished_at - self.run.created_at).total_seconds()
 
 
-def planned(store: Store, schedule: str) -> NightRow | None:
+def planned(store: Store, schedule: str) -> ScheduledRunRow | None:
     """The earliest night of a schedule that is still due; None where none is."""
-    query = due_nights().where(NightRow.schedule == schedule).order_by(NightRow.due_at).limit(1)
+    query = due_nights().where(ScheduledRunRow.schedule == schedule).order_by(ScheduledRunRow.due_at).limit(1)
     return store.read(lambda session: session.scalar(query))
 
 
-def due_until(store: Store, schedule: str, moment: datetime) -> Sequence[NightRow]:
+def due_until(store: Store, schedule: str, moment: datetime) -> Sequence[ScheduledRunRow]:
     """The nights of a schedule that are still due and were so by that moment, the earliest first."""
-    query = due_nights().where(NightRow.schedule == schedule, NightRow.due_at <= moment)
-    return store.read(lambda session: session.scalars(query.order_by(NightRow.due_at)).all())
+    query = due_nights().where(ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at <= moment)
+    return store.read(lambda session: session.scalars(query.order_by(ScheduledRunRow.due_at)).all())
 
 
-def due_nights() -> Select[NightRow]:
+def due_nights() -> Select[ScheduledRunRow]:
     """The nights that have not begun and were not given up."""
-    return select(NightRow).where(NightRow.status == "due")
+    return select(ScheduledRunRow).where(ScheduledRunRow.status == "due")
 
 
-def plan(store: Store, schedule: str, due_at: datetime) -> NightRow:
+def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
     """The night of a schedule at that moment, put on record as due where it is not there yet."""
-    query = select(NightRow).where(NightRow.schedule == schedule, NightRow.due_at == due_at)
+    query = select(ScheduledRunRow).where(
+        ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at == due_at
+    )
 
-    def work(session: Session, _: int) -> NightRow:
+    def work(session: Session, _: int) -> ScheduledRunRow:
         found = session.scalar(query)
         if found is not None:
             return found
-        row = NightRow(schedule=schedule, due_at=due_at, status="due")
+        row = ScheduledRunRow(schedule=schedule, due_at=due_at, status="due")
         try:
             with session.begin_nested():
                 session.add(row)
@@ -84,10 +86,10 @@ def plan(store: Store, schedule: str, due_at: datetime) -> NightRow:
     return store.write(work)
 
 
-def record(store: Store, night: NightRow) -> NightRow:
+def record(store: Store, night: ScheduledRunRow) -> ScheduledRunRow:
     """Put a night of no schedule on record; gives it back with its id."""
 
-    def work(session: Session, _: int) -> NightRow:
+    def work(session: Session, _: int) -> ScheduledRunRow:
         session.add(night)
         session.flush()
         return night
@@ -98,8 +100,8 @@ def record(store: Store, night: NightRow) -> NightRow:
 def settle(store: Store, night_id: int, status: str, detail: str | None = None) -> bool:
     """Say what became of a night that was due; False where somebody else has said it before."""
     statement = (
-        update(NightRow)
-        .where(NightRow.id == night_id, NightRow.status == "due")
+        update(ScheduledRunRow)
+        .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
         .values(status=status, detail=detail)
         .execution_options(synchronize_session=False)
     )
@@ -108,20 +110,20 @@ def settle(store: Store, night_id: int, status: str, detail: str | None = None) 
         if changed(session, statement):
             return True
         # The first attempt may have been committed before its connection broke.
-        return attempt > 1 and session.get_one(NightRow, night_id).status == status
+        return attempt > 1 and session.get_one(ScheduledRunRow, night_id).status == status
 
     return store.write(work)
 
 
-def replace_schedules(store: Store, schedule: str) -> list[NightRow]:
+def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
     """Forget what other schedules planned for later: a store follows one at a time.
 
     What they planned for a moment that has passed was missed; gives those nights.
     """
 
-    def work(session: Session, _: int) -> list[NightRow]:
-        passed = seconds_since(NightRow.due_at) >= 0  # type: ignore[arg-type]
-        others = due_nights().where(NightRow.schedule != schedule).order_by(NightRow.due_at)
+    def work(session: Session, _: int) -> list[ScheduledRunRow]:
+        passed = seconds_since(ScheduledRunRow.due_at) >= 0  # type: ignore[arg-type]
+        others = due_nights().where(ScheduledRunRow.schedule != schedule).order_by(ScheduledRunRow.due_at)
         missed = list(session.scalars(others.where(passed)))
         for row in missed:
             row.status, row.detail = "missed", f"its schedule was replaced by {schedule}"
@@ -135,9 +137,9 @@ def replace_schedules(store: Store, schedule: str) -> list[NightRow]:
 def give_up_unscheduled(store: Store, seconds: float) -> None:
     """Settle the nights of no schedule that are due for so long: their processes died before a run began."""
     died = (
-        update(NightRow)
-        .where(NightRow.schedule.is_(None), NightRow.status == "due")
-        .where(seconds_since(NightRow.due_at) > seconds)  # type: ignore[arg-type]
+        update(ScheduledRunRow)
+        .where(ScheduledRunRow.schedule.is_(None), ScheduledRunRow.status == "due")
+        .where(seconds_since(ScheduledRunRow.due_at) > seconds)  # type: ignore[arg-type]
         .values(status="failed", detail="its process ended before a run began")
         .execution_options(synchronize_session=False)
     )
@@ -146,21 +148,21 @@ def give_up_unscheduled(store: Store, seconds: float) -> None:
 
 def nights(store: Store, limit: int | None = None) -> Sequence[Night]:
     """The nights, the latest due first, each with its run and the verdict on that run's drift."""
-    query = whole_nights().order_by(NightRow.due_at.desc(), NightRow.id.desc()).limit(limit)
+    query = whole_nights().order_by(ScheduledRunRow.due_at.desc(), ScheduledRunRow.id.desc()).limit(limit)
     rows = store.read(lambda session: session.execute(query).all())
     return [Night(row, run, verdict) for row, run, verdict in rows]
 
 
 def find(store: Store, night_id: int) -> Night:
     """One night by its id. Raises NotFoundError."""
-    query = whole_nights().where(NightRow.id == night_id)
+    query = whole_nights().where(ScheduledRunRow.id == night_id)
     rows = store.read(lambda session: session.execute(query).all())
     if not rows:
         raise NotFoundError(f"there is no night {night_id}; `job nights` lists what there is")
     return Night(*rows[0])
 
 
-def whole_nights() -> Select[NightRow, RunRow, VerdictRow]:
+def whole_nights() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
     """Nights with their runs and those runs' verdicts on drift, None where there are none.
 
     A night's own verdict is the first that asked for the same bits as an earlier night's. What `job compare`
@@ -174,32 +176,32 @@ def whole_nights() -> Select[NightRow, RunRow, VerdictRow]:
     own = (
         select(func.min(VerdictRow.id))
         .where(
-            VerdictRow.run_id == NightRow.run_id,
+            VerdictRow.run_id == ScheduledRunRow.run_id,
             VerdictRow.kind == "drift",
             VerdictRow.tolerance == 0,
             or_(VerdictRow.against_run_id.is_(None), earlier),
         )
-        .correlate(NightRow)
+        .correlate(ScheduledRunRow)
         .scalar_subquery()
     )
     return (
-        select(NightRow, RunRow, VerdictRow)
-        .outerjoin(RunRow, RunRow.id == NightRow.run_id)
+        select(ScheduledRunRow, RunRow, VerdictRow)
+        .outerjoin(RunRow, RunRow.id == ScheduledRunRow.run_id)
         .outerjoin(VerdictRow, VerdictRow.id == own)
         # The run's own eager join is an inner one, which would drop nights without a run.
         .options(joinedload(RunRow.dataset, innerjoin=False))
     )
 
 
-def overdue(store: Store, seconds: float) -> Sequence[NightRow]:
+def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
     """The scheduled nights that are due for longer than so many seconds by the database's clock, in order.
 
     A night of no schedule is due when its process begins, which nobody but that process can be late with.
     """
     query = (
         due_nights()
-        .where(NightRow.schedule.is_not(None), seconds_since(NightRow.due_at) > seconds)  # type: ignore[arg-type]
-        .order_by(NightRow.due_at)
+        .where(ScheduledRunRow.schedule.is_not(None), seconds_since(ScheduledRunRow.due_at) > seconds)  # type: ignore[arg-type]
+        .order_by(ScheduledRunRow.due_at)
     )
     return store.read(lambda session: session.scalars(query).all())
 
@@ -213,7 +215,7 @@ def baseline(store: Store, run: RunRow) -> RunRow | None:
             RunRow.id < run.id,
             RunRow.trigger == "nightly",
             RunRow.status == "completed",
-            RunRow.thinned_every.is_(None),
+            RunRow.whole,
         )
         .limit(1)
     )
