@@ -16,8 +16,8 @@ from job.verdicts.gap import Difference, difference
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
     """What sets two runs apart, by model, over the epochs and the models that both hold.
 
-    Raises StoreError for a run compared with itself, for downsampled runs, for runs of different features, and
-    where no model has an epoch in both.
+    Raises StoreError for a run compared with itself, for downsampled runs, for runs of different features,
+    and if no model has an epoch in both.
     """
     if run.id == against.id:
         raise StoreError(f"run {run.id} compared with itself says nothing; name two runs")
