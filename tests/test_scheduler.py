@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,30 +28,24 @@ NOTHING = [sys.executable, "-c", "import sys; sys.exit(0)"]
 Told = list[tuple[str, str]]
 
 
-class FakeClock(threading.Event):
-    """Stands in for the event that APScheduler waits on: whenever it would sleep, the time has come."""
+class FakeClock(StopRequest):
+    """A stop request in made-up time: a wait moves the clock, and the request is set at `until`."""
 
-    def __init__(self, scheduler: NightlyScheduler, clock: Any, until: datetime) -> None:
+    def __init__(self, clock: Any, until: datetime, before_wait: Callable[[datetime], None]) -> None:
         super().__init__()
-        self.scheduler = scheduler
         self.clock = clock
         self.until = until
+        self.before_wait = before_wait
 
     def wait(self, timeout: float | None = None) -> bool:
-        if self.is_set():
-            return True
         wakes_at = datetime.now(UTC) + timedelta(seconds=timeout or 0)
-        wait_for(lambda: not self.scheduler.children and no_job_begins(self.scheduler))
+        self.before_wait(wakes_at)
         if wakes_at > self.until:
-            self.scheduler.stop.set()
-            return super().wait(5)
-        self.clock.move_to(max(wakes_at, datetime.now(UTC)))
-        return True
-
-
-def no_job_begins(scheduler: NightlyScheduler) -> bool:
-    """Whether none of APScheduler's workers is between taking a job and starting its process."""
-    return not any(scheduler.scheduler._lookup_executor("default")._instances.values())
+            self.number = signal.SIGTERM
+            self.set()
+        if not self.is_set():
+            self.clock.move_to(max(wakes_at, datetime.now(UTC)))
+        return self.is_set()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -72,9 +65,22 @@ def scheduler(
     return NightlyScheduler(DAILY, command, lambda: Store(url, create=True), notify, stop or StopRequest())
 
 
-def run_until(scheduler: NightlyScheduler, clock: Any, until: datetime, **options: bool) -> None:
-    scheduler.scheduler._event = FakeClock(scheduler, clock, until)
-    scheduler.run(**options)
+def run_until(
+    scheduler: NightlyScheduler,
+    clock: Any,
+    until: datetime,
+    *,
+    run_now: bool = False,
+    before_wait: Callable[[datetime], None] | None = None,
+) -> None:
+    """Run the scheduler in made-up time. Its processes take no time, unless `before_wait` is given."""
+
+    def end_of_child(_: datetime) -> None:
+        if scheduler.child is not None:
+            scheduler.child.process.wait(60)
+
+    scheduler.stop = FakeClock(clock, until, before_wait or end_of_child)
+    scheduler.run(run_now)
 
 
 def outcomes(url: str) -> list[tuple[datetime, str]]:
@@ -156,46 +162,69 @@ def test_a_night_whose_process_fails_is_told_of_and_the_next_one_runs(
     assert [f"its process {how} before a run began" in body for _, body in told] == [True, True]
 
 
-def test_a_store_that_cannot_be_opened_ends_a_night_but_not_the_next(
-    sqlite_url: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_store_that_cannot_be_opened_ends_a_night_but_not_the_next(sqlite_url: str) -> None:
     told: Told = []
     with time_machine.travel(EVENING, tick=False) as clock:
         broken = scheduler(sqlite_url, NOTHING, told)
         opened = broken.open_store
-        broken._begin()
 
-        def fails(*_: object) -> Store:
-            if datetime.now(UTC) < EVENING + timedelta(days=1):
+        def fails() -> Store:
+            if EVENING < datetime.now(UTC) < EVENING + timedelta(days=1):
                 raise OSError("no more files")
             return opened()
 
         broken.open_store = fails
-        broken._begin = lambda: None  # type: ignore[method-assign]
-        broken._late = lambda now: False  # type: ignore[method-assign]
         run_until(broken, clock, EVENING + timedelta(days=2))
     assert told[0] == ("a night could not be run", "unexpected OSError: no more files")
-    assert [outcome for _, outcome in outcomes(sqlite_url)][-2:] == ["failed", "due"]
+    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "failed", "due"]
 
 
-def test_a_night_that_is_due_while_the_last_one_runs_is_skipped(sqlite_url: str) -> None:
+def test_a_night_that_is_due_while_the_last_one_runs_is_skipped_and_that_one_not_missed(
+    sqlite_url: str,
+) -> None:
+    told: Told = []
+    found: list[list[str]] = []
+    waits = [sys.executable, "-c", "import time; time.sleep(600)"]
+    until = EVENING + timedelta(hours=29)
     with time_machine.travel(EVENING, tick=False) as clock:
-        overlapping = scheduler(sqlite_url)
-        overlapping._begin()
-        clock.move_to(EVENING + timedelta(hours=4))
-        overlapping._overlapped(None)
-    assert outcomes(sqlite_url)[0] == (EVENING + timedelta(hours=4), "skipped")
+        busy = scheduler(sqlite_url, waits, told)
+
+        def remember(wakes_at: datetime) -> None:
+            if wakes_at > until:
+                found.append([outcome for _, outcome in outcomes(sqlite_url)])
+
+        run_until(busy, clock, until, before_wait=remember)
+    assert found == [["due", "skipped", "due"]]
+    assert [title for title, _ in told] == []
+
+
+def test_a_night_that_was_stopped_before_its_run_began_stays_due(sqlite_url: str) -> None:
+    waits = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with time_machine.travel(EVENING, tick=False) as clock:
+        busy = scheduler(sqlite_url, waits)
+
+        def stop(_: datetime) -> None:
+            if busy.child is not None:
+                busy.stop.number = signal.SIGTERM
+                busy.stop.set()
+
+        run_until(busy, clock, EVENING + timedelta(days=2), before_wait=stop)
+    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["due", "due"]
 
 
 def test_of_two_schedulers_one_gets_the_night(sqlite_url: str, tmp_path: Any) -> None:
     command = [sys.executable, "-c", f"import sys; open({str(tmp_path / 'log')!r}, 'a').write(sys.argv[1])"]
+    due = EVENING + timedelta(hours=4)
     with time_machine.travel(EVENING, tick=False) as clock:
         first, second = scheduler(sqlite_url, command), scheduler(sqlite_url, command)
-        first._begin()
-        second._begin()
-        clock.move_to(EVENING + timedelta(hours=4))
-        first.night()
-        second.night()
+
+        def let_the_second_be_quicker(wakes_at: datetime) -> None:
+            if wakes_at >= due > datetime.now(UTC):
+                run_until(second, clock, due + timedelta(minutes=1))
+            if first.child is not None:
+                first.child.process.wait(60)
+
+        run_until(first, clock, due + timedelta(hours=1), before_wait=let_the_second_be_quicker)
     assert (tmp_path / "log").read_text() == "1"
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -28,10 +29,9 @@ from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, sc
 def test_a_night_off_the_grid_is_missed_once(sqlite_url: str) -> None:
     told: Told = []
     with time_machine.travel(EVENING, tick=False) as clock:
-        killed = scheduler(sqlite_url)
-        killed._begin()
+        run_until(scheduler(sqlite_url), clock, EVENING)
         with Store(sqlite_url) as store:  # as --run-now has it, killed before its child began
-            killed._plan(store, EVENING + timedelta(minutes=1))
+            scheduled_runs.plan(store, "0 2 * * * UTC", EVENING + timedelta(minutes=1))
         for day in (2, 3):
             clock.move_to(EVENING + timedelta(days=day))
             run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING + timedelta(days=day, hours=1))
@@ -39,28 +39,34 @@ def test_a_night_off_the_grid_is_missed_once(sqlite_url: str) -> None:
     assert [body.split(" ")[0] for title, body in told if title == "a night was missed"] == ["3", "the"]
 
 
-def test_a_night_in_the_hour_that_summer_time_skips_is_missed_once(sqlite_url: str) -> None:
-    told: Told = []
-    berlin = Schedule("0 2 * * *", "Europe/Berlin")
-
-    def nightly() -> NightlyScheduler:
-        return NightlyScheduler(
-            berlin,
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_a_night_in_the_hour_that_summer_time_skips_or_repeats_runs_once(sqlite_url: str, zone: str) -> None:
+    begin = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    with time_machine.travel(begin, tick=False) as clock:
+        changing = NightlyScheduler(
+            Schedule("0 2 * * *", zone),
             NOTHING,
             lambda: Store(sqlite_url, create=True),
-            lambda *news: told.append(news),
+            lambda *_: None,
             StopRequest(),
         )
+        for day in changes(ZoneInfo(zone)):
+            clock.move_to(day - timedelta(days=1, hours=6))
+            run_until(changing, clock, day + timedelta(days=2))
+    begun = [due for due, outcome in outcomes(sqlite_url) if outcome == "failed"]
+    dates = [due.astimezone(ZoneInfo(zone)).date() for due in begun]
+    assert len(dates) == len(set(dates)) >= 6
+    for day in changes(ZoneInfo(zone)):
+        assert day.astimezone(ZoneInfo(zone)).date() in dates
 
-    saturday = datetime(2026, 3, 28, 20, 0, tzinfo=UTC)
-    with time_machine.travel(saturday, tick=False) as clock:
-        nightly()._begin()
-        for day in (2, 3):
-            clock.move_to(saturday + timedelta(days=day))
-            nightly()._begin()
-    assert len(told) == 2
-    assert "2 nights were missed" in told[0][1]
-    assert "the night of" in told[1][1]
+
+def changes(zone: ZoneInfo) -> list[datetime]:
+    """The hours of 2026 from which on the zone's clock is another, by looking at each hour of the year."""
+    hours = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(365 * 24)]
+    offsets = [hour.astimezone(zone).utcoffset() for hour in hours]
+    return [
+        hour for hour, before, after in zip(hours[1:], offsets, offsets[1:], strict=False) if before != after
+    ]
 
 
 def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
@@ -83,30 +89,6 @@ def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
         thread.join(30)
 
 
-def test_a_night_at_work_is_not_missed(sqlite_url: str) -> None:
-    told: Told = []
-    waits = [sys.executable, "-c", "import time; time.sleep(60)"]
-    with time_machine.travel(EVENING, tick=False) as clock:
-        busy = scheduler(sqlite_url, waits, told)
-        busy._begin()
-        clock.move_to(EVENING + timedelta(hours=4))
-        thread = threading.Thread(target=busy.night)
-        thread.start()
-        wait_for(lambda: busy.children)
-        clock.move_to(EVENING + timedelta(hours=28))
-        busy._overlapped(None)
-        found = [outcome for _, outcome in outcomes(sqlite_url)]
-        busy.stop.number = signal.SIGTERM
-        busy.stop.set()
-        for child in busy.children.values():
-            child.terminate()
-        thread.join(30)
-    assert found == ["due", "skipped", "due"]
-    assert told == []
-    # Stopped before its run began: whoever starts next may still run it.
-    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["due", "skipped", "due"]
-
-
 def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> None:
     told: Told = []
     with Store(sqlite_url, create=True) as store:
@@ -121,9 +103,7 @@ def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> No
     )
     with time_machine.travel(EVENING, tick=False) as clock:
         failing = scheduler(sqlite_url, [sys.executable, "-c", program], told)
-        failing._begin()
-        clock.move_to(EVENING + timedelta(hours=4))
-        failing.night()
+        run_until(failing, clock, EVENING + timedelta(hours=5))
     assert told == [("a night went wrong", "night 1, run 1: its process ended with status 2")]
 
 
