@@ -1,9 +1,9 @@
-"""One training without its start-up, in a process of its own: `python -m benchmarks.inside WHAT ...`.
+"""One training without its start-up, in a process of its own: `python -m benchmarks.inside STORE ...`.
 
-Prints JSON: the seconds of the training alone, the seconds that storing took of them, the largest memory of
-the process, and the values stored. WHAT is `bare`, which records nothing, or the URL of a store. With
-`--beside-bare` every stored block is followed by the bare loop over as many epochs, whose seconds are told as
-`bare` and counted nowhere else: where a machine's speed changes by the second, only neighbours compare.
+Prints JSON: the seconds of the training alone, the microseconds that storing a value took of them, and the
+largest memory of the process in MB. STORE is a URL. With `--beside-bare` every stored block is followed by
+the bare loop over as many epochs, whose seconds are printed as `bare` and counted nowhere else: where a
+machine's speed changes by the second, only neighbours compare.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Timed(RunWriter):
 
 
 class Beside:
-    """The bare loops as a training's report: after each block, as many epochs that record nothing."""
+    """The bare loops as a training's report: after each block, as many epochs that are not stored."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -87,7 +87,7 @@ class Beside:
 def main() -> None:
     """Train once and print what it took."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what")
+    parser.add_argument("store")
     parser.add_argument("--epochs", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=0, help="of made-up data; 0: the housing table")
     parser.add_argument("--beside-bare", action="store_true")
@@ -95,35 +95,25 @@ def main() -> None:
     load_models()
     dataset = made_dataset(options.features) if options.features else load(DEFAULT_DATA)
     bare.train(dataset, 200)  # both models warm
-    storing, beside = 0.0, Beside(dataset)
-    if options.what == "bare":
-        begun = time.perf_counter()
-        bare.train(dataset, options.epochs)
-        seconds = time.perf_counter() - begun
-    else:
-        with Store(options.what, create=True) as store:
-            lease = store.start_run(
-                dataset.row(), epochs=options.epochs, learning_rate=0.01, seed=0, environment={}
-            )
-            writer = Timed(store, lease.run_id, lease.token)
-            run, states = store.run(lease.run_id), first_states(dataset, 0)
-            report = beside if options.beside_bare else lambda model, history: None
-            begun = time.perf_counter()
-            outcome = train_run(writer, run, dataset, states, report=report, stop=Cancelled())
-            seconds = time.perf_counter() - begun - beside.altogether
-            assert outcome.status == "completed", outcome
-            storing = writer.seconds
-    print(
-        json.dumps(
-            {
-                "seconds": seconds,
-                "bare": beside.seconds,
-                "storing": storing,
-                "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "values": 2 * options.epochs * (len(dataset.features) + 4),
-            }
+    beside = Beside(dataset)
+    with Store(options.store, create=True) as store:
+        lease = store.start_run(
+            dataset.row(), epochs=options.epochs, learning_rate=0.01, seed=0, environment={}
         )
-    )
+        writer = Timed(store, lease.run_id, lease.token)
+        run, states = store.run(lease.run_id), first_states(dataset, 0)
+        report = beside if options.beside_bare else lambda model, history: None
+        begun = time.perf_counter()
+        outcome = train_run(writer, run, dataset, states, report=report, stop=Cancelled())
+        seconds = time.perf_counter() - begun - beside.altogether
+        assert outcome.status == "completed", outcome
+    said = {
+        "seconds": seconds,
+        "bare": beside.seconds,
+        "microseconds": writer.seconds / (2 * options.epochs * (len(dataset.features) + 4)) * 1e6,
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":
