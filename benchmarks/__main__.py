@@ -56,18 +56,13 @@ class Bench:
         """A name in the directory that nothing has yet."""
         return self.place / str(next(numbers))
 
-    def whole_process(self, *words: object) -> Callable[[], float]:
-        """Seconds of one process of this Python, in a fresh directory; `{new}` in a word is a new path."""
-
-        def measure() -> float:
-            directory = self.new_path()
-            directory.mkdir()
-            command = [sys.executable, *(str(word).replace("{new}", str(self.new_path())) for word in words)]
-            begun = time.perf_counter()
-            self.run(command, cwd=directory)
-            return time.perf_counter() - begun
-
-        return measure
+    def whole_process(self, *words: object) -> float:
+        """Seconds of one process of this Python, in a fresh directory."""
+        directory = self.new_path()
+        directory.mkdir()
+        begun = time.perf_counter()
+        self.run([sys.executable, *map(str, words)], cwd=directory)
+        return time.perf_counter() - begun
 
     def said(self, *command: object) -> dict[str, Any]:
         """The numbers that a process prints as JSON, on its last line."""
@@ -96,10 +91,10 @@ def whole_processes(bench: Bench) -> Iterator[Figure]:
     """The job beside the notebook and beside the bare loops, from the first import to the last byte."""
     job, notebook, bare, unread = in_turns(
         bench.rounds,
-        bench.whole_process("-m", "job", "train"),
-        bench.whole_process("-m", "benchmarks.notebook", "{new}"),
-        bench.whole_process("-m", "benchmarks.bare"),
-        bench.whole_process("-m", "benchmarks.bare", "--unread"),
+        partial(bench.whole_process, "-m", "job", "train"),
+        partial(bench.whole_process, "-m", "benchmarks.notebook", "logs"),
+        partial(bench.whole_process, "-m", "benchmarks.bare"),
+        partial(bench.whole_process, "-m", "benchmarks.bare", "--unread"),
     )
     what = "`job train`, SQLite, mirror on, whole process"
     yield Figure(what, "the notebook's loop, LogWriter for each epoch", job, notebook, "s", 0.4)
@@ -148,7 +143,7 @@ def trackers(bench: Bench) -> Iterator[Figure]:
     with Store(url) as store:
         run = store.run(1)
         histories = {model: store.history(1, model) for model in store.progress(1)}
-        parameters = [*(feature.name for feature in run.dataset.features), "bias"]
+        names = ("train", "test", *(feature.name for feature in run.dataset.features), "bias")
 
         def own_store() -> dict[str, float]:
             path = bench.new_path()
@@ -185,10 +180,10 @@ def trackers(bench: Bench) -> Iterator[Figure]:
         if bench.mlflow:
             values: dict[str, tuple[list[float], list[int]]] = {}
             for model, history in histories.items():
-                columns = {"train": history.train_loss, "test": history.test_loss}
-                columns |= dict(zip(parameters, [*history.weights.T, history.bias], strict=True))
+                columns = (history.train_loss, history.test_loss, *history.weights.T, history.bias)
                 moments = (history.trained_at * 1000).astype(int).tolist()
-                values |= {f"{model}/{name}": (column.tolist(), moments) for name, column in columns.items()}
+                named = zip(names, columns, strict=True)
+                values |= {f"{model}/{name}": (column.tolist(), moments) for name, column in named}
             dump = bench.new_path()
             dump.write_text(json.dumps(values))
             command = (bench.mlflow.absolute(), ROOT / "benchmarks" / "mlflow_store.py", dump)
@@ -200,6 +195,13 @@ def trackers(bench: Bench) -> Iterator[Figure]:
         drawn, written = in_turns(bench.rounds, mirrored, log_writer)
         against = "LogWriter, an `add_` for each value"
         yield Figure("drawing one run's mirror, CPU", against, drawn, written, "s", 0.3)
+
+
+def answered(store: Store, name: str) -> float:
+    """Milliseconds of a named query about run 1."""
+    begun = time.perf_counter()
+    answer(store, name, store.run(1))
+    return (time.perf_counter() - begun) * 1000
 
 
 def many_runs(bench: Bench) -> Iterator[Figure]:
@@ -214,13 +216,8 @@ def many_runs(bench: Bench) -> Iterator[Figure]:
             for query in named_queries(small.url.get_backend_name()):
                 if "run" not in query.parameters:
                     continue
-
-                def asked(store: Store, name: str = query.name) -> float:
-                    begun = time.perf_counter()
-                    answer(store, name, store.run(1))
-                    return (time.perf_counter() - begun) * 1000
-
-                ours, theirs = in_turns(2 * bench.rounds + 1, partial(asked, large), partial(asked, small))
+                measures = [partial(answered, store, query.name) for store in (large, small)]
+                ours, theirs = in_turns(2 * bench.rounds + 1, *measures)
                 what = f"`{query.name}` of {bench.runs:,} runs, {name}"
                 yield Figure(what, "in a store of 1 run", ours, theirs, "ms", 2.0, limit=200.0)
 
@@ -232,14 +229,14 @@ def start_up(bench: Bench) -> Iterator[Figure]:
     rounds = 2 * bench.rounds + 1
     ours, theirs = in_turns(
         rounds,
-        bench.whole_process("-m", "job", "--help"),
-        bench.whole_process("-c", "import typer; typer.run(lambda: None)", "--help"),
+        partial(bench.whole_process, "-m", "job", "--help"),
+        partial(bench.whole_process, "-c", "import typer; typer.run(lambda: None)", "--help"),
     )
     yield Figure("`job --help`", "`--help` of an empty Typer program", ours, theirs, "s", 1.5)
     ours, theirs = in_turns(
         rounds,
-        bench.whole_process("-m", "job", "runs", "--database-url", url),
-        bench.whole_process("-c", "import typer, sqlalchemy"),
+        partial(bench.whole_process, "-m", "job", "runs", "--database-url", url),
+        partial(bench.whole_process, "-c", "import typer, sqlalchemy"),
     )
     yield Figure("`job runs` of 1 run", "`import typer, sqlalchemy`", ours, theirs, "s", 1.5)
 
@@ -248,8 +245,10 @@ def sweeps(bench: Bench) -> Iterator[Figure]:
     """40 runs of 2,000 epochs on two workers, and one after the other in one process."""
     ours, theirs = in_turns(
         bench.rounds,
-        bench.whole_process("-m", "job", "sweep", "--seeds", "0:40", "--epochs", 2000, "--workers", 2),
-        bench.whole_process("-m", "benchmarks.row", 40, 2000),
+        partial(
+            bench.whole_process, "-m", "job", "sweep", "--seeds", "0:40", "--epochs", 2000, "--workers", 2
+        ),
+        partial(bench.whole_process, "-m", "benchmarks.row", 40, 2000),
     )
     against = "the same runs in a row, one process"
     yield Figure("sweep of 40 runs, 2 workers", against, ours, theirs, "s", 1 / 1.7)

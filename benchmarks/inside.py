@@ -21,7 +21,7 @@ pin()
 import numpy as np  # noqa: E402
 
 from benchmarks import bare  # noqa: E402
-from db.history import Float32s, History  # noqa: E402
+from db.history import History  # noqa: E402
 from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
@@ -33,17 +33,16 @@ from job.training import Cancelled  # noqa: E402
 def made_dataset(features: int) -> Dataset:
     """Random rows of so many features, normalised as they come, as many as the housing table has."""
     housing = load(DEFAULT_DATA)
-    random = np.random.RandomState(0)
-
-    def values(rows: int) -> Float32s:
-        return np.asarray(random.randn(rows, features) / np.sqrt(features), np.float32)
-
-    ends = np.ones(features + 1)
+    random, ends = np.random.RandomState(0), np.ones(features + 1)
+    train_x, test_x = (
+        np.asarray(random.randn(len(rows), features) / np.sqrt(features), np.float32)
+        for rows in (housing.train_x, housing.test_x)
+    )
     return replace(
         housing,
         features=tuple(f"x{i}" for i in range(features)),
-        train_x=values(len(housing.train_x)),
-        test_x=values(len(housing.test_x)),
+        train_x=train_x,
+        test_x=test_x,
         minimum=-ends,
         maximum=ends,
         mean=0 * ends,

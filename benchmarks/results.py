@@ -55,12 +55,11 @@ class Figure:
         kind = f" {self.unit} more" if self.difference else ""
         goal = "" if math.isinf(self.goal) else f"{number(self.goal)}{kind}"
         goal += "" if math.isinf(self.limit) else f", and {self.limit:g} {self.unit}"
-        cells = [
-            *(self.what, spread(self.ours, f" {self.unit}")),
-            *(self.against, spread(self.theirs, f" {self.unit}")),
-            *(spread(self.compared, kind), goal, str(len(self.ours)), self.result),
-        ]
-        return f"| {' | '.join(cells)} |"
+        ours, theirs = (spread(values, f" {self.unit}") for values in (self.ours, self.theirs))
+        return (
+            f"| {self.what} | {ours} | {self.against} | {theirs} | {spread(self.compared, kind)} | {goal} | "
+            f"{len(self.ours)} | {self.result} |"
+        )
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -82,11 +81,8 @@ def spread(values: Sequence[float], unit: str) -> str:
 
 def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
     """What each measure finds, one after the other in each round: a slow moment hits all alike."""
-    found: list[list[T]] = [[] for _ in measures]
-    for _ in range(rounds):
-        for values, measure in zip(found, measures, strict=True):
-            values.append(measure())
-    return found
+    found = [[measure() for measure in measures] for _ in range(rounds)]
+    return [list(values) for values in zip(*found, strict=True)]
 
 
 def write(figures: Iterable[Figure], path: Path, postgresql: str) -> None:
