@@ -65,7 +65,7 @@ test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine the
 docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference
 
-bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (20 min)
+bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (30 min)
 	$(BIN)/python -m benchmarks --mlflow $(VENV)-bench/bin/python
 
 $(VENV)-bench/.installed: requirements-bench.lock | $(BIN)/python

@@ -1,17 +1,17 @@
-"""The honest opponent: the same two models in loops that record nothing, as fast as we can write them.
+"""The opponents: the same two models in loops that store nothing, as fast as we can write them.
 
-`python -m benchmarks.bare [--epochs N]`. Each epoch still works out what a history would hold, its two
-losses and its parameters, as Python can read them, and forgets them at once. Nothing cheaper gives the same
-bits: an epoch depends on the last, so epochs cannot be batched; the test loss of many epochs in one matrix
-product rounds differently; and `numpy()` is the only way from a Paddle tensor to a number. NumPy's loop
-writes into arrays of its own, which the readable model does not; in Paddle's no call can be left out. What
-spares the job time besides its loops, the garbage collector and the end of the process, spares it here too.
-A test holds both to the bits of the models of the job.
+`python -m benchmarks.bare` works out in each epoch what a history would hold, its two losses and its
+parameters as Python can read them, and forgets them at once. Nothing cheaper gives the same bits: an epoch
+depends on the last, so epochs cannot be batched; the test loss of many epochs in one matrix product rounds
+differently; and `numpy()` is the only way from a Paddle tensor to a number. With `--unread` it only trains:
+no value is read before the end, and none is worked out just to be read. NumPy's loop writes into arrays of
+its own, which the readable model does not; in Paddle's no call can be left out. What spares the job time
+besides its loops, the garbage collector and the end of the process, spares it here too. A test holds both to
+the bits of the models of the job.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 
@@ -28,7 +28,7 @@ from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models import initial_state, load_models  # noqa: E402
 
 
-def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State:
+def train_python(data: Dataset, epochs: int, rate: float, start: State, read: bool = True) -> State:
     """The hand-written model's arithmetic, in place."""
     x, y, test_x, test_y = data.train_x, data.train_y, data.test_x, data.test_y
     transposed, scale, step = x.T, np.float32(2 / len(x)), np.float32(rate)
@@ -42,13 +42,14 @@ def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State
         np.matmul(x, weights, out=error)
         error += bias
         error -= y
-        np.matmul(test_x, weights, out=test_error)
-        test_error += bias
-        test_error -= test_y
-        np.multiply(error, error, out=square)
-        np.multiply(test_error, test_error, out=test_square)
-        float(total(square, axis=None) / rows)
-        float(total(test_square, axis=None) / test_rows)
+        if read:
+            np.matmul(test_x, weights, out=test_error)
+            test_error += bias
+            test_error -= test_y
+            np.multiply(error, error, out=square)
+            np.multiply(test_error, test_error, out=test_square)
+            float(total(square, axis=None) / rows)
+            float(total(test_square, axis=None) / test_rows)
         error *= scale
         np.matmul(transposed, error, out=slope)
         slope *= step
@@ -57,7 +58,7 @@ def train_python(data: Dataset, epochs: int, rate: float, start: State) -> State
     return State(weights[:, 0], bias, start.epoch + epochs)
 
 
-def train_paddle(data: Dataset, epochs: int, rate: float, start: State) -> State:
+def train_paddle(data: Dataset, epochs: int, rate: float, start: State, read: bool = True) -> State:
     """Paddle's layer, loss and optimiser."""
     import paddle
 
@@ -71,33 +72,33 @@ def train_paddle(data: Dataset, epochs: int, rate: float, start: State) -> State
     weight, bias = linear.weight, linear.bias
     for _ in range(epochs):
         loss = loss_of(linear(x), y)
-        with no_grad():
-            test_loss = loss_of(linear(test_x), test_y)
+        if read:
+            with no_grad():
+                test_loss = loss_of(linear(test_x), test_y)
         loss.backward()
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)
-        loss.numpy()
-        test_loss.numpy()
-        weight.numpy()
-        bias.numpy()
+        if read:
+            loss.numpy()
+            test_loss.numpy()
+            weight.numpy()
+            bias.numpy()
     return State(weight.numpy()[:, 0], bias.numpy()[0], start.epoch + epochs)
 
 
 LOOPS = {"paddle": train_paddle, "python": train_python}
 
 
-def train(data: Dataset, epochs: int, rate: float = 0.01, seed: int = 0) -> dict[str, State]:
+def train(data: Dataset, epochs: int, read: bool = True) -> dict[str, State]:
     """Train both models and keep nothing but where they ended."""
     load_models()  # settles Paddle's warnings and signals
-    start = initial_state(len(data.features), seed)
-    return {name: loop(data, epochs, rate, start) for name, loop in LOOPS.items()}
+    start = initial_state(len(data.features), 0)
+    return {name: loop(data, epochs, 0.01, start, read) for name, loop in LOOPS.items()}
 
 
 def main() -> None:
     """Train on the housing table and print the biases."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--epochs", type=int, default=10_000)
-    for name, state in train(load(DEFAULT_DATA), parser.parse_args().epochs).items():
+    for name, state in train(load(DEFAULT_DATA), 10_000, "--unread" not in sys.argv).items():
         print(f"{name} {state.bias:.9g}")
     sys.stdout.flush()
     leave(0)

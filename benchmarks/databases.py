@@ -40,8 +40,14 @@ def new_database(server: str) -> str:
     return parse_url(server).set(database=name).render_as_string(hide_password=False)
 
 
-def multiply(url: str, runs: int) -> None:
-    """Copy run 1 of a store until there are so many runs."""
+def server_version(server: str) -> str:
+    """PostgreSQL's version."""
+    with create_engine(parse_url(server)).connect() as connection:
+        return str(connection.exec_driver_sql("SHOW server_version").scalar())
+
+
+def multiply(url: str, runs: int) -> float:
+    """Copy run 1 of a store until there are so many runs; MB that one takes, its index included."""
     columns = "model, epoch, train_loss, test_loss, weights, bias, trained_at"
     settings = (
         "dataset_id, epochs, learning_rate, seed, trigger, status, created_at, heartbeat_at, finished_at, "
@@ -59,6 +65,9 @@ def multiply(url: str, runs: int) -> None:
                         "WHERE run_id = 1"
                     )
                 )
-        if store.path is None:  # what autovacuum does within a minute
-            with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.execute(text("VACUUM ANALYZE"))
+        size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if store.path is None:
+                connection.execute(text("VACUUM ANALYZE"))  # what autovacuum does within a minute
+                size = "SELECT pg_total_relation_size('epochs')"
+            return float(connection.execute(text(size)).scalar_one()) / 1e6 / runs

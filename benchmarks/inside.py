@@ -1,9 +1,9 @@
-"""One training without its start-up, in a process of its own: `python -m benchmarks.inside WHAT ...`.
+"""One training without its start-up, in a process of its own: `python -m benchmarks.inside STORE ...`.
 
-Prints JSON: the seconds of the training alone, the seconds that storing took of them, the largest memory of
-the process, and the values stored. WHAT is `bare`, which records nothing, or the URL of a store. With
-`--beside-bare` every stored block is followed by the bare loop over as many epochs, whose seconds are told as
-`bare` and counted nowhere else: where a machine's speed changes by the second, only neighbours compare.
+Prints JSON: the seconds of the training alone, the microseconds that storing a value took of them, and the
+largest memory of the process in MB. STORE is a URL. With `--beside-bare` every stored block is followed by
+the bare loop over as many epochs, whose seconds are printed as `bare` and counted nowhere else: where a
+machine's speed changes by the second, only neighbours compare.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pin()
 import numpy as np  # noqa: E402
 
 from benchmarks import bare  # noqa: E402
-from db.history import Float32s, History  # noqa: E402
+from db.history import History  # noqa: E402
 from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
@@ -33,17 +33,16 @@ from job.training import Settings, start, train_run  # noqa: E402
 def made_dataset(features: int) -> Dataset:
     """Random rows of so many features, normalised as they come, as many as the housing table has."""
     housing = load(DEFAULT_DATA)
-    random = np.random.RandomState(0)
-
-    def values(rows: int) -> Float32s:
-        return np.asarray(random.randn(rows, features) / np.sqrt(features), np.float32)
-
-    ends = np.ones(features + 1)
+    random, ends = np.random.RandomState(0), np.ones(features + 1)
+    train_x, test_x = (
+        np.asarray(random.randn(len(rows), features) / np.sqrt(features), np.float32)
+        for rows in (housing.train_x, housing.test_x)
+    )
     return replace(
         housing,
         features=tuple(f"x{i}" for i in range(features)),
-        train_x=values(len(housing.train_x)),
-        test_x=values(len(housing.test_x)),
+        train_x=train_x,
+        test_x=test_x,
         minimum=-ends,
         maximum=ends,
         mean=0 * ends,
@@ -63,7 +62,7 @@ class Timed(RunWriter):
 
 
 class Beside:
-    """The bare loops as a training's report: after each block, as many epochs that record nothing."""
+    """The bare loops as a training's report: after each block, as many epochs that are not stored."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -87,7 +86,7 @@ class Beside:
 def main() -> None:
     """Train once and print what it took."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what")
+    parser.add_argument("store")
     parser.add_argument("--epochs", type=int, default=10_000)
     parser.add_argument("--features", type=int, default=0, help="of made-up data; 0: the housing table")
     parser.add_argument("--beside-bare", action="store_true")
@@ -95,32 +94,22 @@ def main() -> None:
     load_models()
     dataset = made_dataset(options.features) if options.features else load(DEFAULT_DATA)
     bare.train(dataset, 200)  # both models warm
-    storing, beside = 0.0, Beside(dataset)
-    if options.what == "bare":
+    beside = Beside(dataset)
+    with Store(options.store, create=True) as store:
+        lease = start(store, Settings(dataset, options.epochs))
+        writer = Timed(store, lease.run_id, lease.token)
+        report = beside if options.beside_bare else lambda model, history: None
         begun = time.perf_counter()
-        bare.train(dataset, options.epochs)
-        seconds = time.perf_counter() - begun
-    else:
-        with Store(options.what, create=True) as store:
-            lease = start(store, Settings(dataset, options.epochs))
-            writer = Timed(store, lease.run_id, lease.token)
-            report = beside if options.beside_bare else lambda model, history: None
-            begun = time.perf_counter()
-            outcome = train_run(writer, dataset, report, StopRequest())
-            seconds = time.perf_counter() - begun - beside.altogether
-            assert outcome.status == "completed", outcome
-            storing = writer.seconds
-    print(
-        json.dumps(
-            {
-                "seconds": seconds,
-                "bare": beside.seconds,
-                "storing": storing,
-                "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-                "values": 2 * options.epochs * (len(dataset.features) + 4),
-            }
-        )
-    )
+        outcome = train_run(writer, dataset, report, StopRequest())
+        seconds = time.perf_counter() - begun - beside.altogether
+        assert outcome.status == "completed", outcome
+    said = {
+        "seconds": seconds,
+        "bare": beside.seconds,
+        "microseconds": writer.seconds / (2 * options.epochs * (len(dataset.features) + 4)) * 1e6,
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The same values into MLflow's SQLite store; runs where MLflow is installed, and imports nothing of ours.
 
-`python benchmarks/mlflow_store.py VALUES.json DATABASE` prints JSON: seconds and bytes for one run. VALUES
-holds, for each metric, its values by step and the milliseconds at which they were taken. The tables are made
-first and count neither.
+`python benchmarks/mlflow_store.py VALUES.json DATABASE` prints JSON: seconds and megabytes for one run, and
+MLflow's version. VALUES holds, for each metric, its values by step and the milliseconds at which they were
+taken. The tables are made first and count neither.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ def main() -> None:
     """Log one run by `log_batch`, in batches of the largest size that MLflow takes."""
     values, database = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     logging.disable(logging.INFO)
+    import mlflow
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
@@ -32,7 +33,9 @@ def main() -> None:
     begun = time.perf_counter()
     for start in range(0, len(metrics), 1000):
         client.log_batch(run, metrics=metrics[start : start + 1000])
-    print(json.dumps({"seconds": time.perf_counter() - begun, "bytes": size(database) - empty}))
+    seconds = time.perf_counter() - begun
+    megabytes = (size(database) - empty) / 1e6
+    print(json.dumps({"seconds": seconds, "megabytes": megabytes, "version": mlflow.__version__}))
 
 
 def size(database: Path) -> int:

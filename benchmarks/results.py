@@ -1,54 +1,71 @@
-"""Two things measured in turn, their medians, and the table that says how they compare."""
+"""What is measured in turns, the quartiles of the rounds, and the table that holds them against goals."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pyperf
 
-Measure = Callable[[], float]
-PACKAGES = ("numpy", "paddlepaddle", "sqlalchemy", "psycopg", "visualdl", "typer")
+T = TypeVar("T")
+PACKAGES = ("numpy", "paddlepaddle", "sqlalchemy", "psycopg", "visualdl", "typer", "dask")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: a ratio, or a difference, of two medians."""
+    """One line of the table: ours beside theirs, round by round."""
 
     what: str
     against: str
-    ours: float
-    theirs: float
+    ours: Sequence[float]
+    theirs: Sequence[float]
     unit: str
-    goal: float
+    goal: float = math.inf
+    """what the ratio ours / theirs may be at most"""
     difference: bool = False
-    limit: float | None = None
-    """what `ours` itself may be at most, in its unit"""
+    """the goal is about ours - theirs instead, in the unit"""
+    limit: float = math.inf
+    """what ours may be at most, in the unit"""
 
     @property
-    def value(self) -> float:
-        """What the goal is about."""
-        return self.ours - self.theirs if self.difference else self.ours / self.theirs
+    def compared(self) -> list[float]:
+        """The ratio, or the difference, of each round."""
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return [ours - theirs if self.difference else ours / theirs for ours, theirs in pairs]
 
     @property
-    def met(self) -> bool:
-        """Whether the goal is met."""
-        return self.value <= self.goal and (self.limit is None or self.ours <= self.limit)
+    def result(self) -> str:
+        """`met` if the upper quartile is within the goal, `not met` if the lower one is beyond it."""
+        if math.isinf(self.goal):
+            return ""
+        bounds = [(quartiles(self.compared), self.goal), (quartiles(self.ours), self.limit)]
+        if all(upper <= most for (_, _, upper), most in bounds):
+            return "met"
+        return "not met" if any(lower > most for (lower, _, _), most in bounds) else "within the spread"
 
     def row(self) -> str:
         """The line as Markdown."""
         kind = f" {self.unit} more" if self.difference else ""
-        limit = "" if self.limit is None else f", and {self.limit:g} {self.unit}"
-        measured = f"{number(self.value)}{kind}"
+        goal = "" if math.isinf(self.goal) else f"{number(self.goal)}{kind}"
+        goal += "" if math.isinf(self.limit) else f", and {self.limit:g} {self.unit}"
+        ours, theirs = (spread(values, f" {self.unit}") for values in (self.ours, self.theirs))
         return (
-            f"| {self.what} | {self.against} | {number(self.ours)} {self.unit} | "
-            f"{number(self.theirs)} {self.unit} | **{measured}** | {number(self.goal)}{kind}{limit} | "
-            f"{'yes' if self.met else 'no'} |"
+            f"| {self.what} | {ours} | {self.against} | {theirs} | {spread(self.compared, kind)} | {goal} | "
+            f"{len(self.ours)} | {self.result} |"
         )
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, interpolated between the values."""
+    lower, median, upper = np.quantile(values, (0.25, 0.5, 0.75))
+    return float(lower), float(median), float(upper)
 
 
 def number(value: float) -> str:
@@ -56,32 +73,37 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def medians(rounds: int, *measures: Measure) -> list[float]:
-    """The median of each measure, all of them taken in turn, so that a slow moment hits all alike."""
-    found: list[list[float]] = [[] for _ in measures]
-    for _ in range(rounds):
-        for values, measure in zip(found, measures, strict=True):
-            values.append(measure())
-    return [statistics.median(values) for values in found]
+def spread(values: Sequence[float], unit: str) -> str:
+    """The median in bold with its unit, and the quartiles."""
+    lower, median, upper = map(number, quartiles(values))
+    return f"**{median}{unit}** ({lower} to {upper})"
 
 
-def write(figures: Iterable[Figure], path: Path) -> None:
-    """Write the table, with what it was measured on."""
+def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
+    """What each measure finds, one after the other in each round: a slow moment hits all alike."""
+    found = [[measure() for measure in measures] for _ in range(rounds)]
+    return [list(values) for values in zip(*found, strict=True)]
+
+
+def write(figures: Iterable[Figure], path: Path, postgresql: str) -> None:
+    """Write the table, with what it was measured on; `postgresql` is the server's version."""
     machine = pyperf.Run([1.0], collect_metadata=True).get_metadata()
     names = ("cpu_model_name", "cpu_count", "platform", "python_version")
     facts = [f"{name.replace('_', ' ')}: {machine[name]}" for name in names if name in machine]
+    facts += [f"SQLite {sqlite3.sqlite_version}", f"PostgreSQL {postgresql}"]
     facts += [f"{name} {version(name)}" for name in PACKAGES]
     lines = [
         "# What recording costs",
         "",
-        f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}. Medians of rounds in which the two things of a "
-        "line take turns; in process the two alternate block by block, and the round of the median ratio "
-        "counts. See `benchmarks/` for what each is.",
+        f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}. In each round the things of a line take turns; "
+        "those that share a process alternate block by block. Each cell has the **median** of the rounds and "
+        "the quartiles; a ratio is taken within a round. A goal is met if the upper quartile is within it, "
+        "not met if the lower quartile is beyond it. `benchmarks/` has the programs.",
         "",
         *(f"* {fact}" for fact in facts),
         "",
-        "| what | against | measured | against | ratio | goal, at most | met |",
-        "|---|---|---|---|---|---|---|",
+        "| what | measured | against | measured | ratio or difference | goal, at most | rounds | result |",
+        "|---|---|---|---|---|---|---|---|",
         *(figure.row() for figure in figures),
     ]
     path.write_text("\n".join(lines) + "\n")

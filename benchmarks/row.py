@@ -1,8 +1,8 @@
-"""The runs of a sweep one after the other, in one process."""
+"""The runs of a sweep one after the other, in one process: `python -m benchmarks.row SEEDS EPOCHS`."""
 
 from __future__ import annotations
 
-import argparse
+import sys
 
 from job.pins import pin
 
@@ -15,14 +15,11 @@ from job.sweep.tasks import Task, run_task  # noqa: E402
 
 def main() -> None:
     """Train them all on the housing table into a new SQLite store."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--epochs", type=int)
-    options = parser.parse_args()
+    seeds, epochs = map(int, sys.argv[1:])
     url, dataset = "sqlite:///row.db", load(DEFAULT_DATA)
     Store(url, create=True).close()
-    for seed in range(options.seeds):
-        result = run_task(Task("row", seed, 0.01, options.epochs, url, 60.0, 60.0), dataset, lambda: False)
+    for seed in range(seeds):
+        result = run_task(Task("row", seed, 0.01, epochs, url, 60.0, 60.0), dataset, lambda: False)
         assert result.good, result
 
 
