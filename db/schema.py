@@ -56,6 +56,14 @@ class Base(DeclarativeBase):
     )
 
 
+class StoreRow(Base):
+    """The store itself: one row with an id that no other store has, but copies of this one."""
+
+    __tablename__ = "store"
+
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
 class DatasetRow(Base):
     """A table that was trained on, known by the hash of its file."""
 

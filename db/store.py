@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, func, select
@@ -15,7 +16,7 @@ from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
 from db.errors import HeldError, NotFoundError, StoreError
 from db.lease import Held, RunWriter, claim, notice_crashes, stalled_runs, win
 from db.owner import new_token
-from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, VerdictRow
+from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, StoreRow, VerdictRow
 from db.specification import Specification
 from db.start import insert_run
 
@@ -50,6 +51,11 @@ class Store(Database):
                 return work(session, number)
 
         return self.waiting(attempt)
+
+    @cached_property
+    def id(self) -> str:
+        """The store's own id: 32 hexadecimal digits, the same in copies of it."""
+        return self.read(lambda session: session.scalars(select(StoreRow.id)).one())
 
     # -- runs ------------------------------------------------------------------------------------
 

@@ -65,10 +65,10 @@ def draw(store: Store, run: RunRow, log_dir: Path) -> None:
 
 def draw_all(store: Store, log_dir: Path) -> int:
     """Remove the logs of deleted runs, draw every other anew; exit status 1 where one could not be drawn."""
-    from job.mirror.gone import remove_gone
+    from job.mirror.deleted import remove_deleted
     from job.mirror.logs import BusyError
 
-    remove_gone(store, log_dir, say)
+    remove_deleted(store, log_dir, say)
     failed = False
     for run in reversed(store.runs()):
         try:

@@ -18,6 +18,8 @@ from job.mirror.records import FILE_NAME, MARK
 
 NEW_NAME = "new.log"
 """a log that is being drawn anew, under a name that VisualDL does not see"""
+STORE_NAME = "store.id"
+"""in a run's directory: the id of the store that its logs were drawn from"""
 LOCKS = ".locks"
 CHUNK = 1_000
 """epochs that are read and written at a time"""
@@ -132,7 +134,7 @@ class RunLogs:
         cases what was drawn stays, and a later call goes on from there.
         """
         for model, stored in store.progress(self.run.id).items():
-            log = self._opened(model, stored, anew)
+            log = self._opened(store, model, stored, anew)
             while log.epochs < stored:
                 until = stored if self.thinned else log.epochs + CHUNK
                 history = store.history(self.run.id, model, log.epochs, until - 1)
@@ -142,7 +144,7 @@ class RunLogs:
                 report(model, log.epochs, stored)
             log.publish()
 
-    def _opened(self, model: str, stored: int, anew: bool) -> ModelLog:
+    def _opened(self, store: Store, model: str, stored: int, anew: bool) -> ModelLog:
         log = self.logs.get(model)
         if log and not anew and log.intact():
             return log
@@ -150,6 +152,7 @@ class RunLogs:
             self.say(f"{log.path} was changed or removed by others; mended")
         log = ModelLog(self.directory / model, records.head(self.run, model), gaps=self.thinned)
         why = log.open(stored, anew)
+        (self.directory / STORE_NAME).write_text(store.id, encoding="utf-8")
         for path in set_aside(log.path.parent):
             self.say(f"a foreign log was set aside as {path}")
         if why:

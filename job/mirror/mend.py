@@ -11,7 +11,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
-from job.mirror.gone import remove_gone
+from job.mirror.deleted import remove_deleted
 from job.mirror.logs import BusyError, Report, RunLogs, Say, lock_run, rename_aside
 from job.mirror.records import FILE_NAME, MARK
 
@@ -48,7 +48,7 @@ def mend(store: Store | None, log_dir: Path, say: Say) -> None:
             say(f"{path} is {'torn' if whole else 'no VisualDL log'}; it is shown as far as it can be read")
         return
     if store:
-        remove_gone(store, log_dir, say)
+        remove_deleted(store, log_dir, say)
     for run in store.runs() if store else ():
         try:
             with RunLogs(log_dir, run, say) as logs:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def head(run: RunRow, model: str) -> bytes:
     They tell whose log it is: two runs, of one store or of two, have different heads. As the metrics of
     the hyper-parameters VisualDL shows the last point of the two losses: the final ones, once the run ends.
     """
-    created = creation(run)
+    created = round(run.created_at.timestamp() * 1000)
     meta = base_component.meta_data(walltime=created)
     settings = {
         "epochs": run.epochs,
@@ -55,22 +54,6 @@ def head(run: RunRow, model: str) -> bytes:
     name = f"{run.id}/{model}"
     parameters = base_component.hparam(name, settings, [TRAIN, TEST], walltime=created)
     return b"".join(framed(record.SerializeToString()) for record in (meta, parameters))
-
-
-def creation(run: RunRow) -> int:
-    """When a run was created, in Unix milliseconds, as the heads of its logs have it."""
-    return round(run.created_at.timestamp() * 1000)
-
-
-def owner(content: bytes) -> tuple[str, int] | None:
-    """Whose log it is by its head: its name, as in `2/paddle`, and its run's creation in Unix milliseconds.
-
-    None where it has no such head.
-    """
-    for _, value in islice(values(content), 2):
-        if value.WhichOneof("one_value") == "hparam":
-            return value.hparam.name, value.timestamp
-    return None
 
 
 def epoch_records(history: History) -> bytes:

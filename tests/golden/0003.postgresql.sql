@@ -116,6 +116,9 @@ CREATE SEQUENCE public.scheduled_runs_id_seq
     NO MAXVALUE
     CACHE 1;
 ALTER SEQUENCE public.scheduled_runs_id_seq OWNED BY public.scheduled_runs.id;
+CREATE TABLE public.store (
+    id text NOT NULL
+);
 CREATE TABLE public.verdicts (
     id bigint NOT NULL,
     run_id bigint NOT NULL,
@@ -161,11 +164,12 @@ INSERT INTO public.features VALUES (1, 0, 'x0', 0, 1, 0.5);
 INSERT INTO public.features VALUES (1, 1, 'x1', 0, 1, 0.5);
 INSERT INTO public.features VALUES (1, 2, 'x2', 0, 1, 0.5);
 INSERT INTO public.ledger_version VALUES ('0003');
-INSERT INTO public.runs VALUES (1, 1, 5, 0.1, 7, 'manual', 'completed', NULL, '2026-11-25 15:02:16.943796+00', '2026-11-25 15:02:17.034936+00', '2026-11-25 15:02:17.034936+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
-INSERT INTO public.runs VALUES (2, 1, 5, 0.1, 7, 'manual', 'interrupted', 'on purpose', '2026-11-25 15:02:17.044332+00', '2026-11-25 15:02:17.071568+00', '2026-11-25 15:02:17.071568+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
-INSERT INTO public.runs VALUES (3, 1, 5, 0.1, 7, 'manual', 'diverged', 'on purpose', '2026-11-25 15:02:17.078938+00', '2026-11-25 15:02:17.083153+00', '2026-11-25 15:02:17.083153+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
-INSERT INTO public.scheduled_runs VALUES (1, '0 2 * * * UTC', '2026-01-02 02:00:00+00', 'started', 1, NULL, '2026-11-25 15:02:17.103785+00');
-INSERT INTO public.verdicts VALUES (1, 1, 'parity', NULL, true, NULL, 0, 2e-06, 'golden', '2026-11-25 15:02:17.096622+00');
+INSERT INTO public.runs VALUES (1, 1, 5, 0.1, 7, 'manual', 'completed', NULL, '2026-11-25 15:25:27.607934+00', '2026-11-25 15:25:27.696715+00', '2026-11-25 15:25:27.696715+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (2, 1, 5, 0.1, 7, 'manual', 'interrupted', 'on purpose', '2026-11-25 15:25:27.75567+00', '2026-11-25 15:25:27.855499+00', '2026-11-25 15:25:27.855499+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (3, 1, 5, 0.1, 7, 'manual', 'diverged', 'on purpose', '2026-11-25 15:25:27.931391+00', '2026-11-25 15:25:27.958985+00', '2026-11-25 15:25:27.958985+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
+INSERT INTO public.scheduled_runs VALUES (1, '0 2 * * * UTC', '2026-01-02 02:00:00+00', 'started', 1, NULL, '2026-11-25 15:25:28.03433+00');
+INSERT INTO public.store VALUES ('79e534c0aa0a47639cd179545dad5167');
+INSERT INTO public.verdicts VALUES (1, 1, 'parity', NULL, true, NULL, 0, 2e-06, 'golden', '2026-11-25 15:25:28.016572+00');
 ALTER TABLE ONLY public.ledger_version
     ADD CONSTRAINT ledger_version_pkc PRIMARY KEY (version_num);
 ALTER TABLE ONLY public.datasets
@@ -178,6 +182,8 @@ ALTER TABLE ONLY public.runs
     ADD CONSTRAINT pk_runs PRIMARY KEY (id);
 ALTER TABLE ONLY public.scheduled_runs
     ADD CONSTRAINT pk_scheduled_runs PRIMARY KEY (id);
+ALTER TABLE ONLY public.store
+    ADD CONSTRAINT pk_store PRIMARY KEY (id);
 ALTER TABLE ONLY public.verdicts
     ADD CONSTRAINT pk_verdicts PRIMARY KEY (id);
 ALTER TABLE ONLY public.datasets

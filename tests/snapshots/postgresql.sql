@@ -56,6 +56,7 @@ scheduled_runs.status text not null
 scheduled_runs.run_id bigint
 scheduled_runs.detail text
 scheduled_runs.created_at timestamp with time zone not null
+store.id text not null
 verdicts.id bigint not null
 verdicts.run_id bigint not null
 verdicts.kind text not null
@@ -90,6 +91,7 @@ pk_epochs: PRIMARY KEY (run_id, model, epoch)
 pk_features: PRIMARY KEY (dataset_id, "position")
 pk_runs: PRIMARY KEY (id)
 pk_scheduled_runs: PRIMARY KEY (id)
+pk_store: PRIMARY KEY (id)
 pk_verdicts: PRIMARY KEY (id)
 uq_datasets_name_sha256_target: UNIQUE (name, sha256, target)
 uq_features_dataset_id_name: UNIQUE (dataset_id, name)
@@ -105,6 +107,7 @@ CREATE UNIQUE INDEX pk_epochs ON public.epochs USING btree (run_id, model, epoch
 CREATE UNIQUE INDEX pk_features ON public.features USING btree (dataset_id, "position")
 CREATE UNIQUE INDEX pk_runs ON public.runs USING btree (id)
 CREATE UNIQUE INDEX pk_scheduled_runs ON public.scheduled_runs USING btree (id)
+CREATE UNIQUE INDEX pk_store ON public.store USING btree (id)
 CREATE UNIQUE INDEX pk_verdicts ON public.verdicts USING btree (id)
 CREATE UNIQUE INDEX uq_datasets_name_sha256_target ON public.datasets USING btree (name, sha256, target)
 CREATE UNIQUE INDEX uq_features_dataset_id_name ON public.features USING btree (dataset_id, name)

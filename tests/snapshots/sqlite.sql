@@ -99,6 +99,10 @@ CREATE TABLE scheduled_runs (
 	CONSTRAINT fk_scheduled_runs_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE SET NULL,
 	CONSTRAINT uq_scheduled_runs_schedule_due_at UNIQUE (schedule, due_at)
 );
+CREATE TABLE store (
+	id TEXT NOT NULL,
+	CONSTRAINT pk_store PRIMARY KEY (id)
+);
 CREATE UNIQUE INDEX uq_runs_live_nightly ON runs ("trigger") WHERE trigger = 'nightly' AND status = 'running';
 CREATE TABLE verdicts (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,

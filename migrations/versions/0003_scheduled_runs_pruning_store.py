@@ -1,7 +1,9 @@
-"""Nights are called scheduled runs, and what pruning is doing to a run has a column of its own.
+"""Nights are called scheduled runs, pruning has a column of its own, and the store has an id.
 
 Revision: 0003, after 0002
 """
+
+from uuid import uuid4
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +21,12 @@ DELETION = 2**31 - 1
 
 def upgrade() -> None:
     move("nights", "scheduled_runs")
+    op.create_table(
+        "store",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_store")),
+    )
+    op.execute(f"INSERT INTO store (id) VALUES ('{uuid4().hex}')")
     # SQLite adds a constraint to a table only together with a column.
     op.execute(
         "ALTER TABLE runs ADD COLUMN pruning TEXT"
@@ -34,6 +42,7 @@ def downgrade() -> None:
     op.execute(f"UPDATE runs SET thinned_every = {DELETION} WHERE pruning = 'delete'")
     op.execute(f"UPDATE runs SET thinned_every = {DELETION} - thinned_every WHERE pruning = 'thin'")
     op.execute("ALTER TABLE runs DROP COLUMN pruning")
+    op.drop_table("store")
     move("scheduled_runs", "nights")
 
 

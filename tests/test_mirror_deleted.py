@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from db.schema import RunRow
 from db.store import Store
 from job.mirror.logs import lock_run
-from job.mirror.mend import mend, redraw
+from job.mirror.mend import mend
 from tests.conftest import Job
 from tests.samples import dataset_row, history
 from tests.visualdl_logs import assert_run_drawn, log_of
@@ -78,13 +78,13 @@ def test_job_mirror_all_removes_them_too(
     "what",
     [
         *("file", "beside a log", "copy", "pipe", "link", "directory is a link", "set aside"),
-        *("another run's", "torn"),
+        *("another store's", "unmarked"),
     ],
 )
 def test_a_directory_with_anything_foreign_stays_as_it_is(
     store: Store, log_dir: Path, said: list[str], deleted: tuple[Path, int], what: str
 ) -> None:
-    directory, first = deleted
+    directory, _ = deleted
     log = log_of(log_dir, int(directory.name), "paddle")
     if what == "file":
         (directory / "notes.txt").write_text("mine")
@@ -101,10 +101,10 @@ def test_a_directory_with_anything_foreign_stays_as_it_is(
         shutil.copy(log, log.with_name("copy.log"))
     elif what == "set aside":
         log.with_name("set-aside.1.log").write_bytes(b"mine")
-    elif what == "another run's":
-        shutil.copy(log_of(log_dir, first, "paddle"), log)
+    elif what == "another store's":
+        (directory / "store.id").write_text("0" * 32)
     else:
-        os.truncate(log, 100)
+        (directory / "store.id").unlink()
     before = sorted(path.relative_to(directory) for path in directory.rglob("*"))
     mend(store, log_dir, said.append)
     assert sorted(path.relative_to(directory) for path in directory.rglob("*")) == before
@@ -161,22 +161,6 @@ def test_the_logs_of_another_store_stay(store: Store, log_dir: Path, said: list[
             mend(other, log_dir, said.append)
     assert directories(log_dir) == sorted(str(run) for run in {*theirs, runs[5]})
     assert not any("removed" in line for line in said)
-
-
-@pytest.mark.parametrize("theirs", [2, 3], ids=["of deleted runs' numbers", "of a present run's number, too"])
-def test_logs_that_nothing_shows_to_be_of_the_store_stay(
-    store: Store, log_dir: Path, said: list[str], tmp_path: Path, theirs: int
-) -> None:
-    with Store(f"sqlite:///{tmp_path}/other.db", create=True) as other:
-        for _ in range(theirs):
-            trained(other)
-        mend(other, log_dir, said.append)
-    runs = [trained(store) for _ in range(4)]
-    forget(store, *runs[:2])
-    if theirs == 3:
-        redraw(store, store.run(runs[3]), log_dir, said.append, lambda *_: None, timeout=0)
-    mend(store, log_dir, said.append)
-    assert {"1", "2"} <= set(directories(log_dir))
 
 
 def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: list[str]) -> None:
