@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
 DEFAULT_LOG_DIR = Path("results/visualdl")
+AWAY, ANSWER = 3.0, 60.0
+"""seconds that commands without --database-timeout wait for an absent database, and for an answer"""
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
@@ -122,7 +124,7 @@ DatabaseTimeout = Annotated[
         envvar="JOB_DATABASE_TIMEOUT",
         min=0.0,
         max=1e7,
-        help="Seconds to wait for a database that went away.",
+        help="Seconds to wait for a database that went away or hangs.",
     ),
 ]
 LogDir = Annotated[
@@ -149,7 +151,7 @@ def open_store(
     *,
     create: bool = False,
     heartbeat_timeout: float = 60.0,
-    database_timeout: float = 3.0,
+    database_timeout: float | None = None,
     stop: Cancelled | None = None,
 ) -> Store:
     """The store at `url`; the default one's directory is made where it is missing."""
@@ -161,7 +163,8 @@ def open_store(
         url,
         create=create,
         heartbeat_timeout=heartbeat_timeout,
-        database_timeout=database_timeout,
+        database_timeout=AWAY if database_timeout is None else database_timeout,
+        answer_timeout=ANSWER if database_timeout is None else None,
         stop=stop,
         say=say,
     )
@@ -171,7 +174,7 @@ def open_database(url: str) -> Database:
     """The store at `url` for short commands that only list: open in half the time of `open_store`."""
     from db.database import Database
 
-    return Database(url, database_timeout=3.0, say=say)
+    return Database(url, database_timeout=AWAY, answer_timeout=ANSWER, say=say)
 
 
 def say_if_thinned(run: RunRow) -> None:

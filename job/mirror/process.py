@@ -13,6 +13,8 @@ from job.mirror.protocol import Progress, read_progress
 
 CATCH_UP = 30.0
 """seconds that a finished trainer waits at most for the logs"""
+FAREWELL = 0.5
+"""seconds that one waits whose database failed, or that was told twice to stop"""
 
 
 class MirrorProcess:
