@@ -52,9 +52,10 @@ def train_run(
     Raises StoreFailedError when the database stayed away, and LeaseLostError when another process took
     the run over; in both cases nothing more is written, and what was stored stays.
     """
-    models = {name: make_model(name, dataset, run.learning_rate, states[name]) for name in states}
     try:
-        outcome = train(writer, models, run.epochs, report=report, stop=stop)
+        with writer.beating():
+            models = {name: make_model(name, dataset, run.learning_rate, states[name]) for name in states}
+            outcome = train(writer, models, run.epochs, report=report, stop=stop)
     except (StoreFailedError, LeaseLostError):
         raise
     except KeyboardInterrupt:  # a second SIGINT: this block is given up

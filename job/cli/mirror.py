@@ -178,10 +178,7 @@ def mirroring(context: typer.Context, run_id: int) -> Iterator[Callable[[], None
     patience = CATCH_UP
     try:
         yield process.training_is_over
-    except (
-        StoreFailedError,
-        KeyboardInterrupt,
-    ):  # it may hang on the same database
+    except (StoreFailedError, KeyboardInterrupt):  # it may hang likewise, or nobody wants to wait
         patience = FAREWELL
         raise
     finally:

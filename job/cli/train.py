@@ -195,7 +195,7 @@ def train_to_the_end(
         try:
             with training_progress(done, run.epochs, quiet) as report:
                 outcome = train_run(writer, run, dataset, states, report=report, stop=stop)
-        except StoreFailedError:
+        except (StoreFailedError, KeyboardInterrupt):  # the latter: a second Ctrl-C
             say(f"run {run.id} keeps what it has stored; go on with: {resume_command(context, writer)}")
             raise
         seconds = time.monotonic() - begun
@@ -206,9 +206,9 @@ def train_to_the_end(
         training_is_over()
         if outcome.status != "interrupted":
             return conclude(store, store.run(run.id), outcome, quiet=quiet, fail_on=fail_on)
-    stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
-    say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
-    say(f"go on with: {resume_command(context, writer)}")
+        stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
+        say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
+        say(f"go on with: {resume_command(context, writer)}")
     return 128 + stop.number
 
 
