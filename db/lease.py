@@ -226,9 +226,8 @@ class RunWriter:
             if time.monotonic() - self._renewed < pause:
                 continue
             with suppress(StoreError):  # the next block tells of it
-                own = own or type(
-                    store
-                )(  # connections of its own: the trainer's may be waiting for an answer
+                # A connection of its own: the trainer's may be waiting for an answer.
+                own = own or type(store)(
                     store.url.render_as_string(hide_password=False),
                     database_timeout=store.waiting.limit,
                     stop=store.stop,

@@ -32,8 +32,8 @@ class MirrorProcess:
                 [sys.executable, "-m", "job", "mirror", str(run_id), "--follow", "--log-dir", str(log_dir)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=os.environ
-                | {"JOB_DATABASE_URL": database_url},  # not an argument: it may hold a password
+                # Not an argument: it may hold a password.
+                env=os.environ | {"JOB_DATABASE_URL": database_url},
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
