@@ -150,7 +150,12 @@ def test_a_process_that_is_stopped_is_not_seen_to_live() -> None:
     process.send_signal(signal.SIGCONT)
     while states() != (True, False):
         assert time.monotonic() < deadline
-    process.communicate("\n")
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+    while states() != (False, True):  # a zombie at first, since nobody has asked how it ended
+        assert time.monotonic() < deadline
+    process.communicate()
     assert states() == (False, True)
 
 

@@ -247,6 +247,17 @@ def test_a_run_of_a_dead_trainer_elsewhere_is_taken_up_once_it_was_silent_long_e
     assert ["silent for 4 s; waiting until 4.5 s" in line for line in lines] == [True]
 
 
+def test_a_stop_ends_the_wait_for_a_trainer_that_may_be_dead(database_url: str) -> None:
+    stop = threading.Event()
+    with Store(database_url, stop=stop) as store:
+        run_id = start(store).run_id
+        silence(store, run_id, 30)
+        stop.set()
+        with pytest.raises(StoreError, match=f"^stopped while waiting for run {run_id}$"):
+            store.resume_run(run_id, environment={})
+        assert store.run(run_id).owner == ELSEWHERE
+
+
 def test_of_many_that_resume_at_once_exactly_one_wins(database_url: str) -> None:
     with Store(database_url) as store:
         run_id = start(store).run_id
