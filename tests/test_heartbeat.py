@@ -92,8 +92,13 @@ def test_blocks_that_come_often_are_heartbeats_enough(store: Store, monkeypatch:
 
 def test_the_heartbeat_ends_with_the_training(slow_store: Store) -> None:
     writer = held_elsewhere(slow_store)
+    before_it = set(threading.enumerate())
     with writer.beating():
         time.sleep(1)
+    deadline = time.monotonic() + 30
+    while set(threading.enumerate()) != before_it:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     writer.finish("interrupted")
     before = slow_store.run(writer.run_id)
     time.sleep(1)
