@@ -31,7 +31,8 @@ class Database:
     """An open database of ours. Use it as a context manager, or `close` it.
 
     Raises StoreError when the URL, the directory, the file or the schema's version is wrong. An empty or
-    missing database is refused unless `create`, which makes its tables.
+    missing database is refused unless `create`, which makes its tables. `answer_timeout`: how many seconds a
+    PostgreSQL that is there may take to answer; by default `database_timeout`, too.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Database:
         create: bool = False,
         heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
         database_timeout: float = DATABASE_TIMEOUT,
+        answer_timeout: float | None = None,
         stop: threading.Event | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -51,9 +53,11 @@ class Database:
         check_directory(self.path)
         self.stop = stop or threading.Event()
         self.say = say
-        self.waiting = RetryPolicy(self.url, database_timeout, self.stop, say)
+        self.waiting = RetryPolicy(self.url, database_timeout, self.stop, say, answer_timeout)
         try:
-            self.engine = create_store_engine(self.url if create else reading_url(self.url))
+            self.engine = create_store_engine(
+                self.url if create else reading_url(self.url), self.waiting.gives_up
+            )
             self._writing = self.engine.execution_options(write=True)
             try:
                 self._open(create)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -94,15 +95,16 @@ def reading_url(url: URL) -> URL:
     return url.set(database=f"file:{quote(str(path))}", query={"immutable": "1", "uri": "true"})
 
 
-def create_store_engine(url: URL) -> Engine:
-    """An engine for the store at `url`. Connects to nothing yet.
+def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = None) -> Engine:
+    """An engine for the store at `url`. Connects to nothing yet. `gives_up`: see `db.postgresql`.
 
     On SQLite a transaction that is opened with the execution option `write` takes the writer's lock at
     its start (BEGIN IMMEDIATE): it then waits its turn, where an upgrade in mid-transaction would fail.
     """
     try:
         if url.get_backend_name() == "postgresql":
-            # The keep-alives notice a vanished server within about half a minute.
+            # A server that vanished is noticed within about half a minute: by keep-alives on a connection
+            # that is idle, by TCP_USER_TIMEOUT (in milliseconds) on one with data under way.
             engine = create_engine(
                 url,
                 pool_size=2,
@@ -112,8 +114,15 @@ def create_store_engine(url: URL) -> Engine:
                     "keepalives_idle": 10,
                     "keepalives_interval": 5,
                     "keepalives_count": 4,
+                    "tcp_user_timeout": 30_000,
                 },
             )
+            if gives_up is not None:
+                from db.postgresql import connect
+
+                event.listen(
+                    engine, "do_connect", lambda _, __, args, kwargs: connect(gives_up, *args, **kwargs)
+                )
             event.listen(engine, "begin", _begin_postgresql)
             return engine
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})

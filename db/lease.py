@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy.orm import Session
 from db.downsampled import require_whole
 from db.epochs import insert_epochs
 from db.errors import HeldError, LeaseLostError, StoreError
-from db.owner import is_gone
+from db.owner import is_alive, is_gone
 from db.schema import UNFINISHED, EpochRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from db.store import Store
 
 Result = TypeVar("Result")
+BEAT = 2.0
+"""seconds without a block after which a trainer renews its heartbeat"""
 QUIET = 3.0
-"""seconds of silence that are longer than a living trainer's usual block"""
+"""seconds of silence that are longer than a living trainer's"""
 
 
 def update_run(run_id: int) -> Update:
@@ -49,7 +52,7 @@ def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, 
     )
     found = []
     for run_id, owner, silent in session.execute(running).all():
-        if silent:
+        if silent and not is_alive(owner):  # a clock may be wrong, a process that is seen to run is not
             found.append((run_id, owner, f"no heartbeat for more than {heartbeat_timeout:g} s"))
         elif is_gone(owner):
             found.append((run_id, owner, "its process is gone"))
@@ -199,6 +202,39 @@ class RunWriter:
         self.store = store
         self.run_id = run_id
         self.token = token
+        self._renewed = time.monotonic()
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """While open, a thread renews the heartbeat whenever no block has done so for BEAT seconds.
+
+        A heartbeat thus says that the process lives and reaches the database, not that its model gets on.
+        """
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(1)  # no longer: the database may hang
+
+    def _beat(self, ended: threading.Event) -> None:
+        store, own = self.store, None
+        pause = min(BEAT, store.heartbeat_timeout / 3)
+        while not ended.wait(pause):
+            if time.monotonic() - self._renewed < pause:
+                continue
+            with suppress(StoreError):  # the next block tells of it
+                # A connection of its own: the trainer's may be waiting for an answer.
+                own = own or type(store)(
+                    store.url.render_as_string(hide_password=False),
+                    database_timeout=store.waiting.limit,
+                    stop=store.stop,
+                )
+                own.write(self._renew)
+        if own is not None:
+            own.close()
 
     def append(self, model: str, history: History) -> None:
         """Store consecutive epochs of a model and renew the heartbeat, all in one transaction."""
@@ -254,3 +290,4 @@ class RunWriter:
                 f"run {self.run_id} is no longer this process's: it was silent for too long or was taken "
                 "over; nothing more is written to it"
             )
+        self._renewed = time.monotonic()

@@ -16,17 +16,28 @@ def new_token() -> str:
     `unique@place:pid:start`; the place is empty where the system cannot tell (not Linux).
     """
     pid = os.getpid()
-    return f"{uuid.uuid4().hex}@{_place()}:{pid}:{_start(pid)}"
+    return f"{uuid.uuid4().hex}@{_place()}:{pid}:{_stat(pid)[1]}"
 
 
 def is_gone(token: str | None) -> bool:
     """Whether the token's process is known to be dead. False where that cannot be known from here."""
+    return _state(token) == ""
+
+
+def is_alive(token: str | None) -> bool:
+    """Whether the token's process is seen to run. False where it is stopped, or cannot be seen from here."""
+    return _state(token) not in (None, "", "T", "t")
+
+
+def _state(token: str | None) -> str | None:
+    """The letter of a process's state, empty for one that is gone, None where it cannot be seen from here."""
     if not token or "@" not in token:
-        return False
+        return None
     place, pid, start = token.partition("@")[2].rsplit(":", 2)
     if not place or place != _place():
-        return False
-    return _start(int(pid)) != start
+        return None
+    state, found = _stat(int(pid))
+    return state if found == start else ""
 
 
 def _place() -> str:
@@ -39,14 +50,14 @@ def _place() -> str:
     return f"{platform.node()}/{boot}/{view.rpartition('[')[2].rstrip(']')}"
 
 
-def _start(pid: int) -> str:
-    """When a process started, in clock ticks since the machine did; empty when there is none.
+def _stat(pid: int) -> tuple[str, str]:
+    """A process's state, and when it started, in clock ticks since the machine did; empty when there is none.
 
-    A number may be given to a new process once the old one is gone; the start tells them apart. Field 22
-    of /proc/pid/stat, proc_pid_stat(5); a zombie counts as gone.
+    A number may be given to a new process once the old one is gone; the start tells them apart. Fields 3 and
+    22 of /proc/pid/stat, proc_pid_stat(5); a zombie counts as gone.
     """
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+        return "", ""
+    return ("", "") if fields[0] in "ZX" else (fields[0], fields[19])

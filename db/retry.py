@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 PATIENCE = 2.0
 """seconds of waiting that pass in silence: a busy SQLite file is no news"""
+LONG = 10.0
+"""seconds after which it is said that a server does not answer; a statement may take a while"""
+GRACE = 1.5
+"""seconds in which a server may still answer once `stop` is set"""
 PERMANENT = {
     "attempt to write a readonly database": (StoreError, "the database is read only"),
     "unable to open database file": (StoreError, "the database file cannot be opened"),
@@ -29,20 +34,46 @@ PERMANENT = {
 """what SQLite says, and what we make of it"""
 
 
-class RetryPolicy:
-    """Repeats database work over passing faults, with growing pauses, up to a limit.
+class _Deadline(threading.local):
+    """The moment by time.monotonic() at which a thread's work on the database ends, answer or not."""
 
-    `stop` ends the waiting early, `say` is told once that it waits and once that it is over.
+    at = math.inf
+
+
+class RetryPolicy:
+    """Repeats database work over passing faults, with growing pauses, up to `limit` seconds.
+
+    `stop` ends the waiting early, `say` is told once that it waits and once that it is over. `silence`: how
+    many seconds a server may take to answer; by default `limit`, too.
     """
 
     def __init__(
-        self, url: URL, limit: float, stop: threading.Event | None, say: Callable[[str], None]
+        self,
+        url: URL,
+        limit: float,
+        stop: threading.Event | None,
+        say: Callable[[str], None],
+        silence: float | None = None,
     ) -> None:
         self.url = url
         self.limit = limit
         self.stop = stop or threading.Event()
         self.say = say
+        self.silence = max(limit if silence is None else silence, GRACE)
+        self._grace = GRACE
+        self._deadline = _Deadline()
         self._said = False
+
+    def gives_up(self, heard: float) -> bool:
+        """Whether to wait no longer for a server that was last heard at a time by time.monotonic()."""
+        now = time.monotonic()
+        silent = now - heard
+        if self.stop.is_set() and silent > self._grace:
+            self._grace = 0.0  # for all that is still to be done, not for each
+            return True
+        if silent > LONG:
+            self._announce(self.silence, f"no answer for {silent:.0f} s")
+        return silent > self.silence or now > self._deadline.at
 
     def __call__(self, work: Callable[[int], Result]) -> Result:
         """The result of `work(attempt)`, attempts counted from 1.
@@ -50,13 +81,17 @@ class RetryPolicy:
         Raises StoreFailedError once the limit has passed or `stop` is set, and StoreError or
         StoreFailedError at once for a fault that no waiting mends.
         """
+        self._said = False
         started = time.monotonic()
         try:
-            return work(1)
+            result = work(1)
         except DBAPIError as error:
             if not is_passing(error):
                 raise self._explained(error) from error
-            return self._repeated(work, error, started)
+            result = self._repeated(work, error, started)
+        if self._said:
+            self.say(f"the database is back after {time.monotonic() - started:.0f} s; going on")
+        return result
 
     def _repeated(self, work: Callable[[int], Result], first: DBAPIError, started: float) -> Result:
         """The result of further attempts, after a `first` one that failed in passing. Raises likewise.
@@ -72,17 +107,21 @@ class RetryPolicy:
             wait_random_exponential,
         )
 
-        self._said = False
-
         def waited() -> float:
             return time.monotonic() - started
+
+        def tell(state: RetryCallState) -> None:
+            if waited() + state.upcoming_sleep >= PATIENCE and state.outcome:
+                error = state.outcome.exception()
+                assert isinstance(error, DBAPIError)
+                self._announce(self.limit, describe(error, self.url))
 
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
             wait=wait_random_exponential(multiplier=0.2, max=10),
             stop=stop_after_delay(max(0.0, self.limit - waited())) | stop_when_event_set(self.stop),
             sleep=sleep_using_event(self.stop),
-            before_sleep=lambda state: self._announce(state, waited()),
+            before_sleep=tell,
             reraise=True,
         )
         attempts = 0
@@ -94,21 +133,18 @@ class RetryPolicy:
                 raise first
             return work(attempts)
 
+        self._deadline.at = started + self.limit
         try:
-            result = retrying(attempt)
+            return retrying(attempt)
         except DBAPIError as error:
             raise self._explained(error) from error
-        if self._said:
-            self.say(f"the database is back after {waited():.0f} s; going on")
-        return result
+        finally:
+            self._deadline.at = math.inf
 
-    def _announce(self, state: RetryCallState, waited: float) -> None:
-        if self._said or waited + state.upcoming_sleep < PATIENCE:
-            return
-        self._said = True
-        error = state.outcome.exception() if state.outcome else None
-        reason = describe(error, self.url) if isinstance(error, DBAPIError) else str(error)
-        self.say(f"waiting up to {self.limit:.0f} s for the database: {reason}")
+    def _announce(self, limit: float, reason: str) -> None:
+        if not self._said:
+            self._said = True
+            self.say(f"waiting up to {limit:.0f} s for the database: {reason}")
 
     def _explained(self, error: DBAPIError) -> StoreError:
         reason = describe(error, self.url)

@@ -30,6 +30,7 @@ SLOW = {
     "test_backup",
     "test_dashboard",
     "test_docs_commands",
+    "test_hanging",
     "test_mirror_follow",
     "test_nightly",
     "test_notebook",

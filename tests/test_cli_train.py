@@ -18,7 +18,7 @@ from job.cli.progress import PlainLines
 from job.data.dataset import DEFAULT_DATA
 from job.models import REGISTRY
 from tests.conftest import Job, job_command
-from tests.samples import write_csv
+from tests.samples import history, write_csv
 
 Output = pytest.CaptureFixture[str]
 
@@ -224,3 +224,35 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(
     assert err.count("\n") == 1
     with Store(sqlite_url) as store:
         assert not store.runs()
+
+
+@pytest.mark.parametrize("cuts", [[40], [1, 4, 15, 20], [8, 8, 8, 8, 8], [3] * 13 + [1]], ids=str)
+def test_a_progress_line_has_the_losses_of_its_own_epoch(
+    cuts: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {"a": history(40, seed=1), "b": history(40, seed=2)}
+    report = PlainLines({"b": 0, "a": 0}, 40)
+    start = 0
+    for count in cuts:
+        for model in whole:
+            report(model, whole[model][start : start + count])
+        start += count
+    expected = []
+    for tenth in range(4, 41, 4):
+        losses = [
+            f"{model} train {made.train_loss[tenth - 1]:.6f} test {made.test_loss[tenth - 1]:.6f}"
+            for model, made in whole.items()
+        ]
+        expected.append(f"{tenth:>2} of 40 epochs  {'  '.join(losses)}")
+    assert capsys.readouterr().err.splitlines() == expected
+
+
+def test_a_progress_line_comes_once_every_model_has_passed_its_epoch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = PlainLines({"a": 4, "b": 2}, 10)
+    report("a", history(6, first_epoch=4))
+    assert capsys.readouterr().err == ""
+    report("b", history(2, first_epoch=2))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines] == ["3 of 10 epochs", "4 of 10 epochs"]

@@ -7,14 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db.errors import LeaseLostError, StoreError
+from db.errors import HeldError, LeaseLostError, StoreError
 from db.lease import RunWriter
 from db.owner import is_gone, new_token
+from db.specification import Specification
 from db.store import Store
 from tests.samples import dataset_row, history
 
@@ -114,6 +117,58 @@ def test_a_trainer_that_was_declared_crashed_while_it_stood_still_writes_nothing
     assert store.run(writer.run_id).status == "crashed"
 
 
+def away_once(then: Callable[[], object], monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    """Let every first attempt to write fail, as if the database were away, and `then` happen meanwhile."""
+    write = store.write
+
+    def fails_once(work: Callable[[Session, int], object]) -> object:
+        def attempt(session: Session, number: int) -> object:
+            if number == 1:
+                then()
+                raise OperationalError("BEGIN", None, Exception("gone"), connection_invalidated=True)
+            return work(session, number)
+
+        return write(attempt)
+
+    monkeypatch.setattr(store, "write", fails_once)
+
+
+@pytest.mark.parametrize("way", ["append", "finish"])
+def test_a_trainer_whose_database_was_away_takes_back_its_run_that_others_declared_crashed(
+    way: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = start(store)
+
+    def others() -> None:
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE runs SET status = 'crashed', stop_reason = 'no heartbeat'")
+
+    away_once(others, monkeypatch, store)
+    if way == "finish":
+        writer.finish("interrupted", "why")
+        assert (store.run().status, store.run().stop_reason) == ("interrupted", "why")
+        return
+    writer.append("paddle", history(2))
+    run = store.run()
+    assert (run.status, run.stop_reason, run.finished_at) == ("running", None, None)
+    assert store.progress(run.id) == {"paddle": 2}
+
+
+def test_a_trainer_whose_database_was_away_does_not_take_back_what_another_has_taken_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = start(store)
+
+    def others() -> None:
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE runs SET status = 'crashed', owner = '{ELSEWHERE}'")
+
+    away_once(others, monkeypatch, store)
+    with pytest.raises(LeaseLostError):
+        writer.append("paddle", history(2))
+    assert (store.run().status, store.run().owner) == ("crashed", ELSEWHERE)
+
+
 def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     writer = start(store)
     stop = threading.Event()
@@ -192,6 +247,17 @@ def test_a_run_of_a_dead_trainer_elsewhere_is_taken_up_once_it_was_silent_long_e
     assert ["silent for 4 s; waiting until 4.5 s" in line for line in lines] == [True]
 
 
+def test_a_stop_ends_the_wait_for_a_trainer_that_may_be_dead(database_url: str) -> None:
+    stop = threading.Event()
+    with Store(database_url, stop=stop) as store:
+        run_id = start(store).run_id
+        silence(store, run_id, 30)
+        stop.set()
+        with pytest.raises(StoreError, match=f"^stopped while waiting for run {run_id}$"):
+            store.resume_run(run_id, environment={})
+        assert store.run(run_id).owner == ELSEWHERE
+
+
 def test_of_many_that_resume_at_once_exactly_one_wins(database_url: str) -> None:
     with Store(database_url) as store:
         run_id = start(store).run_id
@@ -263,9 +329,6 @@ def test_a_history_with_holes_cannot_be_continued(store: Store) -> None:
 
 def lost_commit(store: Store, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
     """Do `work` as if the connection broke after its first commit and before the answer came."""
-    from sqlalchemy.exc import OperationalError
-    from sqlalchemy.orm import Session
-
     real = Session.__exit__
     calls: list[int] = []
 
@@ -292,3 +355,35 @@ def test_a_commit_whose_answer_was_lost_doubles_nothing(
     lost_commit(store, monkeypatch, lambda: writer.finish("interrupted"))
     lost_commit(store, monkeypatch, lambda: store.resume_run(writer.run_id, environment={}))
     assert store.run(writer.run_id).resumes == 1
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite a transaction that writes is alone
+def test_of_two_that_start_one_combination_of_a_sweep_at_once_one_wins(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sees no run of the other's unless it waits for the other's transaction to end."""
+    start(store).finish("completed")  # the dataset is there already
+    real = Specification.runs
+    looking = threading.Barrier(2)
+
+    def runs(self: Specification) -> object:
+        with suppress(threading.BrokenBarrierError):  # the second looks only after the first has ended
+            looking.wait(3)
+        return real(self)
+
+    monkeypatch.setattr(Specification, "runs", runs)
+    outcomes: list[str] = []
+
+    def contend() -> None:
+        with Store(database_url) as mine:
+            try:
+                outcomes.append(f"started {start(mine, sweep='one', trigger='sweep').run_id}")
+            except HeldError as error:
+                outcomes.append(str(error))
+
+    threads = [threading.Thread(target=contend) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["started 2", "sweep one has run 2 of these settings already"]

@@ -93,6 +93,50 @@ def test_epochs_are_drawn_while_the_run_goes_on(
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_does_not_end_a_follower_that_just_begins(
+    number: signal.Signals,
+    store: Store,
+    writer: RunWriter,
+    mirror: Callable[[], MirrorProcess],
+    tmp_path: Path,
+) -> None:
+    process = mirror()
+    process.process.send_signal(number)
+    writer.append("paddle", history(10))
+    writer.finish("interrupted")
+    assert process.finish(lambda *_: None) == 0
+    assert_run_drawn(tmp_path / "logs", store, writer.run_id)
+
+
+@ON_SQLITE
+def test_ctrl_c_leaves_a_follower_to_its_trainer_and_quiet(
+    store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
+) -> None:
+    process = mirror()
+    log = log_of(tmp_path / "logs", writer.run_id, "paddle")
+    writer.append("paddle", history(10))
+    wait_for(lambda: size(log))
+    assert os.getpriority(os.PRIO_PROCESS, process.process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
+    for _ in range(2):
+        process.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    before = size(log)
+    writer.append("paddle", history(10, first_epoch=10))
+    wait_for(lambda: size(log) > before)
+    writer.finish("interrupted")
+    assert process.finish(lambda *_: None) == 0
+    assert_run_drawn(tmp_path / "logs", store, writer.run_id)
+
+
+@ON_SQLITE
+def test_a_follower_leaves_its_trainer_the_signals_that_it_had(mirror: Callable[[], MirrorProcess]) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    mirror()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@ON_SQLITE
 def test_the_follower_ends_with_the_run(
     store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
 ) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,8 @@ import pytest
 
 from db.history import History, State
 from job.data.dataset import Dataset, load
-from job.models import REGISTRY, initial_state, make_model
+from job.errors import ModelError
+from job.models import REGISTRY, initial_state, load_models, make_model
 from job.models.python import gradient, mean_squared_error
 from job.verdicts.gap import TOLERANCE, difference
 from tests.samples import write_csv
@@ -70,6 +75,49 @@ def test_arithmetic_stays_in_float32(name: str, small: Dataset) -> None:
         np.dtype(np.float32)
     }
     assert mean_squared_error(small.train_y).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_each_epoch_has_the_moment_at_which_it_was_trained(name: str, small: Dataset) -> None:
+    model = make_model(name, small, 0.1, initial_state(4, 0))
+    before = time.time()
+    first = model.advance(3)
+    between = time.time()
+    second = model.advance(1)
+    moments = [before, *first.trained_at.tolist(), between, *second.trained_at.tolist(), time.time()]
+    assert moments == sorted(moments)
+    assert 1.7e9 < before < 4e9  # seconds since 1970
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_is_trained_leaves_its_start_as_it_was(name: str, small: Dataset) -> None:
+    start = initial_state(4, 0)
+    model = make_model(name, small, 0.1, start)
+    model.advance(5)
+    assert model.epoch == 5
+    assert np.array_equal(start.weights, initial_state(4, 0).weights)
+    assert (float(start.bias), start.epoch) == (0, 0)
+
+
+def test_a_framework_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise ImportError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr("job.models.import_module", missing)
+    monkeypatch.setitem(REGISTRY, "none", "None")
+    with pytest.raises(ModelError, match=r"the paddle model cannot be loaded: libgomp.*package libgomp1$"):
+        load_models()
+    assert gc.isenabled()
+
+
+def test_loading_the_models_leaves_the_root_logger_as_it_was() -> None:
+    code = (
+        "import logging, gc; before = (logging.root.level, list(logging.root.handlers));"
+        "from job.pins import pin; pin(); from job.models import load_models; load_models();"
+        "assert (logging.root.level, list(logging.root.handlers)) == before;"
+        "assert gc.isenabled() and gc.get_freeze_count() > 50_000"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("name", MODELS)

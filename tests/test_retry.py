@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+import psycopg
 import pytest
 from sqlalchemy import make_url
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
+from db.engine import is_passing
 from db.errors import StoreFailedError
 from db.retry import PATIENCE, RetryPolicy
 
@@ -85,3 +87,28 @@ def test_a_fault_that_stays_is_not_waited_for() -> None:
     with pytest.raises(StoreFailedError, match="the database refused: no such thing"):
         RetryPolicy(URL, 60, None, lambda line: None)(work)
     assert attempts == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (psycopg.errors.TooManyConnections, True),
+        (psycopg.errors.IdleInTransactionSessionTimeout, True),
+        (psycopg.errors.AdminShutdown, True),
+        (psycopg.errors.CrashShutdown, True),
+        (psycopg.errors.CannotConnectNow, True),
+        (psycopg.errors.ConnectionFailure, True),
+        (psycopg.errors.DeadlockDetected, True),
+        (psycopg.errors.SerializationFailure, True),
+        (psycopg.errors.ConnectionTimeout, True),
+        (psycopg.OperationalError, True),
+        (psycopg.errors.DiskFull, False),
+        (psycopg.errors.QueryCanceled, False),
+        (psycopg.errors.UniqueViolation, False),
+        (psycopg.errors.UndefinedTable, False),
+        (psycopg.errors.InsufficientPrivilege, False),
+        (psycopg.ProgrammingError, False),
+    ],
+)
+def test_which_faults_of_postgresql_are_waited_for(error: type[Exception], passing: bool) -> None:
+    assert is_passing(DBAPIError("SELECT", None, error("so"))) is passing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections import defaultdict
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from db.history import History
 from job.stop import StopRequest
-from job.training.loop import BLOCK_EPOCHS, BLOCK_SECONDS, Outcome, next_size, train
+from job.training.loop import Outcome, next_size, train
 from tests.samples import history
 
 
@@ -55,7 +55,79 @@ def test_every_epoch_is_stored_once_and_in_order() -> None:
     writer = Recorded()
     assert run(writer, 1234, a=MadeUp(), b=MadeUp()) == Outcome("completed")
     assert writer.epochs() == {"a": list(range(1234)), "b": list(range(1234))}
-    assert max(len(block) for _, block in writer.blocks) <= BLOCK_EPOCHS
+
+
+def test_the_first_block_of_each_model_is_one_epoch_and_no_block_is_above_2000() -> None:
+    writer = Recorded()
+    run(writer, 20_000, a=MadeUp(), b=MadeUp())
+    sizes = [len(block) for _, block in writer.blocks]
+    assert sizes[:4] == [1, 1, 4, 4]
+    assert max(sizes) == 2000
+
+
+def test_a_slow_model_is_stored_epoch_by_epoch() -> None:
+    class Slow(MadeUp):
+        def advance(self, epochs: int) -> History:
+            time.sleep(0.6 * epochs)
+            return super().advance(epochs)
+
+    writer = Recorded()
+    run(writer, 3, a=Slow())
+    assert [len(block) for _, block in writer.blocks] == [1, 1, 1]
+
+
+def test_a_block_is_reported_once_it_is_stored() -> None:
+    events: list[tuple[str, str, list[int]]] = []
+
+    class Noted:
+        def append(self, model: str, history: History) -> None:
+            events.append(("stored", model, history.epoch.tolist()))
+
+    def report(model: str, history: History) -> None:
+        events.append(("reported", model, history.epoch.tolist()))
+
+    train(Noted(), {"a": MadeUp(diverges_at=3)}, 9, report=report, stop=StopRequest())
+    assert events == [(what, "a", epochs) for epochs in ([0], [1, 2]) for what in ("stored", "reported")]
+
+
+def test_a_block_that_could_not_be_stored_is_not_reported() -> None:
+    class Failing:
+        def append(self, model: str, history: History) -> None:
+            raise OSError
+
+    told: list[object] = []
+    with pytest.raises(OSError):
+        train(Failing(), {"a": MadeUp()}, 9, report=lambda *block: told.append(block), stop=StopRequest())
+    assert told == []
+
+
+def test_a_divergence_is_no_warning_of_numpy() -> None:
+    class Overflowing(MadeUp):
+        def advance(self, epochs: int) -> History:
+            made = super().advance(epochs)
+            made.weights[:] = made.weights * np.float32(1e30) * np.float32(1e30)
+            made.bias[:] = np.float32(np.inf) * np.zeros(1, np.float32)
+            return made
+
+    assert run(Recorded(), 9, a=Overflowing()).status == "diverged"
+
+
+def test_every_model_that_diverged_is_named() -> None:
+    outcome = run(Recorded(), 9, a=MadeUp(2), b=MadeUp(4), c=MadeUp())
+    assert outcome == Outcome("diverged", "not finite any more: a at epoch 2, b at epoch 4")
+
+
+def test_nothing_is_trained_once_it_is_to_stop() -> None:
+    writer, stop = Recorded(), StopRequest()
+    stop.set()
+    assert run(writer, 9, stop, a=MadeUp()) == Outcome("interrupted", "stopped by request")
+    assert writer.blocks == []
+
+
+def test_a_run_that_has_all_its_epochs_is_complete_even_when_it_is_to_stop() -> None:
+    stop = StopRequest()
+    stop.set()
+    assert run(Recorded(), 9, stop, a=MadeUp(epoch=9)) == Outcome("completed")
 
 
 def test_the_model_that_is_behind_goes_first() -> None:
@@ -88,13 +160,27 @@ def test_a_diverged_model_keeps_its_finite_epochs_and_the_other_goes_on(diverges
     assert stored["b"] == list(range(400))
 
 
-@given(st.integers(1, BLOCK_EPOCHS), st.floats(1e-6, 100))
-def test_blocks_grow_and_shrink_with_the_speed(count: int, seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("count", "seconds", "following"),
+    [
+        (10, 0.0, 40),  # a clock that stands still
+        (10, 1e-6, 40),
+        (1000, 0.1, 2000),
+        (2000, 0.0, 2000),
+        (100, 1.0, 50),  # half a second of training
+        (100, 0.5, 100),
+        (3, 0.4, 3),
+        (1, 0.1, 4),
+        (1, 6.0, 1),
+        (2000, 3600.0, 1),
+    ],
+)
+def test_blocks_grow_and_shrink_with_the_speed(count: int, seconds: float, following: int) -> None:
+    assert next_size(count, seconds) == following
+
+
+@given(st.integers(1, 2000), st.floats(1e-6, 100))
+def test_a_block_is_about_half_a_second_and_at_most_four_times_the_last(count: int, seconds: float) -> None:
     size = next_size(count, seconds)
-    assert 1 <= size <= min(BLOCK_EPOCHS, 4 * count)
-    assert size == 1 or size * seconds / count <= BLOCK_SECONDS * (1 + 1e-9)
-
-
-def test_a_clock_that_stands_still_does_no_harm() -> None:
-    assert next_size(10, 0.0) == 40
-    assert not math.isinf(next_size(BLOCK_EPOCHS, 0.0))
+    assert 1 <= size <= min(2000, 4 * count)
+    assert size == 1 or size * seconds / count <= 0.5 * (1 + 1e-9)

@@ -24,11 +24,15 @@ app = typer.Typer(
     add_completion=False,
 )
 LONGEST_WAIT = 60.0
-"""seconds for a database that is just starting, or that another process migrates"""
+"""seconds for a database that is just starting, and for its answer"""
+MIGRATION = 3600.0
+"""seconds for a statement that rewrites a large store, or that waits for another process to do so"""
 
 
 @contextmanager
-def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, RetryPolicy]]:
+def engine_at(
+    url: str, *, create: bool = False, silence: float = LONGEST_WAIT
+) -> Iterator[tuple[Engine, RetryPolicy]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
     from db.database import check_directory
     from db.engine import create_store_engine, parse_url, sqlite_path
@@ -42,9 +46,10 @@ def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, Retry
     if path and not path.exists() and not create:
         raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
     check_directory(path)
-    engine = create_store_engine(parsed)
+    waiting = RetryPolicy(parsed, LONGEST_WAIT, None, say, silence)
+    engine = create_store_engine(parsed, waiting.gives_up)
     try:
-        yield engine, RetryPolicy(parsed, LONGEST_WAIT, None, say)
+        yield engine, waiting
     finally:
         engine.dispose()
 
@@ -68,7 +73,7 @@ def upgrade(
     """Make the tables, or lift an older store to this version's schema, keeping its data."""
     from db.migrate import upgrade as lift
 
-    with engine_at(database_url, create=True) as (engine, waiting):
+    with engine_at(database_url, create=True, silence=MIGRATION) as (engine, waiting):
         waiting(lambda _: lift(engine, to))
         print_line(f"the store has schema {revision(engine, waiting)}")
 
@@ -81,7 +86,7 @@ def downgrade(
     """Take the schema down to an older revision; what that one cannot hold is lost."""
     from db.migrate import downgrade as lower
 
-    with engine_at(database_url) as (engine, waiting):
+    with engine_at(database_url, silence=MIGRATION) as (engine, waiting):
         waiting(lambda _: lower(engine, to))
         print_line(f"the store has schema {revision(engine, waiting)}")
 

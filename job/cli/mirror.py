@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, Mirroring, open_store
+from db.errors import StoreError, StoreFailedError
+from job.cli.options import (
+    ANSWER,
+    DEFAULT_DATABASE,
+    DEFAULT_LOG_DIR,
+    DatabaseUrl,
+    LogDir,
+    Mirroring,
+    open_store,
+)
 from job.cli.output import print_line
 from job.cli.progress import drawing_progress
 from job.errors import MirrorError
 from job.log import say
-from job.mirror.process import MirrorProcess
+from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
 
 if TYPE_CHECKING:
     from db.schema import RunRow
     from db.store import Store
+    from job.stop import StopRequest
 
 FEWEST_POINTS = 10
 PATIENCE = 5.0
@@ -81,11 +90,11 @@ def draw_all(store: Store, log_dir: Path) -> int:
     return 1 if failed else 0
 
 
-def quiet_store(database_url: str) -> Store:
+def quiet_store(database_url: str, stop: StopRequest | None = None) -> Store:
     """The store for a follower: the trainer says whatever there is to say of the database."""
     from db.store import Store
 
-    return Store(database_url, database_timeout=PATIENCE)
+    return Store(database_url, database_timeout=PATIENCE, answer_timeout=ANSWER, stop=stop)
 
 
 def enough_points(value: int | None) -> int | None:
@@ -136,7 +145,7 @@ def dashboard(
 
     def mend_logs() -> None:
         try:
-            with quiet_store(database_url) as store:
+            with quiet_store(database_url, stop) as store:
                 mend(store, log_dir, say)
         except StoreError as error:
             say(f"the logs are shown as they are: {error}")
@@ -171,11 +180,15 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
         say(f"the mirror cannot be started, and the training goes on without it: {error}")
         yield lambda: None
         return
+    patience = CATCH_UP
     try:
         yield process.training_is_over
+    except (StoreFailedError, KeyboardInterrupt):  # it may hang likewise, or nobody wants to wait
+        patience = FAREWELL
+        raise
     finally:
         with drawing_progress() as report:
-            status = process.finish(report)
+            status = process.finish(report, patience)
         if status is None:
             say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror goes on by itself")
         elif status != 0:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from job.training import Settings
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
 DEFAULT_LOG_DIR = Path("results/visualdl")
+AWAY, ANSWER = 3.0, 60.0
+"""seconds that commands without --database-timeout wait for an absent database, and for an answer"""
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
-READERS_TIMEOUT = 3.0
-"""seconds that a command which only reads waits for the database"""
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
 
@@ -128,7 +128,7 @@ DatabaseTimeout = Annotated[
         envvar="JOB_DATABASE_TIMEOUT",
         min=0.0,
         max=1e7,
-        help="Seconds to wait for a database that went away.",
+        help="Seconds to wait for a database that went away or hangs.",
     ),
 ]
 LogDir = Annotated[
@@ -227,7 +227,7 @@ def open_store(
     *,
     create: bool = False,
     heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
-    database_timeout: float = READERS_TIMEOUT,
+    database_timeout: float | None = None,
     stop: StopRequest | None = None,
 ) -> Store:
     """The store at `url`."""
@@ -237,7 +237,8 @@ def open_store(
         url,
         create=create,
         heartbeat_timeout=heartbeat_timeout,
-        database_timeout=database_timeout,
+        database_timeout=AWAY if database_timeout is None else database_timeout,
+        answer_timeout=ANSWER if database_timeout is None else None,
         stop=stop,
         say=say,
     )
@@ -245,7 +246,7 @@ def open_store(
 
 def open_database(url: str) -> Database:
     """The store at `url` for short commands that only list: open in half the time of `open_store`."""
-    return Database(url, database_timeout=READERS_TIMEOUT, say=say)
+    return Database(url, database_timeout=AWAY, answer_timeout=ANSWER, say=say)
 
 
 def say_if_downsampled(run: RunRow) -> None:

@@ -160,7 +160,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
         try:
             with training_progress(done, run.epochs, output.quiet) as report:
                 conclusion = train_and_judge(writer, dataset, report, stop)
-        except StoreFailedError:
+        except (StoreFailedError, KeyboardInterrupt):  # the latter: a second Ctrl-C
             say(f"run {run.id} keeps what it has stored; go on with: {command}")
             raise
         training_is_over()
@@ -172,7 +172,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
             print_line(end)
         if status != "interrupted":
             return print_conclusion(store, store.run(run.id), conclusion, output)
-    stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
-    say(f"run {run.id} {conclusion.outcome.reason}; epochs stored: {stored or 'none'}")
-    say(f"go on with: {command}")
+        stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
+        say(f"run {run.id} {conclusion.outcome.reason}; epochs stored: {stored or 'none'}")
+        say(f"go on with: {command}")
     return stop.exit_status

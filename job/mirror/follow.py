@@ -53,8 +53,8 @@ def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say
     """
     os.nice(QUIET)
     trainer = Trainer()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the trainer, which ends us
     signal.signal(signal.SIGTERM, trainer.grant_grace)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # SIGINT stays blocked
     with open_store() as store:
         run = store.run(run_id)
         with RunLogs(log_dir, run, say, timeout=LOCK_PATIENCE) as logs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ from job.mirror.protocol import Progress, read_progress
 
 CATCH_UP = 30.0
 """seconds that a finished trainer waits at most for the logs"""
+FAREWELL = 0.5
+"""seconds that one waits whose database failed, or that was told twice to stop"""
 
 
 class MirrorProcess:
@@ -22,12 +25,18 @@ class MirrorProcess:
     """
 
     def __init__(self, run_id: int, database_url: str, log_dir: Path) -> None:
-        self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "job", "mirror", str(run_id), "--follow", "--log-dir", str(log_dir)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"JOB_DATABASE_URL": database_url},  # not an argument: it may hold a password
-        )
+        # The follower inherits the mask. Ctrl-C is meant for us, who end it; SIGTERM it hears once it can.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "job", "mirror", str(run_id), "--follow", "--log-dir", str(log_dir)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # Not an argument: it may hold a password.
+                env=os.environ | {"JOB_DATABASE_URL": database_url},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def training_is_over(self) -> None:
         """Tell the follower that nothing more comes."""

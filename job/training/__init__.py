@@ -127,9 +127,10 @@ def train_run(
     """
     run = writer.store.run(writer.run_id)
     states = first_states(dataset, run.seed) | writer.store.checkpoints(run.id)
-    models = {name: make_model(name, dataset, run.learning_rate, state) for name, state in states.items()}
     try:
-        outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
+        with writer.beating():
+            models = {name: make_model(name, dataset, run.learning_rate, states[name]) for name in states}
+            outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
     except (StoreFailedError, LeaseLostError):
         raise
     except KeyboardInterrupt:  # a second SIGINT: this block is given up

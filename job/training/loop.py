@@ -17,8 +17,8 @@ BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
 """A block is what one transaction stores: at most so many epochs, or about so much training. What a kill
 costs, and how long a signal waits, is one block; half a second leaves room for a machine that slows down."""
-FIRST_BLOCK = 10
-"""epochs of a model's first block, before its speed is known"""
+FIRST_BLOCK = 1
+"""epoch of a model's first block, before its speed is known"""
 
 
 class Writer(Protocol):
