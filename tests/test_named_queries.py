@@ -138,7 +138,9 @@ def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> Non
 
 
 def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -> None:
-    for row in rows(store, "overfitting", run):
+    found = rows(store, "overfitting", run)
+    assert [row["model"] for row in found] == ["paddle", "python"]
+    for row in found:
         own = histories[row["model"]]
         best, test = int(own.test_loss.argmin()), own.test_loss.astype(float)
         assert best == row["best_epoch"] == 70
@@ -148,6 +150,16 @@ def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -
         assert row["rise_percent"] == pytest.approx(100 * (test[-1] / test[best] - 1))
         assert row["train_loss_at_best"] == own.train_loss[best]
         assert row["last_train_loss"] == own.train_loss[-1]
+
+
+def test_overfitting_names_the_first_of_equally_good_epochs(store: Store) -> None:
+    writer = store.start_run(made_dataset(), epochs=9, learning_rate=0.1, seed=0, environment={})
+    made = history(9)
+    made.test_loss[:] = [4, 3, 1, 2, 1, 3, 1, 2, 2]
+    writer.append("paddle", made)
+    (row,) = rows(store, "overfitting", store.run(writer.run_id))
+    assert (row["best_epoch"], row["rise"], row["rise_percent"]) == (2, 1, 100)
+    assert row["train_loss_at_best"] == made.train_loss[2]
 
 
 def turns(value: np.ndarray[Any, Any], least: float) -> list[tuple[int, float, float]]:
@@ -225,7 +237,9 @@ def test_turning_points_tell_noise_from_turns(store: Store, run: RunRow) -> None
 
 
 def test_convergence(store: Store, run: RunRow, histories: dict[str, History]) -> None:
-    for row in rows(store, "convergence", run, optimum=0.008):
+    found = rows(store, "convergence", run, optimum=0.008)
+    assert [(row["model"], row["optimum"]) for row in found] == [("paddle", 0.008), ("python", 0.008)]
+    for row in found:
         loss = histories[row["model"]].train_loss.astype(float)
         away = np.abs(loss - loss[-1])
         assert (row["last_epoch"], row["final_train_loss"]) == (EPOCHS - 1, loss[-1])
@@ -263,6 +277,29 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
     found = rows(store, "runs-by-final-loss", None)
     assert [(r["train_loss"], r["run"], r["model"], r["test_loss"]) for r in found] == sorted(finals)
     assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
+
+
+def test_sweep(store: Store) -> None:
+    expected = []
+    for rate, seed in ((0.2, 0), (0.1, 8), (0.1, 7)):
+        for sweep in ("ours", "theirs"):
+            writer = store.start_run(
+                made_dataset(), epochs=5, learning_rate=rate, seed=seed, environment={}, sweep=sweep
+            )
+            trained = {"paddle": history(5, seed=writer.run_id), "python": history(3, seed=writer.run_id + 50)}
+            if (rate, seed) == (0.1, 8):
+                trained = {}
+            for model, made in trained.items():
+                writer.append(model, made)
+                if sweep == "ours":
+                    ends = float(made.train_loss[-1]), float(made.test_loss[-1]), float(made.test_loss.min())
+                    expected.append((rate, seed, writer.run_id, "running", model, len(made) - 1, *ends))
+            if sweep == "ours" and not trained:
+                expected.append((rate, seed, writer.run_id, "running", None, None, None, None, None))
+    found = answer(store, "sweep", None, {"name": "ours"}, limit=None)
+    assert found.columns[2:4] == ("run", "status")
+    assert found.columns[5:] == ("last_epoch", "train_loss", "test_loss", "best_test_loss")
+    assert found.rows == sorted(expected, key=lambda row: (*row[:3], row[4] or ""))
 
 
 def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:

@@ -18,6 +18,7 @@ from db.query import ask, named_query
 from db.schema import NightRow, VerdictRow
 from db.store import Store
 from tests.samples import dataset_row, history
+from tests.test_lease import lost_commit
 
 DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 DAILY = "0 2 * * * UTC"
@@ -73,6 +74,17 @@ def test_a_night_is_settled_once(store: Store) -> None:
     assert (found.outcome, found.row.detail) == ("missed", "nobody there")
 
 
+def test_a_night_that_was_settled_before_the_answer_was_lost_is_settled_by_us(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = nights.plan(store, DAILY, DUE)
+    answers: list[bool] = []
+    lost_commit(store, monkeypatch, lambda: answers.append(nights.settle(store, row.id, "missed", "off")))
+    lost_commit(store, monkeypatch, lambda: answers.append(nights.settle(store, row.id, "failed", "late")))
+    assert answers == [True, False]
+    assert nights.find(store, row.id).row.detail == "off"
+
+
 def test_a_run_begins_its_night(store: Store) -> None:
     row = nights.plan(store, DAILY, DUE)
     writer = start(store, row.id)
@@ -80,7 +92,12 @@ def test_a_run_begins_its_night(store: Store) -> None:
     assert found.run is not None
     assert (found.run.id, found.outcome, found.seconds) == (writer.run_id, "running", None)
     writer.finish("completed")
-    assert nights.find(store, row.id).outcome == "completed"
+    found = nights.find(store, row.id)
+    assert found.outcome == "completed"
+    assert (run := found.run) is not None
+    assert found.seconds is not None
+    assert found.seconds * timedelta(seconds=1) == run.finished_at - run.created_at  # type: ignore[operator]
+    assert found.seconds < 60
 
 
 def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
