@@ -49,6 +49,7 @@ def histories() -> dict[str, History]:
     made = {"paddle": made_history(0), "python": made_history(0)}
     # The same from the start, then apart by a few units in the last place, in one place by more.
     other = made["python"]
+    other.train_loss[5:] *= np.float32(1.0001)
     other.weights[30:, 1] = np.nextafter(other.weights[30:, 1], np.float32(9))
     other.weights[77, 2] += np.float32(1e-4)
     other.test_loss[50] += np.float32(1e-3)
@@ -133,7 +134,7 @@ def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> Non
     assert {
         row["quantity"]: (row["largest_gap"], row["epoch"], row["first_epoch"]) for row in found
     } == expected
-    assert [row["quantity"] for row in found[:3]] == ["test loss", "x2", "x1"]
+    assert [row["quantity"] for row in found] == sorted(expected, key=lambda name: (-expected[name][0], name))
     assert expected["x1"][2] == 30
 
 
@@ -279,6 +280,54 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
     assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
 
 
+@pytest.mark.parametrize(("paddle", "python"), [(90, 70), (70, 90), (90, 0), (0, 90)])
+def test_of_models_that_stopped_at_different_epochs_each_has_its_own_end(
+    store: Store, run: RunRow, paddle: int, python: int
+) -> None:
+    writer = store.start_run(made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=9, environment={})
+    trained = {}
+    for model, epochs in (("paddle", paddle), ("python", python)):
+        if epochs:
+            trained[model] = made_history(len(model) + epochs)[:epochs]
+            writer.append(model, trained[model])
+    run = store.run(writer.run_id)
+
+    def answered(name: str, *columns: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return [
+            tuple(row[column] for column in ("model", *columns))
+            for row in rows(store, name, run, **parameters)
+        ]
+
+    ends = {model: len(own) - 1 for model, own in trained.items()}
+    last = [(model, ends[model], float(own.train_loss[-1])) for model, own in trained.items()]
+    assert answered("convergence", "last_epoch", "final_train_loss") == last
+    assert answered("overfitting", "last_epoch", "last_train_loss") == last
+    whole = [row for row in rows(store, "runs-by-final-loss", None) if row["run"] == run.id]
+    assert sorted((row["model"], row["last_epoch"], row["train_loss"]) for row in whole) == last
+    assert sorted(answered("losses", "epoch", "train_loss", every=1000)) == sorted(
+        {(model, 0, float(own.train_loss[0])) for model, own in trained.items()} | set(last)
+    )
+    found = answered("final-parameters", "epoch", "parameter", "value")
+    assert [row[:3] for row in found] == [(model, ends[model], name) for model in trained for name in NAMES]
+    expected = np.concatenate([values(own)[-1] for own in trained.values()])
+    np.testing.assert_allclose([row[3] for row in found], expected, rtol=6e-8)
+    for row in rows(store, "turning-points", run, around=5, least=0.5):
+        loss, e = trained[row["model"]].train_loss.astype(float), row["epoch"]
+        assert row["loss_fall_before"] == pytest.approx((loss[e - 5] - loss[e]) / 5)
+        after = None if e + 5 >= len(loss) else pytest.approx((loss[e] - loss[e + 5]) / 5)
+        assert row["loss_fall_after"] == after
+
+
+def test_a_loss_that_is_just_within_the_bounds_counts(store: Store) -> None:
+    for final, column in ((100, "within_1_percent"), (1000, "within_0_1_percent")):
+        writer = store.start_run(made_dataset(), epochs=5, learning_rate=0.1, seed=0, environment={})
+        made = history(5)
+        made.train_loss[:] = [final + 2, final + 1.125, final - 1, final + 1, final]
+        writer.append("python", made)
+        (row,) = rows(store, "convergence", store.run(writer.run_id))
+        assert row[column] == 2
+
+
 def test_sweep(store: Store) -> None:
     expected = []
     for rate, seed in ((0.2, 0), (0.1, 8), (0.1, 7)):
@@ -286,7 +335,10 @@ def test_sweep(store: Store) -> None:
             writer = store.start_run(
                 made_dataset(), epochs=5, learning_rate=rate, seed=seed, environment={}, sweep=sweep
             )
-            trained = {"paddle": history(5, seed=writer.run_id), "python": history(3, seed=writer.run_id + 50)}
+            trained = {
+                "paddle": history(5, seed=writer.run_id),
+                "python": history(3, seed=writer.run_id + 50),
+            }
             if (rate, seed) == (0.1, 8):
                 trained = {}
             for model, made in trained.items():

@@ -238,6 +238,7 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     second = complete(store, night=nights.plan(store, DAILY, DUE + timedelta(days=1)).id)
     missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
     nights.settle(store, missed.id, "missed", "nobody was there")
+    twin = nights.record(store, NightRow(due_at=missed.due_at, status="due"))
     # The second is the night's own; what `job compare` said of it before and since is not.
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
@@ -246,7 +247,8 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     expected = nights.nights(store)
     assert [row["night"] for row in rows] == [night.row.id for night in expected]
+    assert [row["night"] for row in rows][:2] == [twin.id, missed.id]
     assert [row["outcome"] for row in rows] == [night.outcome for night in expected]
-    assert [row["drift"] for row in rows] == [None, "same bits", None]
-    assert [row["against_run"] for row in rows] == [None, first, None]
-    assert [row["why"] for row in rows] == ["nobody was there", None, None]
+    assert [row["drift"] for row in rows] == [None, None, "same bits", None]
+    assert [row["against_run"] for row in rows] == [None, None, first, None]
+    assert [row["why"] for row in rows] == [None, "nobody was there", None, None]

@@ -113,7 +113,10 @@ def test_a_trainer_that_comes_back_writes_nothing_into_a_run_that_is_half_delete
     store.write(lambda session, _: session.execute(crashed))
     made(store)
     half_pruned(writer.run_id, **DELETE)
-    with pytest.raises(LeaseLostError), fails_once(store):  # its database was away: it looks for its run again
+    with (
+        pytest.raises(LeaseLostError),
+        fails_once(store),
+    ):  # its database was away: it looks for its run again
         writer.append("paddle", history(20, first_epoch=20))
     assert (store.run(writer.run_id).status, store.run(writer.run_id).owner) == ("crashed", None)
     assert store.progress(writer.run_id) == {"paddle": 20}
