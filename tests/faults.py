@@ -111,7 +111,7 @@ def intercept(meet: Fault) -> None:
     def waits(connection: psycopg.Connection[Any], *given: Any, **named: Any) -> Any:
         return meet(connection, partial(wait, connection, *given, **named))
 
-    psycopg.Connection.wait = waits  # type: ignore[method-assign]
+    psycopg.Connection.wait = waits  # type: ignore[method-assign, assignment]
 
     class Cursor(sqlite3.Cursor):
         def execute(self, *given: Any) -> Any:

@@ -328,8 +328,20 @@ def test_a_loss_that_is_just_within_the_bounds_counts(store: Store) -> None:
         assert row[column] == 2
 
 
+def test_of_a_loss_of_zero_nothing_is_a_percentage(store: Store) -> None:
+    writer = store.start_run(made_dataset(), epochs=3, learning_rate=0.1, seed=0, environment={})
+    made = history(3)
+    made.test_loss[:] = [2, 0, 1]
+    writer.append("python", made)
+    run = store.run(writer.run_id)
+    (row,) = rows(store, "overfitting", run)
+    assert (row["best_test_loss"], row["rise"], row["rise_percent"]) == (0, 1, None)
+    (row,) = rows(store, "convergence", run, optimum=0.0)
+    assert (row["above_optimum"], row["above_optimum_percent"]) == (made.train_loss[2], None)
+
+
 def test_sweep(store: Store) -> None:
-    expected = []
+    expected: list[tuple[Any, ...]] = []
     for rate, seed in ((0.2, 0), (0.1, 8), (0.1, 7)):
         for sweep in ("ours", "theirs"):
             writer = store.start_run(

@@ -64,6 +64,17 @@ def test_a_night_is_planned_once(store: Store) -> None:
     assert planned is not None
     assert planned.id == first.id
     assert nights.planned(store, "other") is None
+    nights.settle(store, first.id, "missed")
+    assert (planned := nights.planned(store, DAILY)) is not None
+    assert planned.id == later.id
+
+
+def test_nights_that_were_due_by_a_moment_come_in_order(store: Store) -> None:
+    ids = [nights.plan(store, DAILY, DUE + timedelta(days=days)).id for days in (2, 1, 0, 3)]
+    nights.plan(store, "other", DUE)
+    assert [row.id for row in nights.due_until(store, DAILY, DUE + timedelta(days=2))] == ids[2::-1]
+    nights.settle(store, ids[1], "skipped")
+    assert [row.id for row in nights.due_until(store, DAILY, DUE + timedelta(days=2))] == [ids[2], ids[0]]
 
 
 def test_a_night_is_settled_once(store: Store) -> None:
@@ -184,8 +195,13 @@ def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
     future = nights.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
     own = nights.plan(store, "0 3 * * * UTC", DUE)
     external = nights.record(store, NightRow(due_at=DUE, status="due"))
-    nights.replace_schedules(store, "0 3 * * * UTC")
-    assert nights.find(store, past.id).outcome == "missed"
+    earlier = nights.plan(store, DAILY, DUE - timedelta(days=1))
+    skipped = nights.plan(store, DAILY, DUE - timedelta(days=2))
+    nights.settle(store, skipped.id, "skipped")
+    assert [row.id for row in nights.replace_schedules(store, "0 3 * * * UTC")] == [earlier.id, past.id]
+    found = nights.find(store, past.id)
+    assert (found.outcome, found.row.detail) == ("missed", "its schedule was replaced by 0 3 * * * UTC")
+    assert nights.find(store, skipped.id).outcome == "skipped"
     assert nights.find(store, own.id).outcome == "due"
     assert nights.find(store, external.id).outcome == "due"
     with pytest.raises(NotFoundError, match="there is no night"):
@@ -199,7 +215,10 @@ def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
         store, NightRow(due_at=now - timedelta(minutes=2), status="due")
     )  # nobody's to be late with
     nights.plan(store, DAILY, now + timedelta(minutes=2))
-    assert [row.id for row in nights.overdue(store, 60)] == [late.id]
+    later = nights.plan(store, "other", now - timedelta(seconds=90))
+    settled = nights.plan(store, DAILY, now - timedelta(minutes=3))
+    nights.settle(store, settled.id, "missed")
+    assert [row.id for row in nights.overdue(store, 60)] == [late.id, later.id]
     assert nights.overdue(store, 600) == []
 
 
@@ -209,9 +228,12 @@ def test_a_night_of_no_schedule_whose_process_died_is_settled_by_the_next(store:
         nights.record(store, NightRow(due_at=now - timedelta(hours=hours), status="due")) for hours in (2, 0)
     ]
     scheduled = nights.plan(store, DAILY, now - timedelta(hours=2))
+    ran = nights.record(store, NightRow(due_at=now - timedelta(hours=3), status="due"))
+    complete(store, night=ran.id)
     nights.give_up_unscheduled(store, 3600)
-    found = [nights.find(store, row.id).outcome for row in (*rows, scheduled)]
-    assert found == ["failed", "due", "due"]
+    found = [nights.find(store, row.id).outcome for row in (*rows, scheduled, ran)]
+    assert found == ["failed", "due", "due", "completed"]
+    assert nights.find(store, rows[0].id).row.detail == "its process ended before a run began"
 
 
 def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: str) -> None:

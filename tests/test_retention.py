@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
@@ -120,6 +120,8 @@ def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(epochs=st.integers(3, 60), every=st.integers(2, 40), step=st.integers(1, 50))
+@example(epochs=10, every=10, step=10)
+@example(epochs=11, every=10, step=10)
 def test_thinning_leaves_what_it_says_in_the_same_bits(
     store: Store, monkeypatch: pytest.MonkeyPatch, epochs: int, every: int, step: int
 ) -> None:

@@ -139,3 +139,4 @@ def test_of_two_prunings_of_a_run_at_a_time_the_later_one_says_what_is_left(stor
 def test_a_step_that_no_mark_could_hold_is_refused() -> None:
     with pytest.raises(StoreError, match="at most"):
         Policy(**thin(LARGEST_STEP + 1))
+    assert Policy(**thin(LARGEST_STEP)).every == (2**31 - 1) // 2

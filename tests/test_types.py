@@ -96,7 +96,7 @@ def test_the_databases_clock_goes_on_within_a_transaction(store: Store) -> None:
     def twice(session: Session) -> list[tuple[datetime, float]]:
         first = session.execute(asked).one()
         time.sleep(0.2)
-        return [tuple(first), tuple(session.execute(asked).one())]
+        return [(*first,), (*session.execute(asked).one(),)]
 
     (before, younger), (after, older) = store.read(twice)
     assert after - before >= timedelta(seconds=0.19)
