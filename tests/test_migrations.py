@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from pytest_alembic.runner import MigrationContext, runner
 from sqlalchemy import Engine, inspect, make_url, text
 
 from db.engine import create_store_engine, parse_url
+from db.errors import StoreError
 from db.migrate import config, differences, downgrade, upgrade
 from db.store import Store
 from db.version import HEAD, current
+from tests.faults import child, ended
 from tests.samples import history
 
 HERE = Path(__file__).parent
@@ -154,6 +157,29 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
     monkeypatch.undo()
     upgrade(engine)
     assert set(TABLES) <= set(inspect(engine).get_table_names())
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])  # PostgreSQL never lets such rows in
+def test_a_migration_that_would_leave_rows_that_refer_to_nothing_is_refused(
+    empty_url: str, engine: Engine
+) -> None:
+    load_golden(REVISIONS[0], empty_url)
+    with sqlite3.connect(str(make_url(empty_url).database)) as connection:
+        connection.execute("DELETE FROM features WHERE dataset_id = 1")
+        connection.execute("DELETE FROM datasets")  # foreign keys are off: the runs stay
+    connection.close()
+    with pytest.raises(StoreError, match="rows that refer to nothing; nothing was changed"):
+        upgrade(engine)
+    with engine.connect() as opened:
+        assert current(opened) == REVISIONS[0]
+        assert opened.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_processes_that_lift_one_store_at_once_lift_it_once(empty_url: str) -> None:
+    children = [child(lambda: Store(empty_url, create=True).close()) for _ in range(4)]
+    assert [ended(each) for each in children] == [0] * 4
+    with Store(empty_url) as store:
+        assert store.runs() == []
 
 
 SNAPSHOT = {

@@ -49,6 +49,7 @@ def histories() -> dict[str, History]:
     made = {"paddle": made_history(0), "python": made_history(0)}
     # The same from the start, then apart by a few units in the last place, in one place by more.
     other = made["python"]
+    other.train_loss[5:] *= np.float32(1.0001)
     other.weights[30:, 1] = np.nextafter(other.weights[30:, 1], np.float32(9))
     other.weights[77, 2] += np.float32(1e-4)
     other.test_loss[50] += np.float32(1e-3)
@@ -133,12 +134,14 @@ def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> Non
     assert {
         row["quantity"]: (row["largest_gap"], row["epoch"], row["first_epoch"]) for row in found
     } == expected
-    assert [row["quantity"] for row in found[:3]] == ["test loss", "x2", "x1"]
+    assert [row["quantity"] for row in found] == sorted(expected, key=lambda name: (-expected[name][0], name))
     assert expected["x1"][2] == 30
 
 
 def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -> None:
-    for row in rows(store, "overfitting", run):
+    found = rows(store, "overfitting", run)
+    assert [row["model"] for row in found] == ["paddle", "python"]
+    for row in found:
         own = histories[row["model"]]
         best, test = int(own.test_loss.argmin()), own.test_loss.astype(float)
         assert best == row["best_epoch"] == 70
@@ -148,6 +151,16 @@ def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -
         assert row["rise_percent"] == pytest.approx(100 * (test[-1] / test[best] - 1))
         assert row["train_loss_at_best"] == own.train_loss[best]
         assert row["last_train_loss"] == own.train_loss[-1]
+
+
+def test_overfitting_names_the_first_of_equally_good_epochs(store: Store) -> None:
+    writer = store.start_run(made_dataset(), epochs=9, learning_rate=0.1, seed=0, environment={})
+    made = history(9)
+    made.test_loss[:] = [4, 3, 1, 2, 1, 3, 1, 2, 2]
+    writer.append("paddle", made)
+    (row,) = rows(store, "overfitting", store.run(writer.run_id))
+    assert (row["best_epoch"], row["rise"], row["rise_percent"]) == (2, 1, 100)
+    assert row["train_loss_at_best"] == made.train_loss[2]
 
 
 def turns(value: np.ndarray[Any, Any], least: float) -> list[tuple[int, float, float]]:
@@ -225,7 +238,9 @@ def test_turning_points_tell_noise_from_turns(store: Store, run: RunRow) -> None
 
 
 def test_convergence(store: Store, run: RunRow, histories: dict[str, History]) -> None:
-    for row in rows(store, "convergence", run, optimum=0.008):
+    found = rows(store, "convergence", run, optimum=0.008)
+    assert [(row["model"], row["optimum"]) for row in found] == [("paddle", 0.008), ("python", 0.008)]
+    for row in found:
         loss = histories[row["model"]].train_loss.astype(float)
         away = np.abs(loss - loss[-1])
         assert (row["last_epoch"], row["final_train_loss"]) == (EPOCHS - 1, loss[-1])
@@ -263,6 +278,92 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
     found = rows(store, "runs-by-final-loss", None)
     assert [(r["train_loss"], r["run"], r["model"], r["test_loss"]) for r in found] == sorted(finals)
     assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
+
+
+@pytest.mark.parametrize(("paddle", "python"), [(90, 70), (70, 90), (90, 0), (0, 90)])
+def test_of_models_that_stopped_at_different_epochs_each_has_its_own_end(
+    store: Store, run: RunRow, paddle: int, python: int
+) -> None:
+    writer = store.start_run(made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=9, environment={})
+    trained = {}
+    for model, epochs in (("paddle", paddle), ("python", python)):
+        if epochs:
+            trained[model] = made_history(len(model) + epochs)[:epochs]
+            writer.append(model, trained[model])
+    run = store.run(writer.run_id)
+
+    def answered(name: str, *columns: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        return [
+            tuple(row[column] for column in ("model", *columns))
+            for row in rows(store, name, run, **parameters)
+        ]
+
+    ends = {model: len(own) - 1 for model, own in trained.items()}
+    last = [(model, ends[model], float(own.train_loss[-1])) for model, own in trained.items()]
+    assert answered("convergence", "last_epoch", "final_train_loss") == last
+    assert answered("overfitting", "last_epoch", "last_train_loss") == last
+    whole = [row for row in rows(store, "runs-by-final-loss", None) if row["run"] == run.id]
+    assert sorted((row["model"], row["last_epoch"], row["train_loss"]) for row in whole) == last
+    assert sorted(answered("losses", "epoch", "train_loss", every=1000)) == sorted(
+        {(model, 0, float(own.train_loss[0])) for model, own in trained.items()} | set(last)
+    )
+    found = answered("final-parameters", "epoch", "parameter", "value")
+    assert [row[:3] for row in found] == [(model, ends[model], name) for model in trained for name in NAMES]
+    expected = np.concatenate([values(own)[-1] for own in trained.values()])
+    np.testing.assert_allclose([row[3] for row in found], expected, rtol=6e-8)
+    for row in rows(store, "turning-points", run, around=5, least=0.5):
+        loss, e = trained[row["model"]].train_loss.astype(float), row["epoch"]
+        assert row["loss_fall_before"] == pytest.approx((loss[e - 5] - loss[e]) / 5)
+        after = None if e + 5 >= len(loss) else pytest.approx((loss[e] - loss[e + 5]) / 5)
+        assert row["loss_fall_after"] == after
+
+
+def test_a_loss_that_is_just_within_the_bounds_counts(store: Store) -> None:
+    for final, column in ((100, "within_1_percent"), (1000, "within_0_1_percent")):
+        writer = store.start_run(made_dataset(), epochs=5, learning_rate=0.1, seed=0, environment={})
+        made = history(5)
+        made.train_loss[:] = [final + 2, final + 1.125, final - 1, final + 1, final]
+        writer.append("python", made)
+        (row,) = rows(store, "convergence", store.run(writer.run_id))
+        assert row[column] == 2
+
+
+def test_of_a_loss_of_zero_nothing_is_a_percentage(store: Store) -> None:
+    writer = store.start_run(made_dataset(), epochs=3, learning_rate=0.1, seed=0, environment={})
+    made = history(3)
+    made.test_loss[:] = [2, 0, 1]
+    writer.append("python", made)
+    run = store.run(writer.run_id)
+    (row,) = rows(store, "overfitting", run)
+    assert (row["best_test_loss"], row["rise"], row["rise_percent"]) == (0, 1, None)
+    (row,) = rows(store, "convergence", run, optimum=0.0)
+    assert (row["above_optimum"], row["above_optimum_percent"]) == (made.train_loss[2], None)
+
+
+def test_sweep(store: Store) -> None:
+    expected: list[tuple[Any, ...]] = []
+    for rate, seed in ((0.2, 0), (0.1, 8), (0.1, 7)):
+        for sweep in ("ours", "theirs"):
+            writer = store.start_run(
+                made_dataset(), epochs=5, learning_rate=rate, seed=seed, environment={}, sweep=sweep
+            )
+            trained = {
+                "paddle": history(5, seed=writer.run_id),
+                "python": history(3, seed=writer.run_id + 50),
+            }
+            if (rate, seed) == (0.1, 8):
+                trained = {}
+            for model, made in trained.items():
+                writer.append(model, made)
+                if sweep == "ours":
+                    ends = float(made.train_loss[-1]), float(made.test_loss[-1]), float(made.test_loss.min())
+                    expected.append((rate, seed, writer.run_id, "running", model, len(made) - 1, *ends))
+            if sweep == "ours" and not trained:
+                expected.append((rate, seed, writer.run_id, "running", None, None, None, None, None))
+    found = answer(store, "sweep", None, {"name": "ours"}, limit=None)
+    assert found.columns[2:4] == ("run", "status")
+    assert found.columns[5:] == ("last_epoch", "train_loss", "test_loss", "best_test_loss")
+    assert found.rows == sorted(expected, key=lambda row: (*row[:3], row[4] or ""))
 
 
 def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db import scheduled_runs
+from db import scheduled_runs as nights
 from db.errors import HeldError, NotFoundError
 from db.lease import RunWriter
 from db.query import ask, named_query
 from db.schema import ScheduledRunRow, VerdictRow
 from db.store import Store
 from tests.samples import dataset_row, history
+from tests.test_lease import lost_commit
 
 DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 DAILY = "0 2 * * * UTC"
@@ -54,38 +55,68 @@ def beating(writer: RunWriter) -> Iterator[None]:
 
 
 def test_a_night_is_planned_once(store: Store) -> None:
-    first = scheduled_runs.plan(store, DAILY, DUE)
-    assert scheduled_runs.plan(store, DAILY, DUE.astimezone()).id == first.id
+    first = nights.plan(store, DAILY, DUE)
+    assert nights.plan(store, DAILY, DUE.astimezone()).id == first.id
     assert (first.status, first.due_at) == ("due", DUE)
-    later = scheduled_runs.plan(store, DAILY, DUE + timedelta(days=1))
+    later = nights.plan(store, DAILY, DUE + timedelta(days=1))
     assert later.id != first.id
-    planned = scheduled_runs.planned(store, DAILY)
+    planned = nights.planned(store, DAILY)
     assert planned is not None
     assert planned.id == first.id
-    assert scheduled_runs.planned(store, "other") is None
+    assert nights.planned(store, "other") is None
+    nights.settle(store, first.id, "missed")
+    assert (planned := nights.planned(store, DAILY)) is not None
+    assert planned.id == later.id
+
+
+def test_nights_that_were_due_by_a_moment_come_in_order(store: Store) -> None:
+    ids = [nights.plan(store, DAILY, DUE + timedelta(days=days)).id for days in (2, 1, 0, 3)]
+    nights.plan(store, "other", DUE)
+    assert [row.id for row in nights.due_until(store, DAILY, DUE + timedelta(days=2))] == ids[2::-1]
+    nights.settle(store, ids[1], "skipped")
+    assert [row.id for row in nights.due_until(store, DAILY, DUE + timedelta(days=2))] == [
+        ids[2],
+        ids[0],
+    ]
 
 
 def test_a_night_is_settled_once(store: Store) -> None:
-    row = scheduled_runs.plan(store, DAILY, DUE)
-    assert scheduled_runs.settle(store, row.id, "missed", "nobody there")
-    assert not scheduled_runs.settle(store, row.id, "failed", "too late")
-    found = scheduled_runs.find(store, row.id)
+    row = nights.plan(store, DAILY, DUE)
+    assert nights.settle(store, row.id, "missed", "nobody there")
+    assert not nights.settle(store, row.id, "failed", "too late")
+    found = nights.find(store, row.id)
     assert (found.outcome, found.row.detail) == ("missed", "nobody there")
 
 
+def test_a_night_that_was_settled_before_the_answer_was_lost_is_settled_by_us(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = nights.plan(store, DAILY, DUE)
+    answers: list[bool] = []
+    lost_commit(store, monkeypatch, lambda: answers.append(nights.settle(store, row.id, "missed", "off")))
+    lost_commit(store, monkeypatch, lambda: answers.append(nights.settle(store, row.id, "failed", "late")))
+    assert answers == [True, False]
+    assert nights.find(store, row.id).row.detail == "off"
+
+
 def test_a_run_begins_its_night(store: Store) -> None:
-    row = scheduled_runs.plan(store, DAILY, DUE)
+    row = nights.plan(store, DAILY, DUE)
     writer = start(store, row.id)
-    found = scheduled_runs.find(store, row.id)
+    found = nights.find(store, row.id)
     assert found.run is not None
     assert (found.run.id, found.outcome, found.seconds) == (writer.run_id, "running", None)
     writer.finish("completed")
-    assert scheduled_runs.find(store, row.id).outcome == "completed"
+    found = nights.find(store, row.id)
+    assert found.outcome == "completed"
+    assert (run := found.run) is not None
+    assert found.seconds is not None
+    assert found.seconds * timedelta(seconds=1) == run.finished_at - run.created_at  # type: ignore[operator]
+    assert found.seconds < 60
 
 
 def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
-    row = scheduled_runs.plan(store, DAILY, DUE)
-    scheduled_runs.settle(store, row.id, "skipped", "taken")
+    row = nights.plan(store, DAILY, DUE)
+    nights.settle(store, row.id, "skipped", "taken")
     with pytest.raises(HeldError, match="is not due any more: another process has it"):
         start(store, row.id)
     assert store.runs() == []
@@ -125,16 +156,16 @@ def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: S
     start(store).finish("interrupted")
     tonight = store.run(complete(store))
     complete(store)
-    assert (found := scheduled_runs.baseline(store, tonight)) is not None
+    assert (found := nights.baseline(store, tonight)) is not None
     assert found.id == wanted
-    assert scheduled_runs.baseline(store, store.run(first)) is None
+    assert nights.baseline(store, store.run(first)) is None
 
 
 def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -> None:
-    planned = scheduled_runs.plan(store, DAILY, DUE + timedelta(days=2))
-    missed = scheduled_runs.plan(store, DAILY, DUE)
-    scheduled_runs.settle(store, missed.id, "missed", "off")
-    ran = scheduled_runs.record(store, ScheduledRunRow(due_at=DUE + timedelta(days=1), status="due"))
+    planned = nights.plan(store, DAILY, DUE + timedelta(days=2))
+    missed = nights.plan(store, DAILY, DUE)
+    nights.settle(store, missed.id, "missed", "off")
+    ran = nights.record(store, ScheduledRunRow(due_at=DUE + timedelta(days=1), status="due"))
     run = complete(store, night=ran.id)
     before, after, other = complete(store), complete(store), complete(store, trigger="manual")
     store.add_verdict(VerdictRow(run_id=run, kind="parity", passed=False, tolerance=0, detail=""))
@@ -148,54 +179,68 @@ def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -
         values = {"run_id": run, "kind": "drift", "against_run_id": against, "detail": ""}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
     assert before < after
-    found = scheduled_runs.nights(store)
+    found = nights.nights(store)
     assert [night.row.id for night in found] == [planned.id, ran.id, missed.id]
     assert [night.outcome for night in found] == ["due", "completed", "missed"]
     assert [night.drift.passed if night.drift else None for night in found] == [None, True, None]
-    assert len(scheduled_runs.nights(store, 2)) == 2
+    assert len(nights.nights(store, 2)) == 2
 
 
 def test_the_night_of_a_pruned_run_stays_on_record(store: Store) -> None:
-    row = scheduled_runs.record(store, ScheduledRunRow(due_at=DUE, status="due"))
+    row = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
     run = complete(store, night=row.id)
     store.write(lambda session, _: session.execute(text(f"DELETE FROM runs WHERE id = {run}")))
-    assert scheduled_runs.find(store, row.id).outcome == "pruned"
+    assert nights.find(store, row.id).outcome == "pruned"
 
 
 def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
-    past = scheduled_runs.plan(store, DAILY, DUE)
-    future = scheduled_runs.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
-    own = scheduled_runs.plan(store, "0 3 * * * UTC", DUE)
-    external = scheduled_runs.record(store, ScheduledRunRow(due_at=DUE, status="due"))
-    scheduled_runs.replace_schedules(store, "0 3 * * * UTC")
-    assert scheduled_runs.find(store, past.id).outcome == "missed"
-    assert scheduled_runs.find(store, own.id).outcome == "due"
-    assert scheduled_runs.find(store, external.id).outcome == "due"
+    past = nights.plan(store, DAILY, DUE)
+    future = nights.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
+    own = nights.plan(store, "0 3 * * * UTC", DUE)
+    external = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
+    earlier = nights.plan(store, DAILY, DUE - timedelta(days=1))
+    skipped = nights.plan(store, DAILY, DUE - timedelta(days=2))
+    nights.settle(store, skipped.id, "skipped")
+    assert [row.id for row in nights.replace_schedules(store, "0 3 * * * UTC")] == [
+        earlier.id,
+        past.id,
+    ]
+    found = nights.find(store, past.id)
+    assert (found.outcome, found.row.detail) == ("missed", "its schedule was replaced by 0 3 * * * UTC")
+    assert nights.find(store, skipped.id).outcome == "skipped"
+    assert nights.find(store, own.id).outcome == "due"
+    assert nights.find(store, external.id).outcome == "due"
     with pytest.raises(NotFoundError, match="there is no night"):
-        scheduled_runs.find(store, future.id)
+        nights.find(store, future.id)
 
 
 def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     now = datetime.now(UTC)
-    late = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=2))
-    scheduled_runs.record(
+    late = nights.plan(store, DAILY, now - timedelta(minutes=2))
+    nights.record(
         store, ScheduledRunRow(due_at=now - timedelta(minutes=2), status="due")
     )  # nobody's to be late with
-    scheduled_runs.plan(store, DAILY, now + timedelta(minutes=2))
-    assert [row.id for row in scheduled_runs.overdue(store, 60)] == [late.id]
-    assert scheduled_runs.overdue(store, 600) == []
+    nights.plan(store, DAILY, now + timedelta(minutes=2))
+    later = nights.plan(store, "other", now - timedelta(seconds=90))
+    settled = nights.plan(store, DAILY, now - timedelta(minutes=3))
+    nights.settle(store, settled.id, "missed")
+    assert [row.id for row in nights.overdue(store, 60)] == [late.id, later.id]
+    assert nights.overdue(store, 600) == []
 
 
 def test_a_night_of_no_schedule_whose_process_died_is_settled_by_the_next(store: Store) -> None:
     now = datetime.now(UTC)
     rows = [
-        scheduled_runs.record(store, ScheduledRunRow(due_at=now - timedelta(hours=hours), status="due"))
+        nights.record(store, ScheduledRunRow(due_at=now - timedelta(hours=hours), status="due"))
         for hours in (2, 0)
     ]
-    scheduled = scheduled_runs.plan(store, DAILY, now - timedelta(hours=2))
-    scheduled_runs.give_up_unscheduled(store, 3600)
-    found = [scheduled_runs.find(store, row.id).outcome for row in (*rows, scheduled)]
-    assert found == ["failed", "due", "due"]
+    scheduled = nights.plan(store, DAILY, now - timedelta(hours=2))
+    ran = nights.record(store, ScheduledRunRow(due_at=now - timedelta(hours=3), status="due"))
+    complete(store, night=ran.id)
+    nights.give_up_unscheduled(store, 3600)
+    found = [nights.find(store, row.id).outcome for row in (*rows, scheduled, ran)]
+    assert found == ["failed", "due", "due", "completed"]
+    assert nights.find(store, rows[0].id).row.detail == "its process ended before a run began"
 
 
 def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: str) -> None:
@@ -205,7 +250,7 @@ def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: st
         with Store(database_url, create=True) as own:
             for day in range(20):
                 together.wait()
-                ids.append(scheduled_runs.plan(own, DAILY, DUE + timedelta(days=day)).id)
+                ids.append(nights.plan(own, DAILY, DUE + timedelta(days=day)).id)
 
     Store(database_url, create=True).close()
     threads = [threading.Thread(target=plan) for _ in range(2)]
@@ -218,19 +263,21 @@ def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: st
 
 
 def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
-    first = complete(store, night=scheduled_runs.plan(store, DAILY, DUE).id)
-    second = complete(store, night=scheduled_runs.plan(store, DAILY, DUE + timedelta(days=1)).id)
-    missed = scheduled_runs.plan(store, DAILY, DUE + timedelta(days=2))
-    scheduled_runs.settle(store, missed.id, "missed", "nobody was there")
+    first = complete(store, night=nights.plan(store, DAILY, DUE).id)
+    second = complete(store, night=nights.plan(store, DAILY, DUE + timedelta(days=1)).id)
+    missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
+    nights.settle(store, missed.id, "missed", "nobody was there")
+    twin = nights.record(store, ScheduledRunRow(due_at=missed.due_at, status="due"))
     # The second is the night's own; what `job compare` said of it before and since is not.
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
     found = ask(store.url, named_query("nights", "sqlite").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-    expected = scheduled_runs.nights(store)
+    expected = nights.nights(store)
     assert [row["night"] for row in rows] == [night.row.id for night in expected]
+    assert [row["night"] for row in rows][:2] == [twin.id, missed.id]
     assert [row["outcome"] for row in rows] == [night.outcome for night in expected]
-    assert [row["drift"] for row in rows] == [None, "same bits", None]
-    assert [row["against_run"] for row in rows] == [None, first, None]
-    assert [row["why"] for row in rows] == ["nobody was there", None, None]
+    assert [row["drift"] for row in rows] == [None, None, "same bits", None]
+    assert [row["against_run"] for row in rows] == [None, None, first, None]
+    assert [row["why"] for row in rows] == [None, "nobody was there", None, None]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
@@ -100,6 +100,15 @@ def test_the_night_that_the_next_is_compared_with_stays(store: Store) -> None:
     assert scheduled_runs.baseline(store, store.run(made(store))) is not None
 
 
+def test_a_run_is_thinned_once_it_is_as_old_as_was_said(store: Store) -> None:
+    hour = timedelta(hours=1)
+    ages = [timedelta(days=90) + hour, timedelta(days=90) - hour, timedelta(hours=90)]
+    old, *_ = (made(store, age=age, trigger="manual") for age in ages)
+    (pruning,) = plan(store, Policy(thin_older_than=timedelta(days=90), every=10))
+    assert (pruning.run.id, pruning.why) == (old, "ended 90 days ago")
+    assert actions(store, thin_older_than=timedelta(hours=89), every=10) == dict.fromkeys(ids(store), "thin")
+
+
 def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
     made(store, age=timedelta(days=1), trigger="manual")
     made(store, status="interrupted", trigger="manual")
@@ -111,6 +120,8 @@ def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(epochs=st.integers(3, 60), every=st.integers(2, 40), step=st.integers(1, 50))
+@example(epochs=10, every=10, step=10)
+@example(epochs=11, every=10, step=10)
 def test_thinning_leaves_what_it_says_in_the_same_bits(
     store: Store, monkeypatch: pytest.MonkeyPatch, epochs: int, every: int, step: int
 ) -> None:
@@ -178,6 +189,17 @@ def test_a_run_resumed_meanwhile_is_left_alone(store: Store) -> None:
     assert len(store.history(run, "paddle")) == 40
     writer.finish("interrupted")
     assert carry_out(store, pruning, rules) is None
+
+
+def test_a_run_that_failed_a_verdict_meanwhile_is_left_alone(store: Store) -> None:
+    run, other = made(store), made(store)
+    rules = Policy(keep_nights=1)
+    (pruning,) = plan(store, rules)
+    failed(store, other, against=run)
+    assert carry_out(store, pruning, rules) is None
+    assert store.run(run).thinned_every is None
+    assert len(store.history(run, "python")) == 40
+    assert carry_out(store, pruning, Policy(keep_nights=1, force=True)) == 80
 
 
 def test_the_trainer_of_a_pruned_run_has_lost_it(store: Store) -> None:

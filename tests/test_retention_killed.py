@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from db import retention
 from db.downsampled import described
+from db.errors import LeaseLostError
 from db.retention import Policy, carry_out, plan
 from db.store import Store
+from tests.faults import fails_once
+from tests.samples import dataset_row, history
 from tests.test_retention import OLD, actions, failed, ids, made, prune
 
 DELETE: dict[str, Any] = {"keep_nights": 1}
@@ -96,6 +100,26 @@ def test_a_night_whose_thinning_was_begun_may_still_be_deleted(store: Store, hal
     half_pruned(run, **thin(10))
     prune(store, **DELETE)
     assert ids(store) == [last]
+
+
+def test_a_trainer_that_comes_back_writes_nothing_into_a_run_that_is_half_deleted(
+    store: Store, half_pruned: Any
+) -> None:
+    writer = store.start_run(
+        dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
+    )
+    writer.append("paddle", history(20))
+    crashed = text("UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
+    store.write(lambda session, _: session.execute(crashed))
+    made(store)
+    half_pruned(writer.run_id, **DELETE)
+    with (
+        pytest.raises(LeaseLostError),
+        fails_once(store),
+    ):  # its database was away: it looks for its run again
+        writer.append("paddle", history(20, first_epoch=20))
+    assert (store.run(writer.run_id).status, store.run(writer.run_id).owner) == ("crashed", None)
+    assert store.progress(writer.run_id) == {"paddle": 20}
 
 
 def test_of_two_prunings_of_a_run_at_a_time_the_later_one_says_what_is_left(store: Store) -> None:

@@ -6,10 +6,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from db import sweeps
 from db.errors import NotFoundError
 from db.lease import RunWriter
 from db.schema import VerdictRow
+from db.specification import Specification
 from db.store import Store
+from db.summaries import summaries
 from tests.samples import dataset_row, history
 
 
@@ -85,6 +88,90 @@ def test_verdicts_are_kept_in_order(store: Store) -> None:
         )
         assert store.add_verdict(verdict).id
     assert [verdict.passed for verdict in store.verdicts(writer.run_id)] == [True, False]
+    assert store.verdicts(start(store).run_id) == []
+
+
+def test_a_specification_is_data_target_epochs_rate_and_seed(store: Store) -> None:
+    first = start(store).run_id
+    for change in ({"epochs": 11}, {"learning_rate": 0.2}, {"seed": 1}):
+        start(store, **change)
+    for column, value in (("sha256", "1" * 64), ("target", "z"), ("name", "copy.csv")):
+        data = dataset_row()
+        setattr(data, column, value)
+        store.start_run(data, epochs=10, learning_rate=0.1, seed=0, environment={})
+    copy, last = store.run().id, start(store, trigger="nightly").run_id
+    same = Specification.of(store.run(first))
+    assert [run.id for run in store.runs(same.runs())] == [last, copy, first]
+
+
+def test_the_newest_unfinished_run_is_whole_and_of_the_trigger_asked_for(store: Store) -> None:
+    def unfinished(status: str, trigger: str = "manual") -> int:
+        writer = start(store, trigger=trigger)
+        writer.finish(status)
+        return writer.run_id
+
+    runs = [unfinished(status) for status in ("interrupted", "crashed", "failed")]
+    unfinished("completed"), unfinished("diverged")
+    nightly = unfinished("failed", "nightly")
+    half = unfinished("crashed")
+    store.write(lambda s, _: s.execute(text(f"UPDATE runs SET pruning = 'delete' WHERE id = {half}")))
+    specification = Specification.of(store.run(runs[0]))
+    for run in reversed(runs):
+        newest = store.newest_unfinished(specification, trigger="manual")
+        assert newest is not None
+        assert newest.id == run
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql(f"DELETE FROM runs WHERE id = {run}")
+    assert store.newest_unfinished(specification, trigger="manual") is None
+    newest = store.newest_unfinished(specification, trigger="nightly")
+    assert newest is not None
+    assert newest.id == nightly
+    live = start(store).run_id
+    assert (newest := store.newest_unfinished(specification, trigger="manual")) is not None
+    assert newest.id == live
+
+
+def test_summaries_say_of_each_run_what_its_row_says(store: Store) -> None:
+    writers = [start(store, seed=seed, sweep="s", epochs=5 + seed) for seed in range(3)]
+    writers[0].append("paddle", history(4))
+    writers[0].append("python", history(2))
+    writers[2].append("python", history(3))
+    writers[0].finish("interrupted", "stopped by SIGINT")
+    found = summaries(store)
+    trained = [{"python": 3}, {}, {"paddle": 4, "python": 2}]
+    assert [each.pop("trained") for each in summaries(store)] == trained
+    for each, run in zip(found, store.runs(), strict=True):
+        assert summaries(store, run.id) == [each]
+        data = run.dataset
+        assert (each["dataset"], each["sha256"], each["target"]) == (data.name, data.sha256, data.target)
+        for column in each.keys() - {"dataset", "sha256", "target", "trained"}:
+            assert each[column] == getattr(run, column), column
+    assert [each["id"] for each in found] == [writer.run_id for writer in reversed(writers)]
+    with pytest.raises(NotFoundError, match="there is no run 99"):
+        summaries(store, 99)
+
+
+def test_the_runs_of_a_sweep_come_by_rate_and_seed_with_their_losses(store: Store) -> None:
+    settings = [(0.2, 0), (0.1, 9), (0.1, 3)]
+    writers = [start(store, learning_rate=rate, seed=seed, sweep="ours") for rate, seed in settings]
+    start(store, sweep="theirs").append("python", history(10))
+    for writer in writers:
+        writer.append("python", history(10, seed=writer.run_id))
+        writer.append("paddle", history(10, seed=99))
+    assert [run.id for run in sweeps.runs_of(store, "ours")] == [
+        writer.run_id for writer in reversed(writers)
+    ]
+    assert sweeps.tables_of(store, "ours") == {("0" * 64, "y")}
+    assert sweeps.tables_of(store, "nobody's") == set()
+    expected = [
+        (writer.run_id, epoch, float(own.train_loss[epoch]), float(own.test_loss[epoch]))
+        for writer in writers
+        for own in [history(10, seed=writer.run_id)]
+        for epoch in (2, 7)
+    ]
+    assert sweeps.losses(store, "ours", "python", [7, 2, 30]) == expected
+    with pytest.raises(NotFoundError, match="no sweep 'nobody'; there are ours, theirs"):
+        sweeps.runs_of(store, "nobody")
 
 
 def test_a_deleted_run_takes_its_epochs_and_verdicts_along(store: Store) -> None:
