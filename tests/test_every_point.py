@@ -17,7 +17,7 @@ from sqlalchemy import inspect
 from db import nights, retention
 from db.engine import create_store_engine, parse_url
 from db.migrate import differences
-from db.schema import RunRow
+from db.schema import NightRow, RunRow, VerdictRow
 from db.store import Store
 from db.version import current
 from job import training
@@ -182,3 +182,19 @@ def test_a_migration_that_dies_at_any_exchange_has_changed_all_or_nothing(
     if start:
         with Store(empty_url) as store:
             assert store.history(1, "paddle").same_bits(history(5))
+
+
+@pytest.mark.parametrize(("backend", "fault"), [("postgresql", unanswered), ("sqlite", busy)])
+def test_a_verdict_or_night_that_meets_a_fault_is_stored_once(
+    fault: Fault, store: Store, database_url: str
+) -> None:
+    run_id = made(store)
+
+    def work() -> None:
+        with Store(database_url) as own:
+            own.add_verdict(VerdictRow(run_id=run_id, kind="parity", passed=True, tolerance=0, detail=""))
+            nights.record(own, NightRow(due_at=DUE, status="due"))
+
+    for met, status in enumerate(at_every_point(fault, work), 1):
+        assert status == 0
+        assert len(store.verdicts(run_id)) == len(nights.nights(store)) == met
