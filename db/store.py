@@ -217,7 +217,7 @@ class Store(Database):
 
 
 def add(session: Session, row: Row) -> Row:
-    """Insert a row, unless an earlier attempt was committed before its connection broke; gives the stored one."""
+    """The row, stored: inserted now, or by an earlier attempt whose connection broke after its commit."""
     if row.id is not None:  # given by an earlier attempt
         # On SQLite such an attempt was rolled back, and its id may be another row's by now.
         stored = session.get(type(row), row.id) if session.get_bind().dialect.name == "postgresql" else None
