@@ -18,7 +18,7 @@ from db.errors import NotFoundError
 from db.lease import changed
 from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.specification import Specification
-from db.store import Store
+from db.store import Store, add
 from db.types import seconds_since
 
 baseline_row = aliased(RunRow)
@@ -88,13 +88,7 @@ def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
 
 def record(store: Store, night: ScheduledRunRow) -> ScheduledRunRow:
     """Put a night of no schedule on record; gives it back with its id."""
-
-    def work(session: Session, _: int) -> ScheduledRunRow:
-        session.add(night)
-        session.flush()
-        return night
-
-    return store.write(work)
+    return store.write(lambda session, _: add(session, night))
 
 
 def settle(store: Store, night_id: int, status: str, detail: str | None = None) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, make_transient, selectinload
 
 from db.database import Database
 from db.downsampled import require_whole
@@ -16,7 +16,7 @@ from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
 from db.errors import HeldError, NotFoundError, StoreError
 from db.lease import Held, RunWriter, claim, notice_crashes, stalled_runs, win
 from db.owner import new_token
-from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, StoreRow, VerdictRow
+from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, ScheduledRunRow, StoreRow, VerdictRow
 from db.specification import Specification
 from db.start import insert_run
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from db.history import History, State
 
 Result = TypeVar("Result")
+Row = TypeVar("Row", VerdictRow, ScheduledRunRow)
 LARGEST_ID = 2**63 - 1
 
 
@@ -214,8 +215,7 @@ class Store(Database):
 
         def work(session: Session, _: int) -> VerdictRow:
             require_whole(session.scalars(about).all(), "judged")
-            session.add(verdict)
-            return verdict
+            return add(session, verdict)
 
         return self.write(work)
 
@@ -223,3 +223,17 @@ class Store(Database):
         """The verdicts of a run, oldest first."""
         query = select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id)
         return self.read(lambda session: session.scalars(query).all())
+
+
+def add(session: Session, row: Row) -> Row:
+    """The row, stored: inserted now, or by an earlier attempt whose connection broke after its commit."""
+    if row.id is not None:  # given by an earlier attempt
+        # On SQLite such an attempt was rolled back, and its id may be another row's by now.
+        stored = session.get(type(row), row.id) if session.get_bind().dialect.name == "postgresql" else None
+        if stored is not None:
+            return stored
+        make_transient(row)
+        row.id = None  # type: ignore[assignment]
+    session.add(row)
+    session.flush()
+    return row
