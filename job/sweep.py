@@ -44,6 +44,8 @@ class Task:
     database_timeout: float
     stop: str = ""
     """name of the event in the scheduler that stops it: one for each `job sweep`, whatever their names"""
+    tolerance: float | None = None
+    """parity's; None takes the one for the table's rows"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"
@@ -119,8 +121,8 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         except HeldError as error:
             return Result(None, "held", str(error))
         if isinstance(found, RunRow):
-            return Result(found.id, *judged(store, found))
-        status, why = train_and_judge(store, found, dataset, ask)
+            return Result(found.id, *judged(store, found, task.tolerance))
+        status, why = train_and_judge(store, found, dataset, ask, task.tolerance)
         return Result(found.run_id, status, why, time.monotonic() - begun, trained=True)
 
 
@@ -153,7 +155,11 @@ def obtain(store: Store, task: Task, dataset: Dataset) -> RunWriter | RunRow:
 
 
 def train_and_judge(
-    store: Store, writer: RunWriter, dataset: Dataset, stopped: Callable[[], bool]
+    store: Store,
+    writer: RunWriter,
+    dataset: Dataset,
+    stopped: Callable[[], bool],
+    tolerance: float | None = None,
 ) -> tuple[str, str | None]:
     """Train a run to its end, or until the sweep is stopped, and store its verdicts; its status and why."""
     from job.run import first_states, train_run
@@ -177,22 +183,23 @@ def train_and_judge(
     outcome = train_run(writer, run, dataset, states, report=look, stop=stop)
     if outcome.status != "completed":
         return outcome.status, outcome.reason
-    return concluded(verify(store, store.run(run.id)))
+    return concluded(verify(store, store.run(run.id), tolerance))
 
 
-def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
+def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[str, str | None]:
     """What a run that had ended before comes to, by its newest verdicts; its status and why.
 
-    A process killed between a run's end and its verdicts left none: they are made up for, unless the run has
-    been thinned since.
+    A process killed between a run's end and its verdicts left none, and its parity may have been judged by
+    another tolerance than the one given: then it is judged now, unless the run has been thinned since.
     """
     from job.verify import verify
 
     if run.status != "completed":
         return run.status, run.stop_reason
     newest = {v.kind: v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}
-    if "parity" not in newest and run.thinned_every is None:
-        return concluded(verify(store, store.run(run.id)))
+    by = newest["parity"].tolerance if "parity" in newest else None
+    if (by is None or tolerance not in (None, by)) and run.thinned_every is None:
+        return concluded(verify(store, store.run(run.id), tolerance))
     return concluded(newest.values())
 
 

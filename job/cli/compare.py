@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import typer
 
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, open_store
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, finite, open_store
 from job.cli.output import print_json, print_line, verdict_record
-
-
-def finite(value: float) -> float:
-    """The tolerance, checked: Typer's own minimum lets NaN and infinity through."""
-    if not (math.isfinite(value) and value >= 0):
-        raise typer.BadParameter(f"{value:g} is not a finite number from 0 up")
-    return value
 
 
 def compare(

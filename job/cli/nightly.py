@@ -29,6 +29,7 @@ from job.cli.options import (
     NoMirror,
     Seed,
     Target,
+    Tolerance,
     open_store,
 )
 from job.cli.train import train_to_the_end
@@ -73,6 +74,7 @@ def nightly(
     seed: Seed = 0,
     data: Data = None,
     target: Target = None,
+    tolerance: Tolerance = None,
     log_dir: LogDir = DEFAULT_LOG_DIR,
     no_mirror: NoMirror = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from job.training import Outcome
 
 
-def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_on: FailOn) -> int:
+def conclude(
+    store: Store, run: RunRow, outcome: Outcome, tolerance: float | None, *, quiet: bool, fail_on: FailOn
+) -> int:
     """Print what a run came to, with the verdicts, and give the exit status that says so.
 
-    If `quiet`, the verdicts alone. A nightly run is judged for drift as well.
+    If `quiet`, the verdicts alone. `tolerance` is parity's. A nightly run is judged for drift as well.
     """
     from job.nightly import judge_drift
     from job.verify import verify
@@ -30,7 +32,7 @@ def conclude(store: Store, run: RunRow, outcome: Outcome, *, quiet: bool, fail_o
         # On its way out of float32 a run blows the models' rounding up as well: no parity to judge.
         print_line(f"run {run.id} diverged: {outcome.reason}", style="bold red")
         return 1
-    verdicts = verify(store, run)
+    verdicts = verify(store, run, tolerance)
     for verdict in verdicts:
         tell(verdict, quiet)
     if run.trigger == "nightly":

@@ -29,6 +29,7 @@ from job.cli.options import (
     Run,
     Seed,
     Target,
+    Tolerance,
     open_store,
 )
 from job.cli.output import print_line
@@ -49,6 +50,7 @@ def train(
     seed: Seed = 0,
     data: Data = None,
     target: Target = None,
+    tolerance: Tolerance = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -93,6 +95,7 @@ def resume(
         typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to so many epochs."),
     ] = None,
     data: Data = None,
+    tolerance: Tolerance = None,
     log_dir: LogDir = DEFAULT_LOG_DIR,
     no_mirror: NoMirror = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -205,7 +208,8 @@ def train_to_the_end(
             print_line(end)
         training_is_over()
         if outcome.status != "interrupted":
-            return conclude(store, store.run(run.id), outcome, quiet=quiet, fail_on=fail_on)
+            tolerance: float | None = context.params["tolerance"]
+            return conclude(store, store.run(run.id), outcome, tolerance, quiet=quiet, fail_on=fail_on)
     stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
     say(f"run {run.id} {outcome.reason}; epochs stored: {stored or 'none'}")
     say(f"go on with: {resume_command(context, writer)}")
@@ -220,6 +224,7 @@ def resume_command(context: typer.Context, writer: RunWriter) -> str:
         "data": context.params.get("data"),
         "database_url": url.render_as_string(),
         "log_dir": context.params.get("log_dir"),
+        "tolerance": context.params.get("tolerance"),
     }
     for name, value in options.items():
         source = context.get_parameter_source(name)

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from db.history import Float64s, History
-from job.parity import TOLERANCE
 from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends, legend_below, model_line
 from job.plots.subject import Subject
 from job.source import predictions
@@ -66,6 +65,9 @@ def gap(subjects: Sequence[Subject]) -> Figure:
     Pale, every epoch; strong, the largest of the epochs around.
     """
     several = len(subjects) > 1
+    # Zero has no place on a logarithmic axis.
+    tolerances = sorted({subject.tolerance for subject in subjects} - {0.0})
+    dotted: Look = {"color": "#555555", "linestyle": (0, (1, 1))}
     quantities = ("train loss", "test loss", "parameters (largest)")
     figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
     entries: list[tuple[str, Look]] = []
@@ -74,20 +76,21 @@ def gap(subjects: Sequence[Subject]) -> Figure:
         for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
             colour = COLOURS[i if several else j]
             axis = axes[j if several else 0]
-            # The same bits have no gap, and zero has no place on a logarithmic axis.
+            # The same bits have no gap.
             axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
             axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
             if not several or j == 0:
                 entries.append((f"run {subject.run.id}" if several else quantity, {"color": colour}))
     for j, axis in enumerate(axes):
         axis.set_yscale("log")
-        axis.axhline(TOLERANCE, color="#555555", linestyle=(0, (1, 1)))
+        for tolerance in tolerances:
+            axis.axhline(tolerance, **dotted)
         axis.set_title(quantities[j] if several else f"Gap between Paddle and Python, {title(subjects)}")
         axis.set_ylabel("absolute gap (log)")
         epoch_axis(axis, last_epoch(subjects))
         if several and j < len(axes) - 1:
             axis.set_xlabel("")
-    entries.append((f"tolerance {TOLERANCE:g}", {"color": "#555555", "linestyle": (0, (1, 1))}))
+    entries += [(f"tolerance {tolerance:g}", dotted) for tolerance in tolerances]
     legend_below(figure, entries)
     return figure
 
