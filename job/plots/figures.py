@@ -15,6 +15,8 @@ from job.source import predictions
 
 PARTS = ("train", "test")
 LOSS = "mean squared error"
+MOST_PARAMETERS = 20
+"""lines of one figure whose labels can be read"""
 
 
 def losses(subjects: Sequence[Subject]) -> Figure:
@@ -41,21 +43,26 @@ def losses(subjects: Sequence[Subject]) -> Figure:
 
 
 def parameters(subjects: Sequence[Subject], model: str) -> Figure:
-    """Every weight and the bias of one model over all epochs; of several runs, one above the other."""
+    """The `largest` weights and bias of one model over all epochs; of several runs, one above the other."""
     figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
     for axis, subject in zip(axes, subjects, strict=True):
         history = subject.histories[model]
         values = np.column_stack([history.weights, history.bias])
-        for i in range(values.shape[1]):
+        drawn = largest(history)
+        for i, parameter in enumerate(drawn):
             colour, dashes = look(i)
-            axis.plot(history.epoch, values[:, i], color=colour, linestyle=dashes)
-        axis.set_title(f"Weights and bias of the {model} model, run {subject.run.id}")
+            axis.plot(history.epoch, values[:, parameter], color=colour, linestyle=dashes)
+        what = "Weights and bias"
+        if len(drawn) < values.shape[1]:
+            what = f"The {len(drawn)} largest of {values.shape[1]:,} parameters"
+        axis.set_title(f"{what} of the {model} model, run {subject.run.id}")
         axis.set_ylabel("weight, of normalised columns")
         epoch_axis(axis, int(history.epoch[-1]) + 1)
     for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
         state = subject.histories[model].state
         last = [*state.weights.tolist(), float(state.bias)]
-        label_ends(axis, [(name, last[i], *look(i)) for i, name in enumerate(subject.parameters)])
+        drawn = largest(subject.histories[model])
+        label_ends(axis, [(subject.parameters[p], last[p], *look(i)) for i, p in enumerate(drawn)])
     return figure
 
 
@@ -146,6 +153,15 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
         axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
     legend_below(figure, [("test row", row), ("predicted = true", equal)])
     return figure
+
+
+def largest(history: History) -> list[int]:
+    """Positions of the parameters to draw, in order: all, or the 20 of the largest last absolute values.
+
+    Columns are normalised to a range of 1, so a weight says how far its feature can move the prediction.
+    """
+    last = np.abs([*history.state.weights, history.state.bias])
+    return sorted(np.argsort(-last, kind="stable")[:MOST_PARAMETERS].tolist())
 
 
 def loss(history: History, part: str) -> Float64s:
