@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from db.nights import Night, baseline
+from db.nights import Night, baseline, before_drift
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from job.compare import compare
+from job.compare import judge
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
     """Whether a completed night has the bits of the last one of its specification; stores the verdict.
 
-    None for the first night of a specification.
+    A night that drifted back says to which run. None for the first night of a specification.
     """
     last = baseline(store, run)
-    return None if last is None else compare(store, run, last)[0]
+    if last is None:
+        return None
+    verdict, _ = judge(store, run, last)
+    if not verdict.passed:
+        earlier = before_drift(store, run)
+        if earlier is not None and judge(store, run, earlier)[0].passed:
+            verdict.detail = f"back to the bits of run {earlier.id}; {verdict.detail}"
+    return store.add_verdict(verdict)
 
 
 def bad_news(night: Night, verdicts: Sequence[VerdictRow]) -> str | None:

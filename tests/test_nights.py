@@ -17,6 +17,7 @@ from db.lease import RunWriter
 from db.query import ask, named_query
 from db.schema import NightRow, VerdictRow
 from db.store import Store
+from job.nightly import bad_news, judge_drift
 from tests.samples import dataset_row, history
 
 DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
@@ -233,3 +234,29 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     assert [row["drift"] for row in rows] == [None, "same bits", None]
     assert [row["against_run"] for row in rows] == [None, first, None]
     assert [row["why"] for row in rows] == ["nobody was there", None, None]
+
+
+def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
+    told = []
+    for seed in (0, 0, 1, 1, 0, 2, 1):
+        row = nights.record(store, NightRow(due_at=DUE, status="due"))
+        writer = start(store, trigger="nightly", night=row.id)
+        writer.append("paddle", history(5, seed=seed))
+        writer.finish("completed")
+        verdict = judge_drift(store, store.run(writer.run_id))
+        again = judge_drift(store, store.run(writer.run_id))
+        assert (again and again.id) == (verdict and verdict.id)
+        told.append(verdict and (verdict.passed, verdict.detail.split(":")[0]))
+        news = bad_news(nights.find(store, row.id), store.verdicts(writer.run_id))
+        assert (news is None) == (verdict is None or verdict.passed)
+        if verdict is not None and not verdict.passed:
+            assert f"drift: {verdict.detail}" in (news or "")
+    assert told == [
+        None,
+        (True, "against run 1"),
+        (False, "against run 2"),
+        (True, "against run 3"),
+        (False, "back to the bits of run 2; against run 4"),
+        (False, "against run 5"),
+        (False, "against run 6"),
+    ]

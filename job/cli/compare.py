@@ -26,7 +26,8 @@ def compare(
 ) -> int:
     """Are two runs' histories the same bits? If not: from which epoch on, how far apart, and where.
 
-    Stores the verdict with run A. Exit status 1 when they differ.
+    Says first what differs between their data, target, epochs, learning rate and seed. Only if nothing does,
+    the verdict is stored with run A. Exit status 1 when the histories differ, whatever the reason.
     """
     from job.compare import compare as judge
 
@@ -43,5 +44,9 @@ def compare(
             f"drift: passed: runs {verdict.run_id} and {verdict.against_run_id} are {same}", style="green"
         )
         return 0
-    print_line(f"drift: FAILED: runs {verdict.run_id} and {verdict.against_run_id} differ", style="bold red")
+    differ = f"runs {verdict.run_id} and {verdict.against_run_id} differ"
+    if verdict.id is None:
+        print_line(f"drift: not judged: {differ}, and so do their specifications", style="bold")
+    else:
+        print_line(f"drift: FAILED: {differ}", style="bold red")
     return 1
