@@ -222,7 +222,7 @@ def baseline(store: Store, run: RunRow) -> RunRow | None:
 
 
 def before_drift(store: Store, run: RunRow) -> RunRow | None:
-    """The run that the last night of drift before `run`, of its specification, was compared with, if whole."""
+    """The run that the last night of drift before `run`, of its specification, drifted from; None if none."""
     nightly = Specification.of(run).runs().where(RunRow.id < run.id, RunRow.trigger == "nightly")
     query = (
         select(RunRow)

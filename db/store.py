@@ -197,7 +197,7 @@ class Store(Database):
     # -- verdicts --------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: VerdictRow) -> VerdictRow:
-        """Store a verdict, unless the newest of its kind and runs says the same; gives the one that is stored.
+        """Store a verdict unless the newest of its kind and runs says the same; gives the one that is stored.
 
         Raises StoreError where a run that it is about was thinned while it was being judged.
         """
