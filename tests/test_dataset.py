@@ -45,7 +45,7 @@ def test_the_row_holds_the_statistics_of_the_training_rows() -> None:
     row = dataset.row()
     assert (row.name, row.target, row.train_rows, row.test_rows) == ("housing.data", "MEDV", 404, 102)
     assert row.sha256 == hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
-    stored = [(f.position, f.name, f.minimum, f.maximum, f.mean) for f in row.features]
+    stored: list[object] = [(f.position, f.name, f.minimum, f.maximum, f.mean) for f in row.features]
     names = ("CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT")
     lows, highs, means = train.min(0), train.max(0), train.mean(0)
     assert stored == [(i, name, lows[i], highs[i], pytest.approx(means[i])) for i, name in enumerate(names)]
