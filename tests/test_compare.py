@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from db.history import History
 from db.schema import DatasetRow
@@ -18,9 +19,9 @@ Output = pytest.CaptureFixture[str]
 
 
 def add(store: Store, features: int = 3, settings: dict[str, Any] | None = None, **histories: History) -> int:
-    values: dict[str, Any] = {"epochs": 9, "learning_rate": 0.1, "seed": 0}
+    values: dict[str, Any] = {"epochs": 9, "learning_rate": 0.1, "seed": 0, "environment": {}}
     values["dataset"] = dataset_row(features, f"made{features}.csv")
-    writer = store.start_run(**values | (settings or {}), environment={})
+    writer = store.start_run(**values | (settings or {}))
     for model, own in histories.items():
         writer.append(model, own)
     return writer.run_id
@@ -157,11 +158,13 @@ def test_runs_of_one_specification_have_no_line_on_it(store: Store, capsys: Outp
 def test_the_first_differing_epoch_of_all_models_is_stored(store: Store) -> None:
     late, early = history(9), history(9, seed=1)
     late.bias[7], early.bias[2] = 9, 9
+    early.bias[1] += 0.5
     add(store, paddle=history(9), python=history(9, seed=1))
     add(store, paddle=late, python=early)
     assert compare(store, 1, 2) == 1
     assert compare(store, 1, 2, "--tolerance", 1) == 1
-    assert [verdict.first_epoch for verdict in store.verdicts(1)] == [2, 2]
+    assert [verdict.first_epoch for verdict in store.verdicts(1)] == [1, 2]
+    assert [verdict.tolerance for verdict in store.verdicts(1)] == [0, 1]
 
 
 def test_the_worst_gap_of_all_models_is_stored(store: Store) -> None:
@@ -189,3 +192,25 @@ def test_the_same_verdict_is_stored_once(store: Store) -> None:
         assert len(store.verdicts(1)) == count
     assert compare(store, 2, 1) == 1
     assert len(store.verdicts(2)) == 1
+
+
+def test_the_environment_is_told_with_what_it_was_in_the_other(store: Store, capsys: Output) -> None:
+    for cpu in ("new", "old"):
+        add(store, settings={"environment": {"cpu": cpu}}, paddle=history(9))
+    assert compare(store, 1, 2) == 0
+    said = capsys.readouterr().out
+    assert "environment: cpu new, was old\n" in said
+    assert "tolerance" not in said
+    assert compare(store, 1, 2, "--tolerance", 0.25) == 0
+    said = capsys.readouterr().out
+    assert "tolerance 0.25\n" in said
+    assert "runs 1 and 2 are the same to 0.25" in said
+
+
+def test_a_thinned_run_is_compared_with_none(store: Store, capsys: Output) -> None:
+    for _ in range(2):
+        add(store, paddle=history(9))
+    store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2 WHERE id = 1")))
+    for a, b in ((1, 2), (2, 1)):
+        assert compare(store, a, b) == 2
+        assert "run 1 is thinned to every 2th epoch" in capsys.readouterr().err

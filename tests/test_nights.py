@@ -15,7 +15,7 @@ from db import nights
 from db.errors import HeldError, NotFoundError
 from db.lease import RunWriter
 from db.query import ask, named_query
-from db.schema import NightRow, VerdictRow
+from db.schema import NightRow, RunRow, VerdictRow
 from db.store import Store
 from job.nightly import bad_news, judge_drift
 from tests.samples import dataset_row, history
@@ -260,3 +260,28 @@ def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
         (False, "against run 5"),
         (False, "against run 6"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("night", "run", "news"),
+    [
+        ("missed", None, "the night of 2026-01-02 02:00Z was missed: why"),
+        ("failed", None, "the night of 2026-01-02 02:00Z failed: why"),
+        ("skipped", None, None),
+        ("started", "failed", "the night of 2026-01-02 02:00Z, run 1, failed: so"),
+        ("started", "diverged", "the night of 2026-01-02 02:00Z, run 1, diverged: so"),
+        ("started", "crashed", "the night of 2026-01-02 02:00Z, run 1, crashed: so"),
+        ("started", "interrupted", None),
+        ("started", "completed", None),
+    ],
+)
+def test_what_went_wrong_is_news_and_a_stop_is_none(night: str, run: str | None, news: str | None) -> None:
+    row = NightRow(due_at=DUE, status=night, detail="why")
+    own = run and RunRow(id=1, status=run, stop_reason="so")
+    found = nights.Night(row, own or None, None)
+    passed = VerdictRow(kind="parity", passed=True, detail="near")
+    assert bad_news(found, [passed]) == news
+    if run == "completed":
+        failed = [VerdictRow(kind=kind, passed=False, detail="far") for kind in ("parity", "drift")]
+        told = "the night of 2026-01-02 02:00Z, run 1: parity: far; drift: far"
+        assert bad_news(found, [passed, *failed]) == told

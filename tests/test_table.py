@@ -38,14 +38,38 @@ def test_the_housing_table_is_read_as_numpy_reads_it() -> None:
         'a,"b",y\n"1",2,3\n4,5,6\n',
         "a , b, y\n 1, 2,3\n4,5 ,6\n",
         "a,b,y\n1e0,+2,3.\n4,5,6\n",
+        'a, "b",y\n1, "2",3\n4,5,6\n',
+        ",,\na,b,y\n1,2,3\n,,\n4,5,6\n",
     ],
-    ids=["plain", "crlf", "bom", "no-last-newline", "blank-lines", "quotes", "spaces", "number-forms"],
+    ids=[
+        "plain",
+        "crlf",
+        "bom",
+        "no-last-newline",
+        "blank-lines",
+        "quotes",
+        "spaces",
+        "number-forms",
+        "blank-then-quote",
+        "empty-rows",
+    ],
 )
 def test_csv_is_read_in_the_forms_that_people_save(tmp_path: Path, text: str) -> None:
     (path := tmp_path / "made.csv").write_bytes(text.encode())
     table = read_table(path)
     assert table.columns == ("a", "b", "y")
     assert table.values.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("MADE.CSV", "größe\n1\n2\n"), ("made.csv", "价格\n1\n2\n"), ("made.txt", "x,y\n1,2\n")],
+)
+def test_csv_is_known_by_its_name_or_by_a_comma(tmp_path: Path, name: str, text: str) -> None:
+    (path := tmp_path / name).write_text(text)
+    table = read_table(path)
+    assert ",".join(table.columns) == text.partition("\n")[0]
+    assert table.path == path
 
 
 @pytest.mark.parametrize(
@@ -70,6 +94,8 @@ def test_csv_is_read_in_the_forms_that_people_save(tmp_path: Path, text: str) ->
         (b"1,2,3\n4,5,6\n", "line 1, column 1: '1' is a number, but the first line"),
         (b"a,bias,y\n1,2,3\n", "line 1, column 2: 'bias' is the name"),
         (b'a,b,y\n1,"2,3\n', "not readable as CSV"),
+        (b"a,b,y\n" + b"x" * 41 + b",2,3\n", f"column 1 (a): '{'x' * 40}' is not a number"),
+        (b"a,b,y\n" + b"9" * 400 + b",2,3\n", f"column 1 (a): '{'9' * 40}' is not a finite number"),
         (b"a,b,y\n1,2,3\n\xff,5,6\n", "line 3, byte 1: not UTF-8 text"),
         ("a,b,y\n1,2,3\n".encode("utf-16"), "line 1, byte 1: not UTF-8 text"),
         (b"a,b,y\n1,\x00,3\n", "line 2: a binary file"),
@@ -122,6 +148,12 @@ def test_a_bad_csv_is_refused_with_its_place(tmp_path: Path, content: bytes, mes
         ),
         ("  1  296.0", "  1.5  296.0", "line 1, column 9: 1.5 cannot be RAD"),
         ("  1  296.0", "  25  296.0", "line 1, column 9: 25 cannot be RAD"),
+        (
+            "396.90",
+            "-0.01",
+            "line 1, column 12: -0.01 cannot be B of the housing table, which is from 0 to 396.9",
+        ),
+        ("24.00", "-1", "line 1, column 14: -1 cannot be MEDV"),
         ("396.90", "396.91", "line 1, column 12: 396.91 cannot be B"),
     ],
 )

@@ -147,6 +147,14 @@ def test_parity_says_how_far_apart_and_from_where() -> None:
     assert verdict.detail.endswith("tolerance 2e-06, relative to values beyond 1; beyond it from epoch 3 on")
 
 
+def test_the_tolerance_is_that_of_the_training_rows_or_the_one_given() -> None:
+    run, same = run_row(epochs=5, status="completed"), dict.fromkeys(MODELS, history(5))
+    run.dataset.train_rows, run.dataset.test_rows = 160_000, 40_000
+    assert parity_verdict(run, same).tolerance == 400 * 2**-24
+    assert parity_verdict(run, same, 0.0).tolerance == 0
+    assert parity_verdict(run, same, 0.5).tolerance == 0.5
+
+
 def test_parity_of_numbers_that_are_not_finite_has_no_worst_gap() -> None:
     other = history(5)
     other.bias[1] = np.nan
