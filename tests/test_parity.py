@@ -63,6 +63,12 @@ def test_the_tolerance_is_relative_beyond_one() -> None:
     assert not difference(base, changed(base, "weights", (1, 0), 1000.01), FEATURES, NAMES).within_tolerance
 
 
+def test_the_tolerance_is_absolute_below_one() -> None:
+    base = changed(history(), "bias", 1, 0.125)
+    assert difference(base, changed(base, "bias", 1, 0.125 + 1e-6), FEATURES, NAMES).within_tolerance
+    assert not difference(base, changed(base, "bias", 1, 0.125 + 4e-6), FEATURES, NAMES).within_tolerance
+
+
 def test_the_tolerance_is_relative_to_the_larger_of_the_two() -> None:
     four, five = changed(history(), "weights", (1, 0), 4.0), changed(history(), "weights", (1, 0), 5.0)
     assert difference(four, five, FEATURES, NAMES, 0.21).within_tolerance
@@ -130,6 +136,7 @@ def test_the_next_float32_is_one_unit_away(value: float) -> None:
 
 
 @given(floats, floats)
+@example(0.0, -0.0)
 def test_distance_is_symmetric_and_zero_only_for_the_same_bits(a: float, b: float) -> None:
     there, back = ulps_apart(one(a), one(b))[0], ulps_apart(one(b), one(a))[0]
     assert there == back
