@@ -105,10 +105,12 @@ class Database:
 
 
 def check_directory(path: Path | None) -> None:
-    """Raises StoreError where a SQLite file cannot be: no directory, or a directory in its place."""
+    """Raises StoreError if a SQLite file cannot be there: no directory, or something else in its place."""
     if path is None:
         return
     if path.is_dir():
         raise StoreError(f"{path} is a directory, not a database file")
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is a pipe or a device, not a database file")
     if not path.parent.is_dir():
         raise StoreError(f"the directory {path.parent} does not exist; make it, or choose another database")

@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from db.errors import StoreError
+from db.files import read_regular
 
 PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"  # noqa: S105
 """names the file with the password of a PostgreSQL URL that has none: a mounted secret"""
@@ -66,7 +67,7 @@ def parse_url(text: str) -> URL:
 def read_password(file: Path) -> str:
     """The password in a file of one line. Raises StoreError, which never repeats what the file holds."""
     try:
-        password = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        password = read_regular(file).decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise StoreError(f"{PASSWORD_FILE}: {file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -215,3 +215,25 @@ def baseline(store: Store, run: RunRow) -> RunRow | None:
     )
     found = store.runs(query)
     return store.run(found[0].id) if found else None
+
+
+def before_drift(store: Store, run: RunRow) -> RunRow | None:
+    """The run that the last night of drift before `run`, of its specification, drifted from; None if none."""
+    nightly = Specification.of(run).runs().where(RunRow.id < run.id, RunRow.trigger == "nightly")
+    query = (
+        select(RunRow)
+        .join(VerdictRow, VerdictRow.against_run_id == RunRow.id)
+        .where(
+            VerdictRow.run_id.in_(nightly.with_only_columns(RunRow.id).order_by(None)),
+            VerdictRow.kind == "drift",
+            VerdictRow.tolerance == 0,
+            ~VerdictRow.passed,
+            RunRow.id < VerdictRow.run_id,
+            RunRow.trigger == "nightly",
+            RunRow.whole,
+        )
+        .order_by(VerdictRow.id.desc())
+        .limit(1)
+    )
+    found = store.runs(query)
+    return store.run(found[0].id) if found else None

@@ -207,14 +207,28 @@ class Store(Database):
     # -- verdicts --------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: VerdictRow) -> VerdictRow:
-        """Store a verdict; gives it back with its id.
+        """Store a verdict unless the newest of its kind and runs says the same; gives the one that is stored.
 
         Raises StoreError where a run that it is about was thinned while it was being judged.
         """
+        newest = (
+            select(VerdictRow)
+            .where(
+                VerdictRow.run_id == verdict.run_id,
+                VerdictRow.kind == verdict.kind,
+                VerdictRow.against_run_id == verdict.against_run_id,
+            )
+            .order_by(VerdictRow.id.desc())
+            .limit(1)
+        )
+        said = ("passed", "first_epoch", "worst", "tolerance", "detail")
         about = select(RunRow).where(RunRow.id.in_([verdict.run_id, verdict.against_run_id]))
 
         def work(session: Session, _: int) -> VerdictRow:
             require_whole(session.scalars(about).all(), "judged")
+            last = session.scalar(newest)
+            if last is not None and all(getattr(last, name) == getattr(verdict, name) for name in said):
+                return last
             return add(session, verdict)
 
         return self.write(work)

@@ -41,6 +41,7 @@ SLOW = {
     "test_sqlite_faults",
     "test_sweep",
     "test_sweep_faults",
+    "test_tolerance_option",
 }
 """modules whose tests train, kill, wait or serve in processes of their own; `make quick` leaves them out"""
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from db.history import History
+from db.schema import DatasetRow
 from db.store import Store
 from job.cli import run
 from tests.samples import dataset_row, history
@@ -15,10 +18,10 @@ from tests.samples import dataset_row, history
 Output = pytest.CaptureFixture[str]
 
 
-def add(store: Store, features: int = 3, **histories: History) -> int:
-    writer = store.start_run(
-        dataset_row(features, f"made{features}.csv"), epochs=9, learning_rate=0.1, seed=0, environment={}
-    )
+def add(store: Store, features: int = 3, settings: dict[str, Any] | None = None, **histories: History) -> int:
+    values: dict[str, Any] = {"epochs": 9, "learning_rate": 0.1, "seed": 0, "environment": {}}
+    values["dataset"] = dataset_row(features, f"made{features}.csv")
+    writer = store.start_run(**values | (settings or {}))
     for model, own in histories.items():
         writer.append(model, own)
     return writer.run_id
@@ -108,3 +111,106 @@ def test_what_cannot_be_compared_is_one_line(
     assert message in said
     assert said.count("\n") == 1
     assert list(store.verdicts(a)) == []
+
+
+def other_data() -> DatasetRow:
+    row = dataset_row(3, "other.csv")
+    row.sha256 = "1" * 64
+    return row
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"seed": 1}, "seed 1, was 0"),
+        ({"learning_rate": 0.2}, "learning rate 0.2, was 0.1"),
+        ({"epochs": 1234}, "epochs 1,234, was 9"),
+        ({"dataset": None}, f"data other.csv (sha256 {'1' * 12}), was made3.csv (sha256 {'0' * 12})"),
+        ({"epochs": 8, "seed": 2}, "epochs 8, was 9; seed 2, was 0"),
+    ],
+)
+def test_what_differs_in_the_specification_is_said_first_and_is_no_drift(
+    store: Store, capsys: Output, settings: dict[str, Any], told: str
+) -> None:
+    if "dataset" in settings:
+        settings = {"dataset": other_data()}
+    add(store, paddle=history(9))
+    add(store, settings=settings, paddle=history(9, seed=1))
+    assert compare(store, 2, 1) == 1
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == f"specification: {told}"
+    assert last == "drift: not judged: runs 2 and 1 differ, and so do their specifications"
+    assert compare(store, 2, 1, "--tolerance", 100) == 0  # the histories are near
+    assert compare(store, 2, 1, "--json") == 1
+    *_, record = capsys.readouterr().out.partition("{")
+    assert f"against run 1: specification: {told}; paddle: first differing epoch 0" in record
+    assert list(store.verdicts(2)) == []
+
+
+def test_runs_of_one_specification_have_no_line_on_it(store: Store, capsys: Output) -> None:
+    for seed in (0, 1):
+        add(store, paddle=history(9, seed=seed))
+    assert compare(store, 1, 2) == 1
+    assert "specification" not in capsys.readouterr().out
+    assert len(store.verdicts(1)) == 1
+
+
+def test_the_first_differing_epoch_of_all_models_is_stored(store: Store) -> None:
+    late, early = history(9), history(9, seed=1)
+    late.bias[7], early.bias[2] = 9, 9
+    early.bias[1] += 0.5
+    add(store, paddle=history(9), python=history(9, seed=1))
+    add(store, paddle=late, python=early)
+    assert compare(store, 1, 2) == 1
+    assert compare(store, 1, 2, "--tolerance", 1) == 1
+    assert [verdict.first_epoch for verdict in store.verdicts(1)] == [1, 2]
+    assert [verdict.tolerance for verdict in store.verdicts(1)] == [0, 1]
+
+
+def test_the_worst_gap_of_all_models_is_stored(store: Store) -> None:
+    small, large = history(9), history(9, seed=1)
+    small.bias[7] += 1
+    large.bias[2] += 100
+    add(store, a=history(9), b=history(9, seed=1), c=history(9))
+    add(store, a=small, b=large, c=history(9))
+    assert compare(store, 1, 2) == 1
+    assert store.verdicts(1)[0].worst == pytest.approx(100, rel=1e-5)
+
+
+def test_the_first_run_may_be_the_one_that_lacks_epochs(store: Store, capsys: Output) -> None:
+    add(store, paddle=history(9))
+    add(store, paddle=history(9)[:5])
+    assert compare(store, 2, 1) == 1
+    assert "run 2 lacks 4 epochs, the first of them 5" in capsys.readouterr().out
+
+
+def test_the_same_verdict_is_stored_once(store: Store) -> None:
+    add(store, paddle=history(9))
+    add(store, paddle=history(9, seed=1))
+    for options, count in [((), 1), ((), 1), (("--tolerance", 99), 2), (("--tolerance", 99), 2), ((), 3)]:
+        compare(store, 1, 2, *options)
+        assert len(store.verdicts(1)) == count
+    assert compare(store, 2, 1) == 1
+    assert len(store.verdicts(2)) == 1
+
+
+def test_the_environment_is_told_with_what_it_was_in_the_other(store: Store, capsys: Output) -> None:
+    for cpu in ("new", "old"):
+        add(store, settings={"environment": {"cpu": cpu}}, paddle=history(9))
+    assert compare(store, 1, 2) == 0
+    said = capsys.readouterr().out
+    assert "environment: cpu new, was old\n" in said
+    assert "tolerance" not in said
+    assert compare(store, 1, 2, "--tolerance", 0.25) == 0
+    said = capsys.readouterr().out
+    assert "tolerance 0.25\n" in said
+    assert "runs 1 and 2 are the same to 0.25" in said
+
+
+def test_a_thinned_run_is_compared_with_none(store: Store, capsys: Output) -> None:
+    for _ in range(2):
+        add(store, paddle=history(9))
+    store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2 WHERE id = 1")))
+    for a, b in ((1, 2), (2, 1)):
+        assert compare(store, a, b) == 2
+        assert "run 1 is thinned to every 2th epoch" in capsys.readouterr().err

@@ -40,6 +40,34 @@ def test_only_training_rows_set_the_statistics() -> None:
     assert (dataset.maximum == train.max(0)).all()
 
 
+def test_the_row_holds_the_statistics_of_the_training_rows() -> None:
+    dataset, train = load(), np.loadtxt(DEFAULT_DATA)[:404]
+    row = dataset.row()
+    assert (row.name, row.target, row.train_rows, row.test_rows) == ("housing.data", "MEDV", 404, 102)
+    assert row.sha256 == hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
+    stored: list[object] = [(f.position, f.name, f.minimum, f.maximum, f.mean) for f in row.features]
+    names = ("CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE", "DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT")
+    lows, highs, means = train.min(0), train.max(0), train.mean(0)
+    assert stored == [(i, name, lows[i], highs[i], pytest.approx(means[i])) for i, name in enumerate(names)]
+    assert (row.target_minimum, row.target_maximum) == (lows[13], highs[13])
+    assert row.target_mean == pytest.approx(means[13])
+
+
+@pytest.mark.parametrize(("rows", "train"), [(5, 4), (6, 4), (9, 7), (10, 8), (506, 404)])
+def test_the_first_four_fifths_are_trained_on_in_file_order(tmp_path: Path, rows: int, train: int) -> None:
+    (path := tmp_path / "made.csv").write_text("a,y\n" + "".join(f"{i},{-2 * i}\n" for i in range(rows)))
+    dataset = load(path)
+    assert (len(dataset.train_x), len(dataset.test_x)) == (train, rows - train)
+    every = np.concatenate([dataset.train_x, dataset.test_x])[:, 0]
+    expected = (np.arange(rows) - np.arange(train).mean()) / (train - 1)
+    assert every == pytest.approx(expected, abs=1e-6)
+    assert np.concatenate([dataset.train_y, dataset.test_y])[:, 0] == pytest.approx(-expected, abs=1e-6)
+    assert all(
+        a.flags.c_contiguous for a in (dataset.train_x, dataset.train_y, dataset.test_x, dataset.test_y)
+    )
+    assert (dataset.name, dataset.target, dataset.features) == ("made.csv", "y", ("a",))
+
+
 def test_any_column_can_be_the_target(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "made.csv")
     by_default, chosen = load(path), load(path, "x1")
@@ -57,6 +85,7 @@ def test_any_column_can_be_the_target(tmp_path: Path) -> None:
         ("a,y\n7,2\n7,3\n7,4\n7,6\n5,5\n", None, "column a is 7 in all 4 training rows"),
         ("a,y\n1,2\n2,2\n3,2\n4,2\n5,5\n", None, "column y is 2 in all 4 training rows"),
         ("a,y\n1,2\n2,3\n3,4\n4,6\n1e300,5\n", None, "column a: data row 5: 1e+300 is beyond float32"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n5,1e300\n", None, "column y: data row 5: 1e+300 is beyond float32"),
         ("a,y\n1e308,2\n-1e308,3\n3,4\n4,6\n5,5\n", None, "column a spans from -1e+308 to 1e+308"),
     ],
 )

@@ -1,12 +1,16 @@
-"""The code in docs/walkthrough.md is the code that runs."""
+"""The code in docs/walkthrough.md is the code that runs, and what it says of the data and the run is so."""
 
 from __future__ import annotations
 
 import re
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
+from db.history import History
+from job.data.dataset import DEFAULT_DATA, load
+from job.models import initial_state, make_model
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "walkthrough.md").read_text()
@@ -30,3 +34,59 @@ def test_a_block_of_code_stands_so_in_the_source(block: str) -> None:
 
 def test_there_is_code_of_both_models() -> None:
     assert len(BLOCKS) >= 5
+
+
+def says(words: str) -> bool:
+    """Whether the page says so, wherever its lines end."""
+    return words in " ".join(PAGE.split())
+
+
+@pytest.fixture(scope="module")
+def default_run() -> list[History]:
+    dataset, start = load(), initial_state(13, 0)
+    return [make_model(name, dataset, 0.01, start).advance(10_000) for name in ("paddle", "python")]
+
+
+def test_what_the_page_says_of_the_data_is_so() -> None:
+    table = np.loadtxt(DEFAULT_DATA)
+    train, test = table[: len(table) * 8 // 10], table[len(table) * 8 // 10 :]
+    assert says(f"{len(table)} census tracts, {table.shape[1] - 1} features, one target")
+    assert says(f"With {table.shape[1]} parameters and {len(train)} rows")
+    assert says(f"worth {test[:, 13].mean():.1f} on the mean, not {train[:, 13].mean():.1f}")
+    assert says("crime is five times as high")
+    assert 5 < test[:, 0].mean() / train[:, 0].mean() < 6
+    assert says("none lies at the river")
+    assert (train[:, 3].max(), test[:, 3].max()) == (1, 0)
+    assert says(f"The largest true value is {test[:, 13].max():.1f}")
+    assert says(f"the {(train[:, 13] == table[:, 13].max()).sum()} tracts at {table[:, 13].max():.0f}")
+
+
+def test_what_the_page_says_of_the_losses_is_so(default_run: list[History]) -> None:
+    for history in default_run:
+        train, test = history.train_loss, history.test_loss
+        low = int(test[:300].argmin())
+        high = low + int(test[low:2000].argmax())
+        assert says("The train loss only falls. The test loss starts lower")
+        assert (np.diff(train) <= 0).all()
+        assert test[0] < train[0]
+        assert says(f"falls to {test[low]:.2f} by epoch {low}, climbs back")
+        assert says(f"climbs back to {test[high]:.2f} by epoch {high}")
+        assert says("and then falls for good")
+        assert (np.diff(test[high:]) <= 0).all()
+        assert says("where the test loss was best. With 14 parameters and 404 rows that is the last epoch")
+        assert test.argmin() == 9999
+
+
+def test_what_the_page_says_of_the_gap_is_so(default_run: list[History]) -> None:
+    paddle, python = (
+        np.column_stack([h.train_loss, h.test_loss, h.weights, h.bias]).astype(float) for h in default_run
+    )
+    gap = np.abs(paddle - python).max(axis=1) / 2e-6
+    assert says("At its largest, within the first ten epochs, it is a quarter of the tolerance")
+    assert gap.argmax() < 10
+    assert gap.max() == pytest.approx(0.25, abs=0.02)
+    assert says("The bound is four times the largest gap of the default run")
+    assert says("later it is nearly always below a tenth")
+    assert (gap[10:] < 0.1).mean() > 0.99
+    assert says("the bound is sqrt(r) 2⁻²⁴ if that is more than 2e-6, from 1,126 rows on")
+    assert 1125**0.5 * 2**-24 < 2e-6 < 1126**0.5 * 2**-24

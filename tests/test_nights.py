@@ -15,8 +15,10 @@ from db import scheduled_runs as nights
 from db.errors import HeldError, NotFoundError
 from db.lease import RunWriter
 from db.query import ask, named_query
-from db.schema import ScheduledRunRow, VerdictRow
+from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
+from job.schedule.nightly import bad_news
+from job.verdicts.drift import judge_drift
 from tests.samples import dataset_row, history
 from tests.test_lease import lost_commit
 
@@ -281,3 +283,54 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     assert [row["drift"] for row in rows] == [None, None, "same bits", None]
     assert [row["against_run"] for row in rows] == [None, None, first, None]
     assert [row["why"] for row in rows] == [None, "nobody was there", None, None]
+
+
+def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
+    told = []
+    for seed in (0, 0, 1, 1, 0, 2, 1):
+        row = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
+        writer = start(store, trigger="nightly", night=row.id)
+        writer.append("paddle", history(5, seed=seed))
+        writer.finish("completed")
+        verdict = judge_drift(store, store.run(writer.run_id))
+        again = judge_drift(store, store.run(writer.run_id))
+        assert (again and again.id) == (verdict and verdict.id)
+        told.append(verdict and (verdict.passed, verdict.detail.split(":")[0]))
+        news = bad_news(nights.find(store, row.id), store.verdicts(writer.run_id))
+        assert (news is None) == (verdict is None or verdict.passed)
+        if verdict is not None and not verdict.passed:
+            assert f"drift: {verdict.detail}" in (news or "")
+    assert told == [
+        None,
+        (True, "against run 1"),
+        (False, "against run 2"),
+        (True, "against run 3"),
+        (False, "back to the bits of run 2; against run 4"),
+        (False, "against run 5"),
+        (False, "against run 6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("night", "run", "news"),
+    [
+        ("missed", None, "the night of 2026-01-02 02:00Z was missed: why"),
+        ("failed", None, "the night of 2026-01-02 02:00Z failed: why"),
+        ("skipped", None, None),
+        ("started", "failed", "the night of 2026-01-02 02:00Z, run 1, failed: so"),
+        ("started", "diverged", "the night of 2026-01-02 02:00Z, run 1, diverged: so"),
+        ("started", "crashed", "the night of 2026-01-02 02:00Z, run 1, crashed: so"),
+        ("started", "interrupted", None),
+        ("started", "completed", None),
+    ],
+)
+def test_what_went_wrong_is_news_and_a_stop_is_none(night: str, run: str | None, news: str | None) -> None:
+    row = ScheduledRunRow(due_at=DUE, status=night, detail="why")
+    own = run and RunRow(id=1, status=run, stop_reason="so")
+    found = nights.Night(row, own or None, None)
+    passed = VerdictRow(kind="parity", passed=True, detail="near")
+    assert bad_news(found, [passed]) == news
+    if run == "completed":
+        failed = [VerdictRow(kind=kind, passed=False, detail="far") for kind in ("parity", "drift")]
+        told = "the night of 2026-01-02 02:00Z, run 1: parity: far; drift: far"
+        assert bad_news(found, [passed, *failed]) == told

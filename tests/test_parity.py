@@ -63,6 +63,41 @@ def test_the_tolerance_is_relative_beyond_one() -> None:
     assert not difference(base, changed(base, "weights", (1, 0), 1000.01), FEATURES, NAMES).within_tolerance
 
 
+def test_the_tolerance_is_absolute_below_one() -> None:
+    base = changed(history(), "bias", 1, 0.125)
+    assert difference(base, changed(base, "bias", 1, 0.125 + 1e-6), FEATURES, NAMES).within_tolerance
+    assert not difference(base, changed(base, "bias", 1, 0.125 + 4e-6), FEATURES, NAMES).within_tolerance
+
+
+def test_the_tolerance_is_relative_to_the_larger_of_the_two() -> None:
+    four, five = changed(history(), "weights", (1, 0), 4.0), changed(history(), "weights", (1, 0), 5.0)
+    assert difference(four, five, FEATURES, NAMES, 0.21).within_tolerance
+    assert not difference(four, five, FEATURES, NAMES, 0.19).within_tolerance
+
+
+def test_epochs_are_told_by_their_numbers() -> None:
+    base = history(5, first_epoch=100)
+    other = changed(changed(base, "bias", 2, 5.0), "bias", 3, 50.0)
+    found = difference(base[:4], other[1:], FEATURES, NAMES)
+    assert (found.epochs, found.first_epoch, found.beyond_epoch, found.worst_epoch) == (3, 102, 102, 103)
+    assert found.missing == "b lacks 1 epochs, the first of them 100"
+    assert difference(base[2:], base, FEATURES, NAMES).missing == "a lacks 2 epochs, the first of them 100"
+
+
+def test_units_in_the_last_place_are_counted_in_words() -> None:
+    for steps, words in ((1, ": 1 unit in"), (2, ": 2 units in")):
+        other = History.concatenate([history()])
+        for _ in range(steps):
+            other.bias[4] = np.nextafter(other.bias[4], np.float32(99))
+        assert words in difference(history(), other, FEATURES, NAMES).describe()
+
+
+def test_the_sign_of_a_zero_is_a_difference_within_every_tolerance() -> None:
+    plus, minus = changed(history(), "bias", 2, 0.0), changed(history(), "bias", 2, -0.0)
+    found = difference(plus, minus, FEATURES, NAMES, 0)
+    assert (found.first_epoch, found.beyond_epoch, found.worst) == (2, None, 0)
+
+
 def test_nan_is_beyond_every_tolerance() -> None:
     base = history()
     found = difference(base, changed(base, "weights", (4, 2), np.nan), FEATURES, NAMES)
@@ -101,6 +136,7 @@ def test_the_next_float32_is_one_unit_away(value: float) -> None:
 
 
 @given(floats, floats)
+@example(0.0, -0.0)
 def test_distance_is_symmetric_and_zero_only_for_the_same_bits(a: float, b: float) -> None:
     there, back = ulps_apart(one(a), one(b))[0], ulps_apart(one(b), one(a))[0]
     assert there == back

@@ -15,7 +15,8 @@ from job.plots import figures
 from job.plots.draw import FIGURES, draw, drawable
 from job.plots.style import spread
 from job.plots.subject import Subject, read_subject
-from tests.samples import history, write_csv
+from job.report import page
+from tests.samples import dataset_row, history, write_csv
 
 Output = pytest.CaptureFixture[str]
 
@@ -74,6 +75,26 @@ def test_lines_are_the_stored_numbers(subject: Subject) -> None:
     assert (train, test) == (own.train_loss.tolist(), own.test_loss.tolist())
     mark = figures.overfitting([subject]).axes[0].lines[2]
     assert mark.get_xdata() == [own.test_loss.argmin()]
+
+
+def test_of_many_parameters_the_20_with_the_largest_last_values_are_drawn(sqlite_url: str) -> None:
+    own = history(5, 40)
+    with Store(sqlite_url, create=True) as store:
+        writer = store.start_run(dataset_row(40), epochs=5, learning_rate=0.1, seed=0, environment={})
+        writer.append("paddle", own)
+        subject = read_subject(store, store.run())
+        content = page(store, store.run())
+    last = np.abs([*own.weights[-1], own.bias[-1]])
+    names = [*(f"x{i}" for i in range(40)), "bias"]
+    wanted = [i for i in range(41) if (last > last[i]).sum() < 20]
+    (axes,) = figures.parameters([subject], "paddle").axes
+    assert [text.get_text() for text in axes.texts] == [names[i] for i in wanted]
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
+    assert drawn == [[*own.weights.T, own.bias][i].tolist() for i in wanted]
+    assert [text.get_color() for text in axes.texts] == [line.get_color() for line in axes.lines]
+    told = "The 20 largest of 41 parameters of the paddle model, run 1"
+    assert axes.get_title() == told
+    assert content.count("Drawn are the 20 of 41 with the largest last values.") == 2  # and its alt text
 
 
 def test_predictions_are_in_the_tables_own_units(subject: Subject, tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ from db import scheduled_runs
 from db.errors import HeldError, LedgerError
 from db.schema import ScheduledRunRow
 from db.store import Store
-from job.cli.options import FailOn, LogFormat, LogFormatOption, Mirroring, StoreAccess, Training, command
+from job.cli.options import (
+    FailOn,
+    LogFormat,
+    LogFormatOption,
+    Mirroring,
+    StoreAccess,
+    Tolerance,
+    Training,
+    command,
+)
 from job.cli.train import Output, train_and_print
 from job.log import say
 from job.models import load_models
@@ -56,6 +65,7 @@ def nightly(
         ),
     ] = FailOn.drift,
     training: Training,
+    tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
@@ -69,7 +79,7 @@ def nightly(
     """
     stop = StopRequest()
     notify = notifier(say)
-    output = Output(mirroring, access.database_url, quiet=True, fail_on=fail_on)
+    output = Output(mirroring, access.database_url, tolerance, quiet=True, fail_on=fail_on)
     try:
         if once:
             load_models()  # Paddle sets signal handlers of its own

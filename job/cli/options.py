@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
@@ -29,6 +30,13 @@ AWAY, ANSWER = 3.0, 60.0
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
+
+
+def finite(value: float | None) -> float | None:
+    """A tolerance, checked: Typer's own minimum lets NaN and infinity through."""
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"{value:g} is not a finite number from 0 up")
+    return value
 
 
 def finite_positive(value: float) -> float:
@@ -103,6 +111,16 @@ LogFormatOption = Annotated[
         envvar=log.SETTING,
         callback=choose_log_format,
         help="How the lines on stderr are written: for people, or one JSON object each.",
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        "--tolerance",
+        callback=finite,
+        envvar="JOB_TOLERANCE",
+        help="Largest gap between the models that passes as parity, relative to values beyond 1. Default: "
+        "2e-6, or more for a table of more than 1,125 training rows.",
     ),
 ]
 DatabaseUrl = Annotated[

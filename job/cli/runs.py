@@ -11,6 +11,7 @@ from job.cli.options import (
     DatabaseUrl,
     HeartbeatTimeout,
     Run,
+    Tolerance,
     open_database,
     open_store,
 )
@@ -131,7 +132,12 @@ def _flat(value: object) -> str:
     return str(value)
 
 
-def verify(run: Run = "latest", database_url: DatabaseUrl = DEFAULT_DATABASE, as_json: AsJson = False) -> int:
+def verify(
+    run: Run = "latest",
+    tolerance: Tolerance = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> int:
     """Judge the parity of the two models and, for a default run, agreement with the notebook's numbers.
 
     Stores the verdicts. Exit status 1 when one failed.
@@ -139,7 +145,7 @@ def verify(run: Run = "latest", database_url: DatabaseUrl = DEFAULT_DATABASE, as
     from job.verdicts.verify import verify as judge
 
     with open_store(database_url) as store:
-        verdicts = judge(store, store.run(run))
+        verdicts = judge(store, store.run(run), tolerance)
     if as_json:
         print_json([verdict_record(verdict) for verdict in verdicts])
     else:

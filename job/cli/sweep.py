@@ -23,6 +23,7 @@ from job.cli.options import (
     LogFormat,
     LogFormatOption,
     Target,
+    Tolerance,
     finite_positive,
     open_store,
 )
@@ -47,6 +48,7 @@ def sweep(
     epochs: Epochs = 10_000,
     data: Data = None,
     target: Target = None,
+    tolerance: Tolerance = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
@@ -100,7 +102,7 @@ def sweep(
         url = database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
-        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout, event)
+        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout, event, tolerance)
         for seed, rate in chosen
     ]
     say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)

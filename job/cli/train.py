@@ -25,6 +25,7 @@ from job.cli.options import (
     Mirroring,
     Run,
     StoreAccess,
+    Tolerance,
     Training,
     command,
     open_store,
@@ -43,10 +44,12 @@ from job.training import start, start_or_resume, train_and_judge
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a training is shown besides the store, and which of its verdicts decide the exit status."""
+    """Where a training is shown besides the store, and how it is judged."""
 
     mirroring: Mirroring
     database_url: str
+    tolerance: float | None = None
+    """parity's; None takes the one for the table's rows"""
     resume_options: Sequence[str] = ()
     """the words that `job resume RUN` needs besides the settings"""
     quiet: bool = False
@@ -59,6 +62,7 @@ def train(
     context: typer.Context,
     *,
     training: Training,
+    tolerance: Tolerance = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -73,7 +77,7 @@ def train(
     """Train both models, record every epoch, print the notebook's table and the parity verdict."""
     settings = training.settings()
     obtain = partial(start_or_resume if resume else start, settings=settings)
-    output = Output(mirroring, access.database_url, resume_options(context))
+    output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     return train_until_stopped(obtain, settings.dataset, access, output)
 
 
@@ -87,6 +91,7 @@ def resume(
         typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to this many epochs."),
     ] = None,
     data: Data = None,
+    tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
@@ -105,7 +110,7 @@ def resume(
             f"which {path} is not; name its file with --data"
         )
     obtain = partial(take_up, run_id=found.id, epochs=epochs)
-    output = Output(mirroring, access.database_url, resume_options(context))
+    output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     return train_until_stopped(obtain, split(table, found.dataset.target), access, output)
 
 
@@ -116,7 +121,7 @@ def resume_options(context: typer.Context) -> list[str]:
         "database_url": url.set(drivername=url.get_backend_name()).render_as_string()  # without its password
     }
     words = []
-    for name in ("data", "database_url", "log_dir"):
+    for name in ("data", "database_url", "log_dir", "tolerance"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             words += [f"--{name.replace('_', '-')}", str(values[name])]
@@ -159,7 +164,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
     with mirror_beside(run.id, output.database_url, output.mirroring) as training_is_over:
         try:
             with training_progress(done, run.epochs, output.quiet) as report:
-                conclusion = train_and_judge(writer, dataset, report, stop)
+                conclusion = train_and_judge(writer, dataset, report, stop, output.tolerance)
         except (StoreFailedError, KeyboardInterrupt):  # the latter: a second Ctrl-C
             say(f"run {run.id} keeps what it has stored; go on with: {command}")
             raise

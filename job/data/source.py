@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from db.files import read_regular
 from db.history import Float64s, State
 from db.schema import RunRow
 from job.data.dataset import DEFAULT_DATA, Dataset, load
@@ -29,8 +31,9 @@ def source(run: RunRow, path: Path | None = None) -> Dataset | None:
             )
         return dataset
     for candidate in (DEFAULT_DATA, Path(run.dataset.name), Path(os.environ.get("JOB_DATA", ""))):
-        if candidate.is_file() and hashlib.sha256(candidate.read_bytes()).hexdigest() == run.dataset.sha256:
-            return load(candidate, run.dataset.target)
+        with suppress(OSError):  # not there, or nothing that a run could have been trained on
+            if hashlib.sha256(read_regular(candidate)).hexdigest() == run.dataset.sha256:
+                return load(candidate, run.dataset.target)
     return None
 
 

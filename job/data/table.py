@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from db.files import read_regular
 from db.history import Float64s
 from job.errors import DataError
 
@@ -21,6 +22,16 @@ HOUSING_COLUMNS = (
     *("DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT", "MEDV"),
 )
 """columns of the whitespace-separated housing table, which has no header"""
+HOUSING_VALUES = {
+    **dict.fromkeys(("ZN", "INDUS", "AGE", "LSTAT"), (0, 100, False)),
+    "CHAS": (0, 1, True),
+    "RAD": (1, 24, True),
+    "B": (0, 396.9, False),
+    "MEDV": (0, 50, False),
+}
+"""least and largest value that a column can have, and whether only whole numbers: percentages; at the river
+or not; an index of highways; 1000 (Bk - 0.63)^2 of a share Bk; a median that was cut off. Others: from 0"""
+OWN = "a table of your own must be CSV with a header"
 Line = tuple[int, list[str]]
 
 
@@ -40,7 +51,7 @@ def read_table(path: Path) -> Table:
     """The table in a file of numbers.
 
     A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as
-    the housing table, 14 numbers a line between white space. Blank lines are skipped.
+    the housing table, 14 numbers a line between white space, each where it can be. Blank lines are skipped.
 
     Raises DataError, naming file, line and column, for anything else.
     """
@@ -61,7 +72,11 @@ def read_table(path: Path) -> Table:
         lines = enumerate(text.split("\n"), 1)
         records = ((number, line.split()) for number, line in lines if line.strip())
         columns = HOUSING_COLUMNS
-    values = [_numbers(path, number, cells, columns) for number, cells in records]
+    values = []
+    for number, cells in records:
+        values.append(_numbers(path, number, cells, columns))
+        if columns is HOUSING_COLUMNS:
+            _require_housing(path, number, values[-1])
     return Table(
         path=path,
         sha256=hashlib.sha256(raw).hexdigest(),
@@ -72,7 +87,7 @@ def read_table(path: Path) -> Table:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except IsADirectoryError:
@@ -142,10 +157,24 @@ def _numbers(path: Path, number: int, cells: list[str], columns: tuple[str, ...]
             raise DataError(f"{where}: {cell[:40]!r} is not a finite number")
         values.append(value)
     if len(cells) != len(columns):
+        housing = columns is HOUSING_COLUMNS
         raise DataError(
-            f"{path}: line {number}: {len(cells)} values, but the table has {len(columns)} columns"
+            f"{path}: line {number}: {len(cells)} values, but the {'housing ' * housing}table has "
+            f"{len(columns)} columns" + f"; {OWN}" * housing
         )
     return values
+
+
+def _require_housing(path: Path, number: int, row: list[float]) -> None:
+    for column, (name, value) in enumerate(zip(HOUSING_COLUMNS, row, strict=True), 1):
+        low, high, whole = HOUSING_VALUES.get(name, (0, math.inf, False))
+        if not low <= value <= high or (whole and value % 1):
+            raise DataError(
+                f"{path}: line {number}, column {column}: {value:g} cannot be {name} of the housing table, "
+                f"which is {'a whole number ' * whole}from {low:g}"
+                + f" to {high:g}" * (high < math.inf)
+                + f"; {OWN}"
+            )
 
 
 def _is_number(cell: str) -> bool:

@@ -12,10 +12,11 @@ from db.history import Float64s, History
 from job.data.source import predictions
 from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends, legend_below, model_line
 from job.plots.subject import Subject
-from job.verdicts.gap import TOLERANCE
 
 PARTS = ("train", "test")
 LOSS = "mean squared error"
+MOST_PARAMETERS = 20
+"""lines of one figure whose labels can be read"""
 
 
 def losses(subjects: Sequence[Subject]) -> Figure:
@@ -42,21 +43,26 @@ def losses(subjects: Sequence[Subject]) -> Figure:
 
 
 def parameters(subjects: Sequence[Subject], model: str) -> Figure:
-    """Every weight and the bias of one model over all epochs; of several runs, one above the other."""
+    """The `largest` weights and bias of one model over all epochs; of several runs, one above the other."""
     figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
     for axis, subject in zip(axes, subjects, strict=True):
         history = subject.histories[model]
         values = np.column_stack([history.weights, history.bias])
-        for i in range(values.shape[1]):
+        drawn = largest(history)
+        for i, parameter in enumerate(drawn):
             colour, dashes = look(i)
-            axis.plot(history.epoch, values[:, i], color=colour, linestyle=dashes)
-        axis.set_title(f"Weights and bias of the {model} model, run {subject.run.id}")
+            axis.plot(history.epoch, values[:, parameter], color=colour, linestyle=dashes)
+        what = "Weights and bias"
+        if len(drawn) < values.shape[1]:
+            what = f"The {len(drawn)} largest of {values.shape[1]:,} parameters"
+        axis.set_title(f"{what} of the {model} model, run {subject.run.id}")
         axis.set_ylabel("weight, of normalised columns")
         epoch_axis(axis, int(history.epoch[-1]) + 1)
     for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
         state = subject.histories[model].state
         last = [*state.weights.tolist(), float(state.bias)]
-        label_ends(axis, [(name, last[i], *look(i)) for i, name in enumerate(subject.parameters)])
+        drawn = largest(subject.histories[model])
+        label_ends(axis, [(subject.parameters[p], last[p], *look(i)) for i, p in enumerate(drawn)])
     return figure
 
 
@@ -66,6 +72,9 @@ def gap(subjects: Sequence[Subject]) -> Figure:
     Pale, every epoch; strong, the largest of the epochs around.
     """
     several = len(subjects) > 1
+    # Zero has no place on a logarithmic axis.
+    tolerances = sorted({subject.tolerance for subject in subjects} - {0.0})
+    dotted: Look = {"color": "#555555", "linestyle": (0, (1, 1))}
     quantities = ("train loss", "test loss", "parameters (largest)")
     figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
     entries: list[tuple[str, Look]] = []
@@ -74,20 +83,21 @@ def gap(subjects: Sequence[Subject]) -> Figure:
         for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
             colour = COLOURS[i if several else j]
             axis = axes[j if several else 0]
-            # The same bits have no gap, and zero has no place on a logarithmic axis.
+            # The same bits have no gap.
             axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
             axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
             if not several or j == 0:
                 entries.append((f"run {subject.run.id}" if several else quantity, {"color": colour}))
     for j, axis in enumerate(axes):
         axis.set_yscale("log")
-        axis.axhline(TOLERANCE, color="#555555", linestyle=(0, (1, 1)))
+        for tolerance in tolerances:
+            axis.axhline(tolerance, **dotted)
         axis.set_title(quantities[j] if several else f"Gap between Paddle and Python, {title(subjects)}")
         axis.set_ylabel("absolute gap (log)")
         epoch_axis(axis, last_epoch(subjects))
         if several and j < len(axes) - 1:
             axis.set_xlabel("")
-    entries.append((f"tolerance {TOLERANCE:g}", {"color": "#555555", "linestyle": (0, (1, 1))}))
+    entries += [(f"tolerance {tolerance:g}", dotted) for tolerance in tolerances]
     legend_below(figure, entries)
     return figure
 
@@ -143,6 +153,15 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
         axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
     legend_below(figure, [("test row", row), ("predicted = true", equal)])
     return figure
+
+
+def largest(history: History) -> list[int]:
+    """Positions of the parameters to draw, in order: all, or the 20 of the largest last absolute values.
+
+    Columns are normalised to a range of 1, so a weight says how far its feature can move the prediction.
+    """
+    last = np.abs([*history.state.weights, history.state.bias])
+    return sorted(np.argsort(-last, kind="stable")[:MOST_PARAMETERS].tolist())
 
 
 def loss(history: History, part: str) -> Float64s:

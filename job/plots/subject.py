@@ -11,6 +11,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.data.dataset import Dataset
 from job.data.source import source
+from job.verdicts.gap import TOLERANCE, tolerance_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Subject:
     """by model; at least one epoch each"""
     dataset: Dataset | None
     """None where the data file is not at hand"""
+    tolerance: float = TOLERANCE
+    """by which the run's parity was judged last, or would be"""
 
     @property
     def parameters(self) -> list[str]:
@@ -34,4 +37,6 @@ def read_subject(store: Store, run: RunRow, data: Path | None = None) -> Subject
     histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
     if not histories:
         raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to draw")
-    return Subject(run, histories, source(run, data))
+    judged = [verdict.tolerance for verdict in store.verdicts(run.id) if verdict.kind == "parity"]
+    tolerance = judged[-1] if judged else tolerance_for(run.dataset.train_rows)
+    return Subject(run, histories, source(run, data), tolerance)

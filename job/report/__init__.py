@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db.downsampled import described
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job import __version__
 from job.report.sentences import answers
+
+if TYPE_CHECKING:
+    from job.plots.subject import Subject
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 CAPTIONS = {
@@ -48,13 +51,22 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
         verdicts=newest_verdicts(store.verdicts(run.id)),
         answers=answers(store, run, data),
         figures=[
-            {"name": name, "caption": CAPTIONS[name], "svg": files.get(name), "problem": problem}
+            {"name": name, "caption": caption(name, subject), "svg": files.get(name), "problem": problem}
             for name, problem in problems.items()
         ],
         environment=flat(run.environment),
         version=__version__,
         now=datetime.now(UTC),
     )
+
+
+def caption(name: str, subject: Subject) -> str:
+    """What a figure shows, and what of it had to be left out."""
+    from job.plots.figures import MOST_PARAMETERS
+
+    left_out = name.startswith("parameters") and len(subject.parameters) > MOST_PARAMETERS
+    drawn = f" Drawn are the {MOST_PARAMETERS} of {len(subject.parameters):,} with the largest last values."
+    return CAPTIONS[name] + drawn * left_out
 
 
 def newest_verdicts(verdicts: Any) -> list[VerdictRow]:

@@ -11,7 +11,6 @@ from db.query import Answer, named_query
 from db.schema import RunRow
 from db.store import Store
 from job.answers import answer
-from job.verdicts.gap import TOLERANCE_IN_WORDS
 
 Row = dict[str, Any]
 
@@ -57,8 +56,7 @@ def parity(rows: Sequence[Row]) -> list[str]:
     first = min(row["first_epoch"] for row in rows if row["first_epoch"] is not None)
     return [
         f"The two models first differ at epoch {first:,}; they are never further apart than "
-        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,} "
-        f"({TOLERANCE_IN_WORDS})."
+        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}."
     ]
 
 

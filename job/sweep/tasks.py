@@ -45,6 +45,8 @@ class Task:
     database_timeout: float
     stop: str = ""
     """name of the event in the scheduler that stops it: one for each `job sweep`, whatever their names"""
+    tolerance: float | None = None
+    """parity's; None takes the one for the table's rows"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"
@@ -119,7 +121,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
             dataset, task.epochs, task.learning_rate, task.seed, trigger="sweep", sweep=task.sweep
         )
         if (run := ended(store, settings)) is not None:
-            return Result(run.id, *judged(store, run))
+            return Result(run.id, *judged(store, run, task.tolerance))
         try:
             writer = start_or_resume(store, settings)
         except StoreFailedError:
@@ -127,7 +129,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         except StoreError as error:  # another process has it, or it cannot be resumed
             return Result(None, "held", str(error))
         stop = StopRequest()
-        conclusion = train_and_judge(writer, dataset, watch(stop, ask), stop)
+        conclusion = train_and_judge(writer, dataset, watch(stop, ask), stop, task.tolerance)
         status, why = conclusion.outcome.status, conclusion.outcome.reason
         if status == "completed":
             status, why = concluded(conclusion.verdicts)
@@ -159,17 +161,18 @@ def watch(stop: StopRequest, stopped: Callable[[], bool]) -> Callable[..., None]
     return look
 
 
-def judged(store: Store, run: RunRow) -> tuple[str, str | None]:
+def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[str, str | None]:
     """What a run that had ended before comes to, by its newest verdicts; its status and why.
 
-    A process killed between a run's end and its verdicts left none: they are made up for, unless the run has
-    been thinned since.
+    A process killed between a run's end and its verdicts left none, and its parity may have been judged by
+    another tolerance than the one given: then it is judged now, unless the run has been thinned since.
     """
     if run.status != "completed":
         return run.status, run.stop_reason
     newest = {v.kind: v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}
-    if "parity" not in newest and run.whole:
-        return concluded(verify(store, store.run(run.id)))
+    by = newest["parity"].tolerance if "parity" in newest else None
+    if (by is None or tolerance not in (None, by)) and run.whole:
+        return concluded(verify(store, store.run(run.id), tolerance))
     return concluded(newest.values())
 
 

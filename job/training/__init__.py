@@ -99,12 +99,15 @@ def train_and_judge(
     dataset: Dataset,
     on_block: Callable[[str, History], None] = lambda model, history: None,
     stop: StopRequest | None = None,
+    tolerance: float | None = None,
 ) -> Conclusion:
     """Train a run to its end, or until `stop` is set; store how it ended and the verdicts on it.
 
-    `on_block` is called with a model's name and its epochs after each stored block. A scheduled run is also
-    judged for drift. Raises StoreFailedError if the database stayed away, and LeaseLostError if another
-    process took the run over; what was stored stays.
+    `on_block` is called with a model's name and its epochs after each stored block. `tolerance` is parity's;
+    None takes the one for the table's rows. A scheduled run is also judged for drift.
+
+    Raises StoreFailedError if the database stayed away, and LeaseLostError if another process took the run
+    over; what was stored stays.
     """
     store = writer.store
     outcome = train_run(writer, dataset, on_block, stop or StopRequest())
@@ -112,7 +115,7 @@ def train_and_judge(
         # A run that leaves float32's range magnifies rounding on its way: there is no parity to judge.
         return Conclusion(outcome)
     run = store.run(writer.run_id)
-    verdicts = verify(store, run)
+    verdicts = verify(store, run, tolerance)
     if run.trigger == "nightly" and (drift := judge_drift(store, run)) is not None:
         verdicts.append(drift)
     return Conclusion(outcome, verdicts)

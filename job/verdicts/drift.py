@@ -6,8 +6,9 @@ import numpy as np
 
 from db.downsampled import require_whole
 from db.errors import StoreError
-from db.scheduled_runs import baseline
+from db.scheduled_runs import baseline, before_drift
 from db.schema import RunRow, VerdictRow
+from db.specification import Specification
 from db.store import Store
 from job.environment import environment_changes
 from job.verdicts.gap import Difference, difference
@@ -47,14 +48,45 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
     return found
 
 
+def specification_changes(run: RunRow, against: RunRow) -> list[str]:
+    """What differs between the specifications of two runs, a few words each; empty if nothing does."""
+
+    def facts(each: RunRow) -> dict[str, str]:
+        data = each.dataset
+        return {
+            "data": f"{data.name} (sha256 {data.sha256[:12]})",
+            "target": data.target,
+            "epochs": f"{each.epochs:,}",
+            "learning rate": repr(each.learning_rate),
+            "seed": str(each.seed),
+        }
+
+    if Specification.of(run) == Specification.of(against):
+        return []
+    was = facts(against)
+    return [f"{name} {now}, was {was[name]}" for name, now in facts(run).items() if now != was[name]]
+
+
 def compare(
     store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0
 ) -> tuple[VerdictRow, list[str]]:
-    """Judge whether `run` is what `against` is, store the verdict, and give it with the lines it rests on.
+    """`judge` two runs, and store the verdict if they have one specification; else it has no id.
 
-    There is a line for each model, and one for what differs between the two runs' environments. With
-    tolerance 0 only the same epochs with the same bits pass; a model that one of the runs lacks never does.
-    The verdict is of the kind `drift`. Raises StoreError as `differences` does.
+    Runs of two specifications were never meant to be the same, so that their difference is no drift.
+    """
+    verdict, lines = judge(store, run, against, tolerance)
+    if Specification.of(run) == Specification.of(against):
+        verdict = store.add_verdict(verdict)
+    return verdict, lines
+
+
+def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> tuple[VerdictRow, list[str]]:
+    """Judge whether `run` is what `against` is; the verdict, not stored, and the lines that it rests on.
+
+    There is a line for what differs between the specifications, if something does, one for each model, and
+    one for what differs between the environments. With tolerance 0 only the same epochs with the same bits
+    pass; a model that one of the runs lacks never does. The verdict is of the kind `drift`. Raises StoreError
+    as `differences` does.
     """
     found = differences(store, run, against, tolerance)
     # NaN sorts last, as it should: it is the worst of all gaps.
@@ -70,7 +102,8 @@ def compare(
         each.same_bits if exact else each.within_tolerance for each in found.values()
     )
     firsts = [each.first_epoch if exact else each.beyond_epoch for each in found.values()]
-    lines = [
+    lines = [f"specification: {'; '.join(other)}"] if (other := specification_changes(run, against)) else []
+    lines += [
         f"{model}: {each.describe()}" + (f"; {each.missing}" if each.missing else "")
         for model, each in found.items()
     ]
@@ -89,13 +122,20 @@ def compare(
         tolerance=tolerance,
         detail=f"against run {against.id}: {'; '.join(lines)}",
     )
-    return store.add_verdict(verdict), lines
+    return verdict, lines
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
     """Whether a completed night has the bits of the last one of its specification; stores the verdict.
 
-    None for the first night of a specification.
+    A night that drifted back says to which run. None for the first night of a specification.
     """
     last = baseline(store, run)
-    return None if last is None else compare(store, run, last)[0]
+    if last is None:
+        return None
+    verdict, _ = judge(store, run, last)
+    if not verdict.passed:
+        earlier = before_drift(store, run)
+        if earlier is not None and judge(store, run, earlier)[0].passed:
+            verdict.detail = f"back to the bits of run {earlier.id}; {verdict.detail}"
+    return store.add_verdict(verdict)

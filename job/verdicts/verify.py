@@ -13,33 +13,35 @@ from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.data.dataset import DEFAULT_DATA
-from job.verdicts.gap import TOLERANCE, TOLERANCE_IN_WORDS, difference
+from job.verdicts.gap import TOLERANCE, difference, in_words, tolerance_for
 
 REFERENCE = DEFAULT_DATA.parent / "reference_run.json"
 DEFAULT_EPOCHS, DEFAULT_LEARNING_RATE, DEFAULT_SEED = 10_000, 0.01, 0
 MODELS = ("paddle", "python")
 
 
-def verify(store: Store, run: RunRow) -> list[VerdictRow]:
+def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
     """Judge a stored run, store the verdicts and give them back.
 
-    Raises StoreError for a thinned run, and for one that has not yet an epoch of both models.
+    `tolerance` is parity's; None takes the one for the run's rows. Raises StoreError for a thinned run, and
+    for one that has not yet an epoch of both models.
     """
     require_whole([run], "verified")
     histories = {model: store.history(run.id, model) for model in MODELS}
     empty = [model for model, history in histories.items() if not len(history)]
     if empty:
         raise StoreError(f"run {run.id} has no epoch of {' or '.join(empty)} yet, so nothing can be verified")
-    verdicts = [parity_verdict(run, histories)]
+    verdicts = [parity_verdict(run, histories, tolerance)]
     if is_default_run(run) and run.status == "completed":
         verdicts.append(reference_verdict(run, histories))
     return [store.add_verdict(verdict) for verdict in verdicts]
 
 
-def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
+def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float | None = None) -> VerdictRow:
     """Whether the two models agree on every epoch that the run should have."""
     features = [feature.name for feature in run.dataset.features]
-    found = difference(histories["paddle"], histories["python"], features, MODELS)
+    allowed = tolerance_for(run.dataset.train_rows) if tolerance is None else tolerance
+    found = difference(histories["paddle"], histories["python"], features, MODELS, allowed)
     missing = found.missing
     if run.status != "completed":
         missing = None  # one model may be ahead where the run stopped; that is no disagreement
@@ -47,7 +49,7 @@ def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
         missing = f"both models have {found.epochs:,} epochs of {run.epochs:,}"
     passed = found.beyond_epoch is None and missing is None
     word = "agree" if passed else "disagree"
-    detail = f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, {TOLERANCE_IN_WORDS}"
+    detail = f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, {in_words(allowed)}"
     if found.beyond_epoch is not None:
         detail += f"; beyond it from epoch {found.beyond_epoch} on"
     if missing:
@@ -58,7 +60,7 @@ def parity_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
         passed=passed,
         first_epoch=found.beyond_epoch,
         worst=found.worst if np.isfinite(found.worst) else None,
-        tolerance=TOLERANCE,
+        tolerance=allowed,
         detail=detail,
     )
 

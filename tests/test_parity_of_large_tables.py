@@ -1,0 +1,90 @@
+"""Honest models agree on tables of every size, models with a mistake on none: more rows round more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from db.history import Float32s, History
+from db.schema import RunRow
+from job.data.dataset import Dataset, split
+from job.data.table import Table
+from job.models import initial_state, make_model
+from job.models.python import PythonModel
+from job.verdicts.gap import tolerance_for
+from job.verdicts.verify import parity_verdict
+
+ROWS = (404, 20_000, 200_000)
+"""training rows"""
+EPOCHS = 60
+"""by then the largest gap of 500 epochs has come, within a few percent"""
+
+
+def made(rows: int, kind: str) -> Dataset:
+    random = np.random.RandomState(1)
+    x = random.rand(rows * 5 // 4, 12) if kind == "uniform" else random.randn(rows * 5 // 4, 12)
+    target = x @ np.arange(1, 13) + 0.1 * random.randn(len(x))
+    names = (*(f"x{i}" for i in range(12)), "y")
+    return split(Table(Path("made.csv"), "0" * 64, names, np.column_stack([x, target])))
+
+
+@pytest.fixture(scope="module", params=[(rows, kind) for rows in ROWS for kind in ("uniform", "normal")])
+def dataset(request: pytest.FixtureRequest) -> Dataset:
+    return made(*request.param)
+
+
+def judge(dataset: Dataset, model: type[PythonModel], epochs: int) -> tuple[bool, float, str]:
+    state = initial_state(12, 1)
+    run = RunRow(id=1, epochs=epochs, status="completed", learning_rate=0.01, seed=1)
+    run.dataset = dataset.row()
+    paddle = make_model("paddle", dataset, 0.01, state).advance(epochs)
+    verdict = parity_verdict(run, {"paddle": paddle, "python": model(dataset, 0.01, state).advance(epochs)})
+    return verdict.passed, verdict.tolerance, verdict.detail
+
+
+class WrongSign(PythonModel):
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.learning_rate = -self.learning_rate
+
+
+class WrongFactor(PythonModel):
+    """1/n where 2/n belongs."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.learning_rate = self.learning_rate / np.float32(2)
+
+
+class LossAfterUpdate(PythonModel):
+    def advance(self, epochs: int) -> History:
+        found = super().advance(epochs)
+
+        def loss(x: Float32s, y: Float32s, i: int) -> float:
+            return float(np.mean((x @ found.weights[i] + found.bias[i] - y[:, 0]) ** 2))
+
+        for i in range(epochs):
+            found.train_loss[i] = loss(self.train_x, self.train_y, i)
+            found.test_loss[i] = loss(self.test_x, self.test_y, i)
+        return found
+
+
+def test_honest_models_agree(dataset: Dataset) -> None:
+    passed, tolerance, detail = judge(dataset, PythonModel, EPOCHS)
+    assert passed, detail
+    assert f", tolerance {tolerance:g}, relative to values beyond 1" in detail
+
+
+@pytest.mark.parametrize("mistake", [WrongSign, WrongFactor, LossAfterUpdate])
+def test_a_planted_mistake_is_found(dataset: Dataset, mistake: type[PythonModel]) -> None:
+    passed, _, detail = judge(dataset, mistake, 5)
+    assert not passed, detail
+
+
+@pytest.mark.parametrize(
+    ("rows", "tolerance"), [(4, 2e-6), (404, 2e-6), (1_125, 2e-6), (16_384, 2**-17), (160_000, 400 * 2**-24)]
+)
+def test_the_tolerance_grows_with_the_root_of_the_rows(rows: int, tolerance: float) -> None:
+    assert tolerance_for(rows) == tolerance

@@ -1,0 +1,210 @@
+"""The verdicts parity and reference: what passes, what fails, and what is said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from db.errors import StoreError
+from db.history import History
+from db.schema import RunRow
+from db.store import Store
+from job.data.dataset import load
+from job.verdicts.verify import is_default_run, parity_verdict, reference_verdict, verify
+from tests.conftest import ROOT
+from tests.samples import dataset_row, history, run_row
+
+PRINTED = json.loads((ROOT / "data" / "reference_run.json").read_text())
+MODELS = ("paddle", "python")
+
+
+def default_run(**changes: Any) -> RunRow:
+    values: dict[str, Any] = {
+        "epochs": 10_000,
+        "learning_rate": 0.01,
+        "seed": 0,
+        "status": "completed",
+    } | changes
+    row = load().row()
+    row.sha256, row.target = values.pop("sha256", row.sha256), values.pop("target", row.target)
+    run = RunRow(id=1, **values)
+    run.dataset = row
+    return run
+
+
+def as_printed() -> dict[str, History]:
+    """Histories that hold every number that the notebook printed, and nothing else."""
+    made = {}
+    for model in MODELS:
+        own = History.empty(11, 13)
+        own.epoch[:] = [*(row["epoch"] for row in PRINTED["losses"]), 9999]
+        own.train_loss[:10] = [row[model]["train"] for row in PRINTED["losses"]]
+        own.test_loss[:10] = [row[model]["test"] for row in PRINTED["losses"]]
+        *weights, bias = PRINTED["final_weights_and_bias"][model]
+        own.weights[10], own.bias[10] = weights, bias
+        made[model] = own
+    return made
+
+
+def places() -> Iterator[tuple[str, str, Any, str, int]]:
+    """(model, field, index, its name in words, epoch) of each printed number."""
+    features = [feature.name for feature in load().row().features]
+    for model in MODELS:
+        for i in range(10):
+            for part in ("train", "test"):
+                yield model, f"{part}_loss", i, f"{model} {part} loss", PRINTED["losses"][i]["epoch"]
+        for j, name in enumerate(features):
+            yield model, "weights", (10, j), f"{model} {name}", 9999
+        yield model, "bias", 10, f"{model} bias", 9999
+
+
+def test_the_printed_numbers_are_the_printed_numbers() -> None:
+    verdict = reference_verdict(default_run(), as_printed())
+    assert (verdict.kind, verdict.passed, verdict.first_epoch, verdict.tolerance) == (
+        "reference",
+        True,
+        None,
+        2e-6,
+    )
+    assert verdict.worst is not None
+    assert verdict.worst < 2e-7  # float32 of decimals below 2
+    assert "the run has the 68 numbers that the notebook printed" in verdict.detail
+
+
+@pytest.mark.parametrize(("model", "field", "index", "name", "epoch"), [*places()])
+def test_each_printed_number_counts(model: str, field: str, index: Any, name: str, epoch: int) -> None:
+    assert len([*places()]) == 68
+    for far, passed in ((1e-6, True), (4e-6, False), (-4e-6, False), (np.nan, False)):
+        found = as_printed()
+        getattr(found[model], field)[index] += np.float32(far)
+        verdict = reference_verdict(default_run(), found)
+        assert verdict.passed is passed
+        assert f"({name}, epoch {epoch}), tolerance 2e-06" in verdict.detail
+        assert verdict.first_epoch == (None if passed else epoch)
+        assert verdict.detail.startswith(f"the run {'has' if passed else 'misses'} the 68 numbers")
+        if np.isfinite(far):
+            assert verdict.worst == pytest.approx(abs(far), abs=2e-7)
+        else:
+            assert verdict.worst is None
+
+
+def test_the_first_of_the_printed_epochs_that_is_missed_is_named() -> None:
+    found = as_printed()
+    found["python"].test_loss[7] += 1
+    found["paddle"].train_loss[4] += 2
+    found["paddle"].bias[10] += 3
+    verdict = reference_verdict(default_run(), found)
+    assert verdict.first_epoch == 4000
+    assert verdict.worst == pytest.approx(3)
+
+
+@pytest.mark.parametrize("gone", [0, 10])
+def test_a_printed_epoch_that_the_run_lacks_is_missed(gone: int) -> None:
+    found = as_printed()
+    rows = [i for i in range(11) if i != gone]
+    parts = [found["python"][i : i + 1] for i in rows]
+    found["python"] = History.concatenate(parts)
+    verdict = reference_verdict(default_run(), found)
+    assert (verdict.passed, verdict.worst) == (False, None)
+    assert verdict.first_epoch == [*as_printed()["python"].epoch][gone]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_default"),
+    [
+        ({}, True),
+        ({"epochs": 20_000}, True),
+        ({"epochs": 9_999}, False),
+        ({"learning_rate": 0.02}, False),
+        ({"seed": 1}, False),
+        ({"target": "RM"}, False),
+        ({"sha256": hashlib.sha256(b"other").hexdigest()}, False),
+    ],
+)
+def test_the_default_run_is_the_notebooks(changes: dict[str, Any], is_default: bool) -> None:
+    assert is_default_run(default_run(**changes)) is is_default
+
+
+def judged(status: str = "completed", **histories: History) -> Any:
+    run = run_row(epochs=5, status=status)
+    return parity_verdict(run, {name: histories[name] for name in MODELS})
+
+
+def test_parity_says_how_far_apart_and_from_where() -> None:
+    other = history(5)
+    other.weights[3, 1] += 1
+    other.bias[2] = np.nextafter(other.bias[2], np.float32(9))
+    verdict = judged(paddle=history(5), python=other)
+    assert (verdict.run_id, verdict.kind, verdict.passed, verdict.first_epoch) == (1, "parity", False, 3)
+    assert (verdict.worst, verdict.tolerance) == (pytest.approx(1), 2e-6)
+    assert "models disagree over 5 epochs: first differing epoch 2, largest gap 1 (x1," in verdict.detail
+    assert verdict.detail.endswith("tolerance 2e-06, relative to values beyond 1; beyond it from epoch 3 on")
+
+
+def test_the_tolerance_is_that_of_the_training_rows_or_the_one_given() -> None:
+    run, same = run_row(epochs=5, status="completed"), dict.fromkeys(MODELS, history(5))
+    run.dataset.train_rows, run.dataset.test_rows = 160_000, 40_000
+    assert parity_verdict(run, same).tolerance == 400 * 2**-24
+    assert parity_verdict(run, same, 0.0).tolerance == 0
+    assert parity_verdict(run, same, 0.5).tolerance == 0.5
+
+
+def test_parity_of_numbers_that_are_not_finite_has_no_worst_gap() -> None:
+    other = history(5)
+    other.bias[1] = np.nan
+    verdict = judged(paddle=history(5), python=other)
+    assert (verdict.passed, verdict.worst, verdict.first_epoch) == (False, None, 1)
+
+
+@pytest.mark.parametrize("ahead", MODELS)
+def test_one_model_may_be_ahead_where_a_run_stopped_but_not_at_its_end(ahead: str) -> None:
+    histories = {name: history(5)[: 5 if name == ahead else 3] for name in MODELS}
+    verdict = judged("interrupted", **histories)
+    assert verdict.passed
+    assert verdict.detail.startswith("the two models agree over 3 epochs: the same bits")
+    verdict = judged("completed", **histories)
+    assert (verdict.passed, verdict.first_epoch) == (False, None)
+    behind = next(name for name in MODELS if name != ahead)
+    assert verdict.detail.endswith(f"; {behind} lacks 2 epochs, the first of them 3")
+
+
+def test_epochs_that_both_models_lack_are_missed() -> None:
+    verdict = judged(paddle=history(4), python=history(4))
+    assert not verdict.passed
+    assert verdict.detail.endswith("; both models have 4 epochs of 5")
+
+
+def test_what_cannot_be_verified_is_refused(store: Store) -> None:
+    writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={})
+    with pytest.raises(StoreError, match="run 1 has no epoch of paddle or python yet, so nothing"):
+        verify(store, store.run(1))
+    writer.append("python", history(5))
+    with pytest.raises(StoreError, match="run 1 has no epoch of paddle yet, so nothing"):
+        verify(store, store.run(1))
+    writer.append("paddle", history(5))
+    (verdict,) = verify(store, store.run(1))
+    assert (verdict.kind, verdict.passed) == ("parity", True)
+    store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2")))
+    with pytest.raises(StoreError, match="only a whole run can be verified"):
+        verify(store, store.run(1))
+
+
+def test_a_default_run_is_held_against_the_notebook_once_it_is_complete(store: Store) -> None:
+    writer = store.start_run(load().row(), epochs=10_000, learning_rate=0.01, seed=0, environment={})
+    for model, own in as_printed().items():
+        for values in (own.train_loss, own.test_loss, own.weights, own.bias):
+            values[~np.isfinite(values) | (np.abs(values) > 9) | (np.abs(values) < 1e-30)] = 0
+        own.train_loss[10] = own.test_loss[10] = 0
+        own.weights[:10], own.bias[:10] = 0, 0
+        writer.append(model, own)
+    assert [verdict.kind for verdict in verify(store, store.run(1))] == ["parity"]
+    writer.finish("completed")
+    parity, reference = verify(store, store.run(1))
+    assert not parity.passed
+    assert (reference.kind, reference.passed) == ("reference", True)
