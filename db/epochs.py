@@ -36,7 +36,22 @@ PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 
 
 def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`; of no features where there are no rows."""
+    """A history from rows of `HISTORY_COLUMNS`; of no features if there are no rows.
+
+    Raises ValueError, which names the first epoch that cannot be read.
+    """
+    try:
+        return _as_history(rows)
+    except (TypeError, ValueError):
+        for row in rows:
+            try:
+                _as_history([rows[0], row])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"epoch {row.epoch}: {error}") from error
+        raise
+
+
+def _as_history(rows: Sequence[Any]) -> History:
     import numpy as np  # not for those who read no epochs: they start in half the time
 
     from db.history import History

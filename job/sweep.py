@@ -113,7 +113,6 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
     with Store(
         task.database_url, heartbeat_timeout=task.heartbeat_timeout, database_timeout=task.database_timeout
     ) as store:
-        store.notice_crashes()
         try:
             found = obtain(store, task, dataset)
         except HeldError as error:

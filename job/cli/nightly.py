@@ -181,7 +181,6 @@ def one_night(context: typer.Context, store: Store, night: int, stop: Cancelled)
 
     options = context.params
     try:
-        store.notice_crashes()
         dataset = the_dataset(context)
         writer = store.start_run(
             dataset.row(),

@@ -72,8 +72,10 @@ def show(
     from db.thinned import described
 
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
-        store.notice_crashes()
         found = store.run(run)
+        if found.status == "running":  # or not any more
+            store.notice_crashes()
+            found = store.run(run)
         summary = summaries(store, found.id)[0]
         progress = summary["trained"]
         verdicts = store.verdicts(found.id)

@@ -93,7 +93,6 @@ def sweep(
     with open_store(
         database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout
     ) as store:
-        store.notice_crashes()
         if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
             raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):

@@ -149,7 +149,6 @@ def carry_out(
         database_timeout=database_timeout,
         stop=stop,
     ) as store:
-        store.notice_crashes()
         load_models()  # takes seconds: before the run has a heartbeat, and before signals must wait for us
         with stopped_by_signals(stop):
             try:
