@@ -1,6 +1,5 @@
 """Errors that a user meets. Each is one line that says what is wrong, where, and what to do."""
 
-
 from __future__ import annotations
 
 from collections.abc import Iterator

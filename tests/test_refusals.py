@@ -23,8 +23,8 @@ from tests.samples import history, write_csv
 Output = pytest.CaptureFixture[str]
 Tables = dict[str, list[str]]
 
-WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES, NIGHT, SWEEP, BROKEN = range(
-    1, 13
+WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES, NIGHT, SWEEP, BROKEN = (
+    range(1, 13)
 )
 """the runs of the store, by number; each one's seed is its number"""
 READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "nights", "worker"} | {
