@@ -76,7 +76,7 @@ REFUSED = [
 
 @pytest.fixture
 def full(database_url: str, tmp_path: Path) -> str:
-    """URL of a store with a run of every kind: each has five epochs of each model, but where it lacks some."""
+    """URL of a store with a run of every kind; each has five epochs of each model, or lacks some."""
     made = load(write_csv(tmp_path / "made.csv"))
     other = load(write_csv(tmp_path / "other.csv", features=2))
     with Store(database_url) as store:

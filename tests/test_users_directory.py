@@ -1,4 +1,4 @@
-"""A directory with a `db.py` and a `job/` of the user's own changes nothing for any command that starts processes."""
+"""A user's own `db.py` or `job/` in the current directory disturbs no process that a command starts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typer._click.exceptions import ClickException
 from db.errors import LedgerError
 from job import __version__
 from job.cli import compare, database, draw, mirror, nightly, nights, prune, query, runs, sweep, train
-from job.log import say
+from job.log import say, shown
 
 app = typer.Typer(
     name="job",
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ClickException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "job"
-        message = error.format_message().replace("\n", " ")
+        message = error.format_message().replace("\n", " ") or "name a command"
         return fail(f"{message} (see `{where} --help`)", error.exit_code, debug)
     except LedgerError as error:
         return fail(str(error), error.exit_status, debug)
@@ -106,6 +106,7 @@ def carry_out(words: Sequence[str]) -> int:
 def fail(message: str, status: int, debug: bool) -> int:
     """Print the one line of an error, with its traceback where asked for."""
     if debug:
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(shown(line), file=sys.stderr)
     say(f"error: {message.splitlines()[0] if message else 'unknown'}", "error", status=status)
     return status

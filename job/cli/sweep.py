@@ -27,7 +27,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
-from job.log import in_json, say
+from job.log import in_json, say, shown
 
 if TYPE_CHECKING:
     from job.sweep import Result, Task
@@ -195,6 +195,7 @@ def sweep_progress(of: int) -> Iterator[Told]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     with Progress(
         TextColumn("runs"),
@@ -210,7 +211,7 @@ def sweep_progress(of: int) -> Iterator[Told]:
             def say(self, text: str, task: Task, result: Result) -> None:
                 progress.update(bar, advance=1, last=f"last: {task}, {result.status}")
                 if not result.good:
-                    progress.console.print(f"job: {text}", highlight=False, soft_wrap=True)
+                    progress.console.print(Text(f"job: {shown(text)}"), soft_wrap=True)
 
         yield Bar(of)
 
