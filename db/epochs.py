@@ -43,11 +43,16 @@ def as_history(rows: Sequence[Any]) -> History:
     try:
         return _as_history(rows)
     except (TypeError, ValueError):
+        sizes = []
         for row in rows:
             try:
-                _as_history([rows[0], row])
+                sizes.append(_as_history([row]).weights.shape[1])
             except (TypeError, ValueError) as error:
                 raise ValueError(f"epoch {row.epoch}: {error}") from error
+        usual = max(set(sizes), key=sizes.count)
+        for row, size in zip(rows, sizes, strict=True):
+            if size != usual:
+                raise ValueError(f"epoch {row.epoch}: {size} weights instead of {usual}") from None
         raise
 
 

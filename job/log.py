@@ -12,8 +12,8 @@ from typing import Any
 SETTING = "JOB_LOG_FORMAT"
 """`text` or `json`; in the environment, so that the processes that a command starts speak alike"""
 UNSEEN = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""what a terminal does not show, besides what JSON escapes by itself: C1 controls, line separators, changes of the
-writing direction, and lone surrogates, which no encoding has"""
+"""what a terminal does not show, besides what JSON escapes by itself: C1 controls, line separators, changes
+of the writing direction, and lone surrogates, which no encoding has"""
 _UNSEEN = re.compile(f"[\x00-\x1f{UNSEEN}]")
 _bound: dict[str, Any] = {}
 

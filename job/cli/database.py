@@ -24,10 +24,10 @@ LONGEST_WAIT = 60.0
 
 
 @contextmanager
-def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, Waiting]]:
+def engine_at(url: str, *, create: bool = False, write: bool = False) -> Iterator[tuple[Engine, Waiting]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
     from db.database import check_directory
-    from db.engine import create_store_engine, parse_url, sqlite_path
+    from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
     from db.errors import NotFoundError
     from db.retry import Waiting
 
@@ -38,7 +38,7 @@ def engine_at(url: str, *, create: bool = False) -> Iterator[tuple[Engine, Waiti
     if path and not path.exists() and not create:
         raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
     check_directory(path)
-    engine = create_store_engine(parsed)
+    engine = create_store_engine(parsed if create or write else reading_url(parsed))
     try:
         yield engine, Waiting(parsed, LONGEST_WAIT, None, say)
     finally:
@@ -77,7 +77,7 @@ def downgrade(
     """Take the schema down to an older revision; what that one cannot hold is lost."""
     from db.migrate import downgrade as lower
 
-    with engine_at(database_url) as (engine, waiting):
+    with engine_at(database_url, write=True) as (engine, waiting):
         waiting(lambda _: lower(engine, to))
         print_line(f"the store has schema {revision(engine, waiting)}")
 
@@ -119,16 +119,16 @@ def backup(
     FILE is a store like any other: put it in the place of a lost one, or name it in --database-url.
     """
     from db.backup import backup as copy
-    from db.engine import sqlite_path
+    from db.engine import parse_url, sqlite_path
     from db.errors import NotFoundError, StoreError
 
     with engine_at(database_url) as (engine, waiting):
-        path = sqlite_path(engine.url)
+        path = sqlite_path(parse_url(database_url))
         if path is None:
             place = engine.url.set(drivername="postgresql", password=None).render_as_string()
             raise StoreError(f"PostgreSQL brings its own: pg_dump --format=custom --file={file} {place}")
         found = revision(engine, waiting)
         if found == "none":
             raise NotFoundError(f"{path} is empty, so there is nothing to back up")
-        size = copy(path, file)
+        size = copy(engine.url, file)
         print_line(f"{path} is backed up to {file}: {size / 1e6:.1f} MB, schema {found}")
