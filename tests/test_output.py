@@ -63,14 +63,14 @@ def test_json_is_exact_and_free_of_control_characters(
 def test_numbers_stand_to_the_right_and_nothing_is_an_empty_cell(capsys: Output) -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, 999_000, tzinfo=UTC)
     print_table(
-        ["number", "text", "at"], [[1, "a", at], [None, "bcd", None], [22.5, None, at]], title="Table"
+        ["number", "text", "at"], [[0.5, "a", at], [None, "bcd", None], [22.25, None, at]], title="Table"
     )
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "Table",
         "number  text  at",
-        "     1  a     2026-01-02 03:04:05Z",
+        "   0.5  a     2026-01-02 03:04:05Z",
         "        bcd",
-        "  22.5        2026-01-02 03:04:05Z",
+        " 22.25        2026-01-02 03:04:05Z",
     ]
 
 

@@ -243,3 +243,22 @@ def test_with_json_logs_a_quiet_end_is_in_the_log_alone(
     assert conclude(store, row, Outcome("completed"), quiet=False, fail_on=FailOn.drift) == 0
     assert "parity: passed" in capsys.readouterr().out
     assert isinstance(stored, VerdictRow)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_one_failed_verdict_of_several_is_a_failure(
+    store: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    row = completed(store)
+    made = [
+        VerdictRow(run_id=row.id, kind=kind, passed=kind == "reference", tolerance=0, detail="so")
+        for kind in ("parity", "reference")
+    ]
+    monkeypatch.setattr("job.verify.verify", lambda *_: made)
+    assert run(words(store, "verify", "1", *(["--json"] if as_json else []))) == 1
+    out = capsys.readouterr().out
+    if as_json:
+        assert [verdict["passed"] for verdict in json.loads(out)] == [False, True]
+    else:
+        assert out == "parity: FAILED: so\nreference: passed: so\n"
