@@ -8,11 +8,15 @@ import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from db.errors import StoreError, StoreFailedError
 
 
-def backup(source: Path, target: Path) -> int:
-    """Copy the SQLite store `source` to the new file `target`; gives its size in bytes.
+def backup(url: URL, target: Path) -> int:
+    """Copy the SQLite store at `url` to the new file `target`; gives its size in bytes.
+
+    `url` is as `db.engine.reading_url` gives it.
 
     SQLite's online backup (https://www.sqlite.org/backup.html) in a single step: one read transaction, which
     in write-ahead mode keeps no writer waiting. The copy is checked and on the disk before it gets its name.
@@ -27,7 +31,7 @@ def backup(source: Path, target: Path) -> int:
         raise StoreError(f"{target} cannot be written: {error.strerror or error}") from None
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        copy(source, draft)
+        copy(url, draft)
         draft.replace(target)
         flush(target.parent)
         return target.stat().st_size
@@ -44,10 +48,15 @@ def backup(source: Path, target: Path) -> int:
         raise
 
 
-def copy(source: Path, draft: Path) -> None:
+def copy(url: URL, draft: Path) -> None:
     """Copy a database page by page, check the copy, and force it to the disk."""
-    # Opened for writing too: a file in write-ahead mode cannot be read where its index cannot be made.
-    with closing(sqlite3.connect(source, timeout=60)) as origin, closing(sqlite3.connect(draft)) as made:
+    # Opened for writing too: a file in write-ahead mode cannot be read if its index cannot be made.
+    closed = "immutable" in url.query
+    source = f"{url.database}?immutable=1" if closed else str(url.database)
+    with (
+        closing(sqlite3.connect(source, timeout=60, uri=closed)) as origin,
+        closing(sqlite3.connect(draft)) as made,
+    ):
         origin.backup(made, pages=-1)
         found = made.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":

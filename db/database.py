@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import Connection
 
 from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
-from db.errors import NotFoundError, StoreError
+from db.errors import NotFoundError, StoreError, naming
 from db.retry import RetryPolicy
 from db.version import require_head
 
@@ -101,7 +101,8 @@ class Database:
             with self.engine.connect() as connection:
                 return work(connection)
 
-        return self.waiting(attempt)
+        with naming(""):
+            return self.waiting(attempt)
 
 
 def check_directory(path: Path | None) -> None:

@@ -36,7 +36,27 @@ PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 
 
 def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`; of no features where there are no rows."""
+    """A history from rows of `HISTORY_COLUMNS`; of no features if there are no rows.
+
+    Raises ValueError, which names the first epoch that cannot be read.
+    """
+    try:
+        return _as_history(rows)
+    except (TypeError, ValueError):
+        sizes = []
+        for row in rows:
+            try:
+                sizes.append(_as_history([row]).weights.shape[1])
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"epoch {row.epoch}: {error}") from error
+        usual = max(set(sizes), key=sizes.count)
+        for row, size in zip(rows, sizes, strict=True):
+            if size != usual:
+                raise ValueError(f"epoch {row.epoch}: {size} weights instead of {usual}") from None
+        raise
+
+
+def _as_history(rows: Sequence[Any]) -> History:
     import numpy as np  # not for those who read no epochs: they start in half the time
 
     from db.history import History

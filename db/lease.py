@@ -15,14 +15,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.downsampled import require_whole
-from db.epochs import insert_epochs
-from db.errors import HeldError, LeaseLostError, StoreError
+from db.epochs import HISTORY_COLUMNS, as_history, insert_epochs
+from db.errors import HeldError, LeaseLostError, StoreError, naming
 from db.owner import is_alive, is_gone
 from db.schema import UNFINISHED, EpochRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
-    from db.history import History
+    from db.history import History, State
     from db.store import Store
 
 Result = TypeVar("Result")
@@ -156,12 +156,11 @@ def claim(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
         )
     require_whole([run], "resumed")
-    last = session.scalar(select(func.max(EpochRow.epoch)).where(EpochRow.run_id == run_id))
-    trained = 0 if last is None else last + 1
     if wanted < run.epochs:
         raise StoreError(f"run {run_id} is to have {run.epochs:,} epochs; --epochs only lengthens it")
     if run.status == "completed" and wanted <= run.epochs:
         raise StoreError(f"run {run_id} is complete with {run.epochs:,} epochs; --epochs N lengthens it")
+    trained = max((state.epoch for state in checkpoints(session, run).values()), default=0)
     free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (
         update_run(run_id)
@@ -183,6 +182,34 @@ def claim(
     except IntegrityError as error:
         raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
     return run if won else Held(run_id, "", 0.0)
+
+
+def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
+    """Where each model of a run goes on: the state after its last stored epoch.
+
+    Raises StoreError if a model's epochs cannot be continued: some are missing, or the last is corrupted.
+    """
+    epochs = EpochRow.__table__
+    found = session.execute(
+        select(epochs.c.model, func.count(), func.max(epochs.c.epoch) + 1)
+        .where(epochs.c.run_id == run.id)
+        .group_by(epochs.c.model)
+    ).all()
+    states = {}
+    for model, count, following in found:
+        if count != following:
+            raise StoreError(
+                f"run {run.id} lacks {following - count:,} epochs of {model} before epoch {following - 1}; "
+                "a history with holes cannot be continued"
+            )
+        last = select(*(epochs.c[name] for name in HISTORY_COLUMNS)).where(
+            epochs.c.run_id == run.id, epochs.c.model == model, epochs.c.epoch == following - 1
+        )
+        with naming(f"run {run.id}, {model}"):
+            states[model] = as_history(session.execute(last).all()).state
+            if len(states[model].weights) != len(run.dataset.features):
+                raise ValueError(f"epoch {following - 1}: {len(states[model].weights)} weights")
+    return states
 
 
 def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import describe, is_passing
-from db.errors import StoreError, StoreFailedError
+from db.errors import CorruptedError, StoreError, StoreFailedError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -28,10 +28,12 @@ PERMANENT = {
     "attempt to write a readonly database": (StoreError, "the database is read only"),
     "unable to open database file": (StoreError, "the database file cannot be opened"),
     "file is not a database": (StoreError, "the file is not a SQLite database"),
-    "database disk image is malformed": (StoreError, "the database file is corrupted"),
+    "database disk image is malformed": (CorruptedError, "the database file is corrupted"),
+    "Could not decode to UTF-8": (CorruptedError, "the database file is corrupted"),
+    "invalid page in block": (CorruptedError, "a page of the database is corrupted"),
     "database or disk is full": (StoreFailedError, "the disk is full"),
 }
-"""what SQLite says, and what we make of it"""
+"""what SQLite and PostgreSQL say, and what we make of it"""
 
 
 class _Deadline(threading.local):

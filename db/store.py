@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, make_transient, selectinload
 
 from db.database import Database
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
-from db.errors import HeldError, NotFoundError, StoreError
-from db.lease import Held, RunWriter, claim, notice_crashes, stalled_runs, win
+from db.errors import HeldError, NotFoundError, naming
+from db.lease import Held, RunWriter, checkpoints, claim, notice_crashes, stalled_runs, win
 from db.owner import new_token
 from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, ScheduledRunRow, StoreRow, VerdictRow
 from db.specification import Specification
@@ -31,14 +31,18 @@ LARGEST_ID = 2**63 - 1
 class Store(Database):
     """An open store: runs as objects of `db.schema`, their epochs as `History`. Opened like a `Database`."""
 
-    def read(self, work: Callable[[Session], Result]) -> Result:
-        """The result of `work` in one read transaction, repeated as `connected` does. Raises likewise."""
+    def read(self, work: Callable[[Session], Result], about: str = "") -> Result:
+        """The result of `work` in one read transaction, repeated as `connected` does. Raises likewise.
+
+        `about` is what an error names as corrupted.
+        """
 
         def attempt(_: int) -> Result:
             with Session(self.engine, expire_on_commit=False) as session:
                 return work(session)
 
-        return self.waiting(attempt)
+        with naming(about):
+            return self.waiting(attempt)
 
     def write(self, work: Callable[[Session, int], Result]) -> Result:
         """The result of `work(session, attempt)`, committed as one transaction, repeated likewise.
@@ -49,7 +53,10 @@ class Store(Database):
 
         def attempt(number: int) -> Result:
             with Session(self._writing, expire_on_commit=False) as session, session.begin():
-                return work(session, number)
+                result = work(session, number)
+                if isinstance(result, Held):  # a refusal: not even a crash that was noticed is kept
+                    session.rollback()
+                return result
 
         return self.waiting(attempt)
 
@@ -140,7 +147,8 @@ class Store(Database):
             if not str(reference).isascii() or not str(reference).isdigit():
                 raise NotFoundError(f"{reference!r} is no run: give its number, or `latest`")
             query = query.where(RunRow.id == min(int(reference), LARGEST_ID))
-        found = self.runs(query)
+        with naming(f"run {reference}"):
+            found = self.runs(query)
         if not found:
             everything = "the store has no runs yet; `job train` makes one"
             missing = f"there is no run {reference}; `job runs` lists what there is"
@@ -155,23 +163,8 @@ class Store(Database):
         return {row.model: row.epochs for row in rows}
 
     def checkpoints(self, run_id: int) -> dict[str, State]:
-        """Where each model of a run goes on: the state after its last stored epoch.
-
-        Raises StoreError when a model's epochs are not whole, since they could not be continued.
-        """
-        query = (
-            select(EpochRow.model, func.count(), func.max(EpochRow.epoch) + 1)
-            .where(EpochRow.run_id == run_id)
-            .group_by(EpochRow.model)
-        )
-        found = self.read(lambda session: session.execute(query).all())
-        for model, count, following in found:
-            if count != following:
-                raise StoreError(
-                    f"run {run_id} lacks {following - count:,} epochs of {model} before epoch "
-                    f"{following - 1}; a history with holes cannot be continued"
-                )
-        return {model: self.history(run_id, model, following - 1).state for model, _, following in found}
+        """Where each model of a run goes on, as `db.lease.checkpoints` has it. Raises likewise."""
+        return self.read(lambda session: checkpoints(session, session.get_one(RunRow, run_id)))
 
     def newest_unfinished(
         self, specification: Specification, *, trigger: str, sweep: str | None = None
@@ -202,7 +195,7 @@ class Store(Database):
             query = query.where(epochs.c.epoch <= last_epoch)
         if step > 1:
             query = query.where(epochs.c.epoch % step == 0)
-        return as_history(self.read(lambda session: session.execute(query).all()))
+        return self.read(lambda session: as_history(session.execute(query).all()), f"run {run_id}, {model}")
 
     # -- verdicts --------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ def leave(status: int) -> NoReturn:
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     gc.set_threshold(RELAXED)
+    # For the processes that we start: modules in the user's current directory are no modules of ours.
+    os.environ["PYTHONSAFEPATH"] = "1"
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us: what is printed goes nowhere
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115

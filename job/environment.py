@@ -94,7 +94,9 @@ def _cpu() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """The commit of the source and whether it was changed since; None outside a checkout.
+    """The commit of the source and whether its files were changed since; None outside a checkout.
+
+    Files that git does not know, a backup for one, are no change.
 
     An image has no checkout: its build writes the commit into JOB_GIT_COMMIT.
     """
@@ -113,7 +115,7 @@ def _git() -> dict[str, Any] | None:
                 check=True,
                 timeout=10,
             ).stdout.strip()
-            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from db.errors import LedgerError, StoreError
 from db.schema import RunRow
 from db.store import Store
+from job.files import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,7 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     # Written as doubles, in full, so that float32 comes back bit for bit from any reader: a few of float32's
     # shortest decimals do not survive being read as doubles and rounded.
     wide = frame.astype({name: np.float64 for name in frame.columns if frame[name].dtype == np.float32})
+    wide["model"] = wide["model"].map(harmless)
     text: str = wide.to_csv(index=False, lineterminator="\n")
     return text.encode()
 

@@ -1,4 +1,4 @@
-"""Writes result files whole or not at all."""
+"""Writes result files whole or not at all, and text into them that is no formula."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from db.errors import LedgerError
 
 class OutputError(LedgerError):
     """A result file cannot be written where it was asked for."""
+
+
+def harmless(text: str) -> str:
+    """The text as a cell of CSV, with a quote before what a spreadsheet would take for a formula.
+
+    As OWASP advises: https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def write(path: Path, content: bytes) -> None:

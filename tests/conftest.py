@@ -9,6 +9,7 @@ pin()  # before anything loads NumPy
 import os  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
+import sysconfig  # noqa: E402
 import tempfile  # noqa: E402
 import uuid  # noqa: E402
 import warnings  # noqa: E402
@@ -42,6 +43,7 @@ SLOW = {
     "test_sweep",
     "test_sweep_faults",
     "test_tolerance_option",
+    "test_users_directory",
 }
 """modules whose tests train, kill, wait or serve in processes of their own; `make quick` leaves them out"""
 
@@ -169,4 +171,5 @@ def job() -> Job:
 
 
 def job_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "job", *(str(argument) for argument in arguments)]
+    script = Path(sysconfig.get_path("scripts")) / "job"
+    return [sys.executable, str(script), *(str(argument) for argument in arguments)]

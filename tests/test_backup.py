@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from db.store import Store
+from db.version import HEAD
 from job.cli import run as command
 from tests.conftest import Job
 from tests.trainers import start_and_wait
@@ -97,3 +99,53 @@ def test_a_full_disk_leaves_nothing_behind(
     before = sorted(tmp_path.iterdir())
     assert "full" in refused(["copy.db", "--database-url", whole_url], capsys)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_damaged_store_is_not_backed_up_without_a_word(
+    whole_url: str, capsys: Output, tmp_path: Path
+) -> None:
+    path = Path(whole_url.removeprefix("sqlite:///"))
+    with sqlite3.connect(path) as connection:
+        page, size = connection.execute(
+            "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
+        ).fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    before = sorted(tmp_path.iterdir())
+    assert f"no backup was made: {path} is damaged: " in refused(
+        ["copy.db", "--database-url", whole_url], capsys
+    )
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_backup_is_on_the_disk_before_it_has_its_name(
+    whole_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, int]] = []
+    rename, sync = Path.replace, os.fsync
+
+    def replace(path: Path, target: Path) -> Path:
+        steps.append(("rename", path.stat().st_ino))
+        return rename(path, target)
+
+    def fsync(handle: int) -> None:
+        steps.append(("fsync", os.fstat(handle).st_ino))
+        sync(handle)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert command(["db", "backup", "copy.db", "--database-url", whole_url]) == 0
+    file, directory = Path("copy.db").stat().st_ino, tmp_path.stat().st_ino
+    assert steps == [("fsync", file), ("rename", file), ("fsync", directory)]
+
+
+def test_what_a_backup_is_and_how_large_is_said(whole_url: str, capsys: Output, tmp_path: Path) -> None:
+    assert command(["db", "backup", "copy.db", "--database-url", whole_url]) == 0
+    size = (tmp_path / "copy.db").stat().st_size
+    source = whole_url.removeprefix("sqlite:///")
+    assert capsys.readouterr().out == (
+        f"{source} is backed up to copy.db: {size / 1_000_000:.1f} MB, schema {HEAD}\n"
+    )
+    assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == ["copy.db"]

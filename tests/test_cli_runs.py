@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from db.store import Store
 from db.version import HEAD
 from job.cli import run
-from tests.conftest import ROOT, Job
+from tests.conftest import ROOT, Job, job_command
 from tests.samples import dataset_row, history
 
 Output = pytest.CaptureFixture[str]
@@ -183,6 +184,6 @@ def test_every_command_helps() -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(filled_url: str) -> None:
-    command = f"{sys.executable} -m job show 1 --database-url '{filled_url}' | head -1"
+    command = f"{shlex.join(job_command('show', 1, '--database-url', filled_url))} | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stderr == ""

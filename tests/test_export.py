@@ -27,9 +27,15 @@ def filled(store: Store) -> Store:
 
 
 def made() -> dict[str, History]:
-    """Histories with numbers that are hard to write: 7.038531e-26 is the famous one."""
+    """Histories with numbers that are hard to write.
+
+    0x15AE43FD is the famous one: its shortest decimal, read as a double and rounded, is another float32.
+    """
     hard = history(5)
-    hard.weights[2] = 7.038531e-26, -0.0, 16777216.0
+    famous = np.array([0x15AE43FD], np.uint32).view(np.float32)[0]
+    assert np.float32(float(str(famous))) != famous
+    hard.weights[2] = famous, -0.0, 16777216.0
+    hard.train_loss[3] = hard.bias[3] = famous
     return {"paddle": hard, "python": history(4, seed=1)}
 
 
@@ -43,6 +49,10 @@ def test_csv_and_parquet_load_back_equal(filled: Store, tmp_path: Path, capsys: 
     assert capsys.readouterr().out.split() == [f"{tmp_path}/out/run-1.csv", f"{tmp_path}/out/run-1.parquet"]
     for table in (pd.read_csv(tmp_path / "out/run-1.csv"), pd.read_parquet(tmp_path / "out/run-1.parquet")):
         assert len(table) == 9
+        assert table.columns.tolist() == [
+            *("model", "epoch", "train_loss", "test_loss"),
+            *("weight_x0", "weight_x1", "weight_x2", "bias", "trained_at"),
+        ]
         for model, own in made().items():
             part = table[table.model == model]
             loaded = History(

@@ -11,6 +11,7 @@ from sqlalchemy import delete
 
 from db.schema import RunRow
 from db.store import Store
+from job.mirror.deleted import remove
 from job.mirror.logs import lock_run
 from job.mirror.mend import mend
 from tests.conftest import Job
@@ -170,3 +171,17 @@ def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: li
     forget(store, *runs[1:])
     mend(store, log_dir, said.append)
     assert directories(log_dir) == [str(run) for run in runs]
+
+
+def test_a_run_that_is_back_when_its_logs_are_locked_keeps_them(
+    store: Store, log_dir: Path, said: list[str]
+) -> None:
+    """Between the list of runs and the lock, a store that is being restored may have got the run."""
+    run = trained(store)
+    mend(store, log_dir, said.append)
+    assert remove(store, log_dir, run) is False
+    assert_run_drawn(log_dir, store, run)
+    lock_run(log_dir, run, 0).release()
+    forget(store, run)
+    assert remove(store, log_dir, run) is True
+    assert directories(log_dir) == []

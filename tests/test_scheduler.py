@@ -23,7 +23,7 @@ from tests.conftest import job_command
 
 EVENING = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DAILY = Schedule("0 2 * * *", "UTC")
-NIGHT = [sys.executable, "-m", "job", "nightly", "--once", "--night"]
+NIGHT = job_command("nightly", "--once", "--night")
 NOTHING = [sys.executable, "-c", "import sys; sys.exit(0)"]
 Told = list[tuple[str, str]]
 

@@ -106,14 +106,27 @@ def bound_by_permissions(*arguments: object) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize("directory_too", [False, True])
-def test_a_read_only_file_can_be_read_but_not_trained_into(directory_too: bool, file: Path) -> None:
+def test_a_read_only_file_can_be_read_but_not_trained_into(
+    directory_too: bool, file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     data = write_csv(file.parent / "made.csv")
+    copy = tmp_path_factory.mktemp("elsewhere") / "copy.db"
     file.chmod(0o444)
     file.parent.chmod(0o555 if directory_too else 0o755)
     url = f"sqlite:///{file}"
     shown = bound_by_permissions("show", 1, "--database-url", url)
     assert shown.returncode == 0, shown.stderr
     assert "completed" in shown.stdout
+    for command, said in (
+        (("check",), "the schema is what this version expects"),
+        (("current",), f"the store has schema {HEAD}"),
+        (("backup", copy), f"is backed up to {copy}"),
+    ):
+        done = bound_by_permissions("db", *command, "--database-url", url)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert said in done.stdout
+    with Store(f"sqlite:///{copy}") as store:
+        assert store.run(1).status == "completed"
     refused = bound_by_permissions("train", "--epochs", 1, "--data", data, "--database-url", url)
     assert refused.returncode == 2
     assert f"the database is read only: {file}" in refused.stderr

@@ -17,7 +17,7 @@ from typer.main import get_command
 
 from db.errors import LedgerError
 from job import __version__
-from job.log import say
+from job.log import say, shown
 
 COMMANDS = {
     "train": ("train:train", "Train both models and record every epoch."),
@@ -109,7 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ClickException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "job"
-        message = error.format_message().replace("\n", " ")
+        message = error.format_message().replace("\n", " ") or "name a command"
         return fail(f"{message} (see `{where} --help`)", error.exit_code, debug)
     except LedgerError as error:
         return fail(str(error), error.exit_status, debug)
@@ -136,6 +136,7 @@ def carry_out(words: Sequence[str]) -> int:
 def fail(message: str, status: int, debug: bool) -> int:
     """Print the one line of an error, with its traceback where asked for."""
     if debug:
-        traceback.print_exc()
+        for line in traceback.format_exc().splitlines():
+            print(shown(line), file=sys.stderr)
     say(f"error: {message.splitlines()[0] if message else 'unknown'}", "error", status=status)
     return status

@@ -31,11 +31,11 @@ MIGRATION = 3600.0
 
 @contextmanager
 def engine_at(
-    url: str, *, create: bool = False, silence: float = LONGEST_WAIT
+    url: str, *, create: bool = False, write: bool = False, silence: float = LONGEST_WAIT
 ) -> Iterator[tuple[Engine, RetryPolicy]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
     from db.database import check_directory
-    from db.engine import create_store_engine, parse_url, sqlite_path
+    from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
     from db.errors import NotFoundError
     from db.retry import RetryPolicy
 
@@ -47,7 +47,7 @@ def engine_at(
         raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
     check_directory(path)
     waiting = RetryPolicy(parsed, LONGEST_WAIT, None, say, silence)
-    engine = create_store_engine(parsed, waiting.gives_up)
+    engine = create_store_engine(parsed if create or write else reading_url(parsed), waiting.gives_up)
     try:
         yield engine, waiting
     finally:
@@ -86,7 +86,7 @@ def downgrade(
     """Take the schema down to an older revision; what that one cannot hold is lost."""
     from db.migrate import downgrade as lower
 
-    with engine_at(database_url, silence=MIGRATION) as (engine, waiting):
+    with engine_at(database_url, write=True, silence=MIGRATION) as (engine, waiting):
         waiting(lambda _: lower(engine, to))
         print_line(f"the store has schema {revision(engine, waiting)}")
 
@@ -128,16 +128,16 @@ def backup(
     FILE is a store like any other: put it in the place of a lost one, or name it in --database-url.
     """
     from db.backup import backup as copy
-    from db.engine import sqlite_path
+    from db.engine import parse_url, sqlite_path
     from db.errors import NotFoundError, StoreError
 
     with engine_at(database_url) as (engine, waiting):
-        path = sqlite_path(engine.url)
+        path = sqlite_path(parse_url(database_url))
         if path is None:
             place = engine.url.set(drivername="postgresql", password=None).render_as_string()
             raise StoreError(f"PostgreSQL brings its own: pg_dump --format=custom --file={file} {place}")
         found = revision(engine, waiting)
         if found == "none":
             raise NotFoundError(f"{path} is empty, so there is nothing to back up")
-        size = copy(path, file)
+        size = copy(engine.url, file)
         print_line(f"{path} is backed up to {file}: {size / 1e6:.1f} MB, schema {found}")

@@ -141,7 +141,6 @@ def one_unplanned_night(
 def one_night(store: Store, night: int, training: Training, stop: StopRequest, output: Output) -> int:
     """Run the night of that number, put on record what became of it, and give its exit status."""
     try:
-        store.notice_crashes()
         settings = replace(training.settings(), trigger="nightly", night=night)
         writer = start(store, settings)
         exit_status = train_and_print(writer, settings.dataset, stop, output)

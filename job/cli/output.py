@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from job.log import UNSEEN, shown
 
 if TYPE_CHECKING:
     from db.schema import VerdictRow
@@ -26,7 +29,8 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, moments in ISO form."""
-    print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=False))
+    text = json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=False)
+    print(re.sub(f"[{UNSEEN}]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
@@ -35,20 +39,20 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(columns):
         numeric = any(isinstance(row[i], int | float) for row in cells)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(Text(shown(name)), justify="right" if numeric else "left", no_wrap=True)
     for row in cells:
-        table.add_row(*(Text(moment(c) if isinstance(c, datetime) else str(c)) for c in row))
+        table.add_row(*(Text(moment(c) if isinstance(c, datetime) else shown(str(c))) for c in row))
     console().print(table)
 
 
 def print_line(text: str, style: str = "") -> None:
     """Print one line, however long it is."""
-    console().print(Text(text, style=style))
+    console().print(Text(shown(text), style=style))
 
 
 def moment(value: datetime | None) -> str:
     """A moment in UTC, to the second."""
-    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S}Z"
+    return "" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def loss(value: float) -> str:

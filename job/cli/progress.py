@@ -92,7 +92,7 @@ class PlainLines:
             if log.in_json():
                 log.say(line, "progress", epochs=tenth, of=self.epochs)
             else:
-                print(line, file=sys.stderr)
+                print(log.shown(line), file=sys.stderr)
 
 
 Drawing = Callable[[str, int, int], None]

@@ -14,6 +14,7 @@ import typer
 from db.errors import QueryError
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say_if_downsampled
 from job.cli.output import print_table
+from job.files import harmless
 from job.log import say
 
 if TYPE_CHECKING:
@@ -159,11 +160,19 @@ def print_answer(answer: Answer, output: Format) -> None:
         names = unique(answer.columns)
         write_json([dict(zip(names, row, strict=True)) for row in answer.rows])
     elif output is Format.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(answer.columns)
+        writer = csv.writer(Lines(), lineterminator="\r\n")
+        writer.writerow(map(harmless, answer.columns))
         writer.writerows([text_of(value) for value in row] for row in answer.rows)
     else:
         print_table(answer.columns, [[cell(value) for value in row] for row in answer.rows])
+
+
+class Lines:
+    """Where CSV is printed, one line a row; csv quotes a carriage return only if it ends lines itself."""
+
+    def write(self, row: str) -> None:
+        """Print one row."""
+        sys.stdout.write(row.removesuffix("\r\n") + "\n")
 
 
 def unique(columns: tuple[str, ...]) -> list[str]:
@@ -195,10 +204,12 @@ def finite(value: Any) -> Any:
 
 
 def text_of(value: Any) -> Any:
-    """A value as CSV has it: lists and objects as JSON, moments in ISO form."""
+    """A value as CSV has it: lists and objects as JSON, moments in ISO form, text that is no formula."""
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, list | dict):
         return json.dumps(value)
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    return harmless(value.isoformat() if hasattr(value, "isoformat") else str(value))
 
 
 def cell(value: Any) -> Any:

@@ -73,8 +73,10 @@ def show(
     from db.summaries import summaries
 
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
-        store.notice_crashes()
         found = store.run(run)
+        if found.status == "running":  # or not any more
+            store.notice_crashes()
+            found = store.run(run)
         summary = summaries(store, found.id)[0]
         progress = summary["trained"]
         verdicts = store.verdicts(found.id)

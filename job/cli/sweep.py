@@ -28,7 +28,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
-from job.log import in_json, say
+from job.log import in_json, say, shown
 
 if TYPE_CHECKING:
     from job.sweep.tasks import Result, Task
@@ -94,7 +94,6 @@ def sweep(
     with open_store(
         database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout
     ) as store:
-        store.notice_crashes()
         if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
             raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):
@@ -197,6 +196,7 @@ def sweep_progress(of: int) -> Iterator[Told]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     with Progress(
         TextColumn("runs"),
@@ -212,7 +212,7 @@ def sweep_progress(of: int) -> Iterator[Told]:
             def say(self, text: str, task: Task, result: Result) -> None:
                 progress.update(bar, advance=1, last=f"last: {task}, {result.status}")
                 if not result.good:
-                    progress.console.print(f"job: {text}", highlight=False, soft_wrap=True)
+                    progress.console.print(Text(f"job: {shown(text)}"), soft_wrap=True)
 
         yield Bar(of)
 

@@ -134,7 +134,6 @@ def train_until_stopped(
     """Train the run that `obtain` gives; a signal ends it in good order. The exit status."""
     stop = StopRequest()
     with access.open(stop) as store:
-        store.notice_crashes()
         load_models()  # takes seconds, and Paddle sets signal handlers: before ours
         with stopped_by_signals(stop):
             try:

@@ -116,7 +116,6 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
     with Store(
         task.database_url, heartbeat_timeout=task.heartbeat_timeout, database_timeout=task.database_timeout
     ) as store:
-        store.notice_crashes()
         settings = Settings(
             dataset, task.epochs, task.learning_rate, task.seed, trigger="sweep", sweep=task.sweep
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from db.errors import LeaseLostError, StoreFailedError
 from db.history import History, State
 from db.lease import RunWriter
-from db.schema import VerdictRow
+from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from job.data.dataset import Dataset
@@ -114,11 +114,15 @@ def train_and_judge(
     if outcome.status != "completed":
         # A run that leaves float32's range magnifies rounding on its way: there is no parity to judge.
         return Conclusion(outcome)
-    run = store.run(writer.run_id)
+    return Conclusion(outcome, judge(store, store.run(writer.run_id), tolerance))
+
+
+def judge(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
+    """Judge a completed run and store the verdicts: parity, reference, and drift if it was scheduled."""
     verdicts = verify(store, run, tolerance)
     if run.trigger == "nightly" and (drift := judge_drift(store, run)) is not None:
         verdicts.append(drift)
-    return Conclusion(outcome, verdicts)
+    return verdicts
 
 
 def train_run(

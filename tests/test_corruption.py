@@ -1,0 +1,115 @@
+"""A corrupted value or page is one line that says where it is, in every command that reads it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from db.store import Store
+from job.cli import run
+from job.data.dataset import load
+from tests.samples import history, write_csv
+
+Output = pytest.CaptureFixture[str]
+READERS = [
+    *("verify 1", "compare 1 2", "compare 2 1", "plot 1", "report 1", "export 1", "mirror 1"),
+    *("resume 1 --data made.csv", "train --resume --data made.csv --epochs 9 --learning-rate 0.1"),
+]
+
+
+@pytest.fixture
+def url(database_url: str, tmp_path: Path) -> str:
+    """URL of a store with two equal, interrupted runs: each model has 6 of 9 epochs."""
+    made = load(write_csv(tmp_path / "made.csv"))
+    with Store(database_url) as store:
+        for _ in range(2):
+            writer = store.start_run(made.row(), epochs=9, learning_rate=0.1, seed=0, environment={})
+            for model in ("paddle", "python"):
+                writer.append(model, history(6))
+            writer.finish("interrupted", "stopped by SIGTERM")
+        store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id > 2")))
+    return database_url
+
+
+def spoil(url: str, column: str, value: str, epoch: int = 5) -> None:
+    """Put an SQL value into the Python model's column of run 1."""
+    with Store(url) as store:
+        statement = (
+            f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
+        )
+        store.write(lambda session, _: session.execute(text(statement)))
+
+
+def refusal(line: str, url: str, capsys: Output) -> str:
+    """The one line with which a command refuses."""
+    assert run([*line.split(), "--database-url", url]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    return said.err
+
+
+@pytest.mark.parametrize("line", READERS)
+def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Output, line: str) -> None:
+    if line.startswith("train"):  # it takes up the newest
+        with Store(url) as store:
+            store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id = 2")))
+    spoil(url, "weights", "'{0.5}'" if url.startswith("postgresql") else "'[0.5, 0.25, 0.'")
+    said = refusal(line, url, capsys)
+    assert "run 1, python: a value in the store is corrupted: epoch 5: " in said
+    assert "run 2" not in said
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("weights", "'[0.5, 0.25]'"),
+        ("weights", "'[[0.5], 0.25, 0.125]'"),
+        ("weights", "x'ff00'"),
+        ("weights", "'\"abc\"'"),
+        ("train_loss", "'abc'"),
+        ("bias", "'abc'"),
+        ("trained_at", "'abc'"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_every_column_and_place_is_named(
+    url: str, capsys: Output, column: str, value: str, epoch: int
+) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(
+            f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
+        )
+    assert f"run 1, python: a value in the store is corrupted: epoch {epoch}: " in refusal(
+        "verify 1", url, capsys
+    )
+
+
+@pytest.mark.parametrize("line", ["show 1", "runs", "nights"])
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output, line: str) -> None:
+    with Store(url) as store:
+        for statement in (
+            "UPDATE runs SET created_at = 'yesterday' WHERE id = 1",
+            "INSERT INTO nights (due_at, status, created_at) VALUES ('soon', 'missed', 'yesterday')",
+        ):
+            store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
+    assert "a value in the store is corrupted: " in refusal(line, url, capsys)
+
+
+@pytest.mark.parametrize("line", READERS)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_page_of_zeros_is_one_line(url: str, capsys: Output, line: str) -> None:
+    path = Path(url.removeprefix("sqlite:///"))
+    with sqlite3.connect(path) as connection:
+        root, size = connection.execute(
+            "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(bytes(size))
+    assert f"the database file is corrupted: {path}" in refusal(line, url, capsys)

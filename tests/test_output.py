@@ -1,0 +1,141 @@
+"""What is printed is what is stored, but nothing that is stored can command a terminal or a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from db.history import History
+from db.store import Store
+from job import log
+from job.cli import run
+from job.cli.output import loss, moment, print_json, print_line, print_table
+from tests.samples import dataset_row, history
+
+Output = pytest.CaptureFixture[str]
+HOSTILE = "\x1b]0;mine\x07\x1b[2J\x9b31m\u202eevil\u2069\x7f\udcff\r\n\tend"
+SHOWN = r"\x1b]0;mine\x07\x1b[2J\x9b31m\u202eevil\u2069\x7f\udcff\r\n\tend"
+
+
+def test_a_terminal_gets_control_characters_escaped(capsys: Output) -> None:
+    print_line(HOSTILE)
+    print_table([HOSTILE, "[/red]"], [[HOSTILE, "[bold]数据 é"]])
+    log.say(HOSTILE)
+    said = capsys.readouterr()
+    line, header, row = said.out.splitlines()
+    assert line == SHOWN
+    assert header.rstrip() == f"{SHOWN}  [/red]"
+    assert row == f"{SHOWN}  [bold]数据 é"
+    assert said.err == f"job: {SHOWN}\n"
+
+
+def test_errors_and_tracebacks_are_escaped_too(capsys: Output) -> None:
+    assert run(["show", "--database-url", "sqlite:///\x1b[2J/x.db", "--debug"]) == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert said.splitlines()[0] == "Traceback (most recent call last):"
+    assert (
+        said.splitlines()[-1] == r"job: error: there is no store at \x1b[2J/x.db yet; `job train` makes one"
+    )
+
+
+def test_json_is_exact_and_free_of_control_characters(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print_json({"數": HOSTILE, "at": datetime(2026, 1, 2, tzinfo=UTC)})
+    monkeypatch.setenv("JOB_LOG_FORMAT", "json")
+    log.say(HOSTILE)
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"數": HOSTILE, "at": "2026-01-02T00:00:00+00:00"}
+    assert '"數"' in said.out
+    assert json.loads(said.err)["message"] == HOSTILE
+    for text in (said.out, said.err):
+        assert [letter for letter in text if not letter.isprintable() and letter != "\n"] == []
+
+
+def test_numbers_stand_to_the_right_and_nothing_is_an_empty_cell(capsys: Output) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, 999_000, tzinfo=UTC)
+    print_table(
+        ["number", "text", "at"], [[0.5, "a", at], [None, "bcd", None], [22.25, None, at]], title="Table"
+    )
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "Table",
+        "number  text  at",
+        "   0.5  a     2026-01-02 03:04:05Z",
+        "        bcd",
+        " 22.25        2026-01-02 03:04:05Z",
+    ]
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_it_must_be(capsys: Output) -> None:
+    print_table(["a", "b"], [["x" * 150, "y" * 30]])
+    print_line("z" * 1000)
+    assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "  " + "y" * 30, "z" * 1000]
+
+
+def test_a_loss_has_what_float32_holds() -> None:
+    assert [loss(value) for value in (0.1, 999_999.5, 1e6, -1e6, -0.5, float("nan"))] == [
+        *("0.10000000", "999999.50000000", "1.0000000e+06", "-1.0000000e+06", "-0.50000000", "nan")
+    ]
+
+
+def test_a_moment_is_in_words() -> None:
+    assert moment(datetime(2026, 1, 2, 3, 4, 5, 999_999, tzinfo=UTC)) == "2026-01-02 03:04:05Z"
+    assert moment(None) == ""
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
+PLAIN = ["1-1", "a=b", " =1", "'=1", ""]
+
+
+def test_text_in_csv_is_no_formula_and_numbers_stay_numbers(store: Store, capsys: Output) -> None:
+    url = store.url.render_as_string(hide_password=False)
+    texts = [*FORMULAS, *PLAIN]
+    literals = ["'" + text.replace("'", "''") + "'" for text in texts]
+    cells = ", ".join(f"{literal} AS c{i}" for i, literal in enumerate(literals))
+    sql = f'SELECT {cells}, -1 AS minus, -0.5 AS half, NULL AS none, 7 AS "=7"'
+    assert run(["query", "--sql", sql, "--format", "csv", "--database-url", url]) == 0
+    header, row = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert header[-1] == "'=7"
+    assert row == [*(f"'{text}" for text in FORMULAS), *PLAIN, "-1", "-0.5", "", "7"]
+    assert run(["query", "--sql", sql, "--json", "--database-url", url]) == 0
+    (exact,) = json.loads(capsys.readouterr().out)
+    assert list(exact.values()) == [*texts, -1, -0.5, None, 7]
+
+
+def test_an_exported_model_is_no_formula(store: Store, tmp_path: Path, capsys: Output) -> None:
+    url = store.url.render_as_string(hide_password=False)
+    writer = store.start_run(dataset_row(), epochs=2, learning_rate=0.1, seed=0, environment={})
+    stored = history(2)
+    stored.bias[:] = -0.25, -0.0
+    writer.append("=cmd", stored)
+    words = ["export", "1", "--format", "csv,parquet", "-o", str(tmp_path), "--database-url", url]
+    assert run(words) == 0
+    table = pd.read_csv(tmp_path / "run-1.csv")
+    assert table.model.tolist() == ["'=cmd"] * 2
+    assert np.array_equal(table.bias.to_numpy(np.float32).view(np.uint32), stored.bias.view(np.uint32))
+    assert pd.read_parquet(tmp_path / "run-1.parquet").model.tolist() == ["=cmd"] * 2
+    assert isinstance(stored, History)
+
+
+def test_the_job_without_a_command_says_what_is_missing(capsys: Output) -> None:
+    for words, command in ([], "job"), (["db"], "job db"):
+        assert run(words) == 2
+        said = capsys.readouterr()
+        assert f"Usage: {command} [OPTIONS] COMMAND" in said.out
+        assert said.err == f"job: error: name a command (see `{command} --help`)\n"
+
+
+def test_moments_of_other_zones_are_shown_as_they_are_stored(store: Store) -> None:
+    """Whatever the session's zone, what comes out of the store is UTC, and so is what is shown."""
+    writer = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={})
+    created = store.run(writer.run_id).created_at
+    assert created.utcoffset() == timedelta(0)
+    assert moment(created.astimezone(timezone(timedelta(hours=2)))) == moment(created)

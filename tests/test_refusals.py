@@ -1,0 +1,171 @@
+"""A refused command leaves every row of every table as it was, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from typer.main import get_command
+
+from db.lease import update_run
+from db.owner import new_token
+from db.schema import Base
+from db.store import Store
+from db.types import database_now
+from job.cli import app, run
+from job.data.dataset import load
+from tests.samples import history, write_csv
+
+Output = pytest.CaptureFixture[str]
+Tables = dict[str, list[str]]
+
+WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES, NIGHT, SWEEP, BROKEN = (
+    range(1, 13)
+)
+"""the runs of the store, by number; each one's seed is its number"""
+READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "nights", "worker"} | {
+    "db current",
+    "db check",
+    "db backup",
+}
+"""commands that refuse nothing which they could have written before"""
+REFUSED = [
+    "train --data nowhere.csv",
+    "train --data made.csv --target none",
+    f"train --resume --data made.csv --epochs 5 --learning-rate 0.1 --seed {HOLES}",
+    f"train --resume --data made.csv --epochs 5 --learning-rate 0.1 --seed {DEAD_WITH_HOLES}",
+    f"train --resume --data made.csv --epochs 5 --learning-rate 0.1 --seed {LIVE}",
+    "resume 99",
+    f"resume {HOLES} --data made.csv",
+    f"resume {HOLES} --data made.csv --epochs 3100",
+    f"resume {HOLES} --data other.csv",
+    f"resume {DEAD_WITH_HOLES} --data made.csv",
+    f"resume {BROKEN} --data made.csv --epochs 3100",
+    f"resume {WHOLE} --data made.csv",
+    f"resume {WHOLE} --data made.csv --epochs 4",
+    f"resume {DIVERGED} --data made.csv",
+    f"resume {THINNED} --data made.csv",
+    f"resume {LIVE} --data made.csv",
+    "show 99",
+    "verify 99",
+    f"verify {EMPTY}",
+    f"verify {THINNED}",
+    f"verify {BROKEN}",
+    f"compare {WHOLE} 99",
+    f"compare {WHOLE} {WHOLE}",
+    f"compare {WHOLE} {OTHER_TABLE}",
+    f"compare {WHOLE} {EMPTY}",
+    f"compare {WHOLE} {THINNED}",
+    f"compare {WHOLE} {BROKEN}",
+    "nightly --once --data nowhere.csv",
+    "nightly --once --data made.csv",
+    "nightly --cron never",
+    "sweep --name swept --data other.csv --scheduler tcp://127.0.0.1:1",
+    "sweep --name swept --data made.csv --seeds none --scheduler tcp://127.0.0.1:1",
+    "prune",
+    "prune --keep-nights 0",
+    f"prune --keep-nights 1 --every {2**31}",
+    "db upgrade 9999",
+    "db downgrade 9999",
+]
+
+
+@pytest.fixture
+def full(database_url: str, tmp_path: Path) -> str:
+    """URL of a store with a run of every kind; each has five epochs of each model, or lacks some."""
+    made = load(write_csv(tmp_path / "made.csv"))
+    other = load(write_csv(tmp_path / "other.csv", features=2))
+    with Store(database_url) as store:
+        for number in range(WHOLE, BROKEN + 1):
+            dataset = other if number == OTHER_TABLE else made
+            writer = store.start_run(
+                dataset.row(),
+                epochs=5,
+                learning_rate=0.1,
+                seed=number,
+                environment={"cpu": "some"},
+                trigger={NIGHT: "nightly", SWEEP: "sweep"}.get(number, "manual"),
+                sweep="swept" if number == SWEEP else None,
+            )
+            for model in ("paddle", "python") if number != EMPTY else ():
+                whole = history(5, features=len(dataset.features))
+                writer.append(model, whole[:2])
+                writer.append(model, whole[4 if number in (HOLES, DEAD_WITH_HOLES) else 2 :])
+            if number not in (LIVE, DEAD, DEAD_WITH_HOLES, NIGHT):
+                ended = {HOLES: "interrupted", BROKEN: "interrupted", DIVERGED: "diverged"}
+                writer.finish(ended.get(number, "completed"))
+        gone = new_token().rpartition(":")[0] + ":1"  # as if the process number were a later process's
+        for statement in (
+            f"UPDATE runs SET thinned_every = 100 WHERE id = {THINNED}",
+            f"UPDATE runs SET owner = '{gone}' WHERE id IN ({DEAD}, {DEAD_WITH_HOLES})",
+        ):
+            store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
+        break_a_value(store)
+    return database_url
+
+
+def break_a_value(store: Store) -> None:
+    """Spoil one vector of weights, the last of the run BROKEN, in a way that each database lets happen."""
+    spoilt = {"sqlite": "'[0.1,'", "postgresql": "'{}'"}[store.engine.dialect.name]
+    statement = f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4"
+    store.write(lambda session, _: session.execute(text(statement)))
+
+
+@contextmanager
+def beating(url: str) -> Iterator[None]:
+    """While open, the live runs' heartbeats are renewed, as their trainers would."""
+    over = threading.Event()
+
+    def beat() -> None:
+        with Store(url) as store:
+            while not over.wait(0.1):
+                for number in (LIVE, NIGHT):
+                    statement = update_run(number).values(heartbeat_at=database_now())
+                    store.write(lambda session, _, s=statement: session.execute(s))  # type: ignore[misc]
+
+    trainer = threading.Thread(target=beat)
+    trainer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        trainer.join()
+
+
+def tables(url: str) -> Tables:
+    """Every row of every table, as text, but the heartbeats of live runs."""
+    found: Tables = {}
+    with Store(url) as store, store.engine.connect() as connection:
+        for name in [*Base.metadata.tables, "ledger_version"]:
+            rows = [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}").mappings()]
+            for row in rows:
+                if name == "runs" and row["id"] in (LIVE, NIGHT):
+                    del row["heartbeat_at"]
+            found[name] = sorted(map(str, rows))
+    return found
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_a_refused_command_leaves_every_row_as_it_was(full: str, capsys: Output, line: str) -> None:
+    before = tables(full)
+    with beating(full):
+        assert run([*line.split(), "--database-url", full]) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("job: error: "), said
+    after = tables(full)
+    if line.startswith("nightly --once"):  # to put the night on record is what it is for
+        assert len(after.pop("nights")) == len(before.pop("nights")) + 1
+    assert after == before
+
+
+def test_every_command_is_among_those_that_are_tried() -> None:
+    commands = set()
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        commands |= {f"{name} {each}" for each in getattr(command, "commands", ())} or {name}
+    tried = {" ".join(line.split()[: 2 if line.startswith("db ") else 1]) for line in REFUSED}
+    assert tried | READING == commands
+    assert not tried & READING
