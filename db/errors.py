@@ -43,3 +43,9 @@ class QueryTimeoutError(LedgerError):
     """A query that was stopped because it took longer than allowed."""
 
     exit_status = 1
+
+
+class QueryTooLargeError(LedgerError):
+    """A query that was stopped because its answer is larger than allowed."""
+
+    exit_status = 1

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,10 @@ def query(
         float,
         typer.Option("--timeout", callback=seconds, help="Seconds that the query may take, up to a day."),
     ] = 30.0,
+    max_bytes: Annotated[
+        int,
+        typer.Option("--max-bytes", min=1, max=2**62, help="Bytes of memory that the whole answer may take."),
+    ] = 256_000_000,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -74,7 +79,9 @@ def query(
     if sweep is not None:
         parameters["name"] = sweep
     text = sys.stdin.read() if name == "-" else sql
-    most = limit or None
+    bounds: dict[str, Any] = {"limit": limit or None, "timeout": timeout, "max_bytes": max_bytes}
+    if output is Format.csv:
+        bounds["take"] = write_csv
     with open_store(database_url) as store:
         if text is None:
             from db.query import named_query
@@ -89,14 +96,15 @@ def query(
             found = store.run(run or "latest") if about_a_run else None
             if found is not None:
                 say_if_thinned(found)
-            rows = answer(store, name, found, parameters, data=data, limit=most, timeout=timeout)
+            rows = answer(store, name, found, parameters, data=data, **bounds)
         else:
             from db.query import ask
 
             if run is not None:
                 parameters["run"] = store.run(run).id
-            rows = ask(store.url, text, parameters, limit=most, timeout=timeout)
-    print_answer(rows, output)
+            rows = ask(store.url, text, parameters, **bounds)
+    if output is not Format.csv:
+        print_answer(rows, output)
     if rows.more:
         say(f"only the first {limit:,} rows; --limit 0 gives all")
 
@@ -159,11 +167,15 @@ def print_answer(answer: Answer, output: Format) -> None:
         names = unique(answer.columns)
         write_json([dict(zip(names, row, strict=True)) for row in answer.rows])
     elif output is Format.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(answer.columns)
-        writer.writerows([text_of(value) for value in row] for row in answer.rows)
+        write_csv([answer.columns, *answer.rows])
     else:
         print_table(answer.columns, [[cell(value) for value in row] for row in answer.rows])
+
+
+def write_csv(rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([text_of(value) for value in row] for row in rows)
 
 
 def unique(columns: tuple[str, ...]) -> list[str]:
