@@ -35,6 +35,7 @@ SLOW = {
     "test_notebook",
     "test_outage",
     "test_pins",
+    "test_query_limits",
     "test_resume",
     "test_scheduler",
     "test_sqlite_faults",
