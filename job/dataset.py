@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,7 +123,7 @@ def split(source: Table, target: str | None = None) -> Dataset:
             "beyond float32 once normalised"
         )
     return Dataset(
-        name=path.name,
+        name=os.fsencode(path.name).decode(errors="backslashreplace"),  # in any locale
         sha256=source.sha256,
         target=target,
         features=features,

@@ -26,7 +26,8 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, moments in ISO form."""
-    print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=False))
+    ascii_only = sys.stdout.encoding.lower() != "utf-8"  # JSON has escapes of its own
+    print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=ascii_only))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:

@@ -214,11 +214,12 @@ def train_to_the_end(
 
 def resume_command(context: typer.Context, writer: RunWriter) -> str:
     """The command that takes the run up again, with the options that it needs besides the settings."""
+    from db.engine import shown
+
     words = ["job", "resume", str(writer.run_id)]
-    url = writer.store.url.set(drivername=writer.store.url.get_backend_name())
     options = {
         "data": context.params.get("data"),
-        "database_url": url.render_as_string(),
+        "database_url": shown(writer.store.url),
         "log_dir": context.params.get("log_dir"),
     }
     for name, value in options.items():
