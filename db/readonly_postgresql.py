@@ -90,6 +90,8 @@ def fetch(
                 _bound(connection, watch.timeout)
                 become_reader(connection)
                 yield from _fetch(connection, query.rstrip("; \n\t"), parameters, limit, watch.max_bytes)
+    except UnicodeEncodeError as error:
+        raise QueryError(f"the query or a parameter cannot be used: {error}") from error
     except psycopg.Error as error:
         said = first_line(error)
         if error.sqlstate == TOO_LARGE:

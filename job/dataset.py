@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,7 +122,7 @@ def split(source: Table, target: str | None = None) -> Dataset:
             "beyond float32 once normalised"
         )
     return Dataset(
-        name=os.fsencode(path.name).decode(errors="backslashreplace"),  # in any locale
+        name=path.name,
         sha256=source.sha256,
         target=target,
         features=features,
