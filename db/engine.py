@@ -155,7 +155,7 @@ def create_store_engine(url: URL) -> Engine:
                     "keepalives_count": 4,
                 },
             )
-            event.listen(engine, "connect", _require_utf8, insert=True)  # before SQLAlchemy asks anything
+            event.listen(engine, "connect", _require_utf8)
             event.listen(engine, "begin", _begin_postgresql)
             return engine
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})

@@ -29,6 +29,7 @@ def made_history(seed: int) -> History:
     t = np.arange(EPOCHS)
     made.train_loss[:] = 0.01 + np.exp(-t / 9) * (1 + 0.01 * seed)
     made.test_loss[:] = 0.2 + ((t - 70 - seed) / 100) ** 2
+    made.test_loss[73 + seed] = made.test_loss[70 + seed]  # the best twice
     made.weights[:] = np.sin(t[:, None] / np.array([10, 17, 500])) + 1e-6 * made.weights
     made.bias[:] = 1e-9 * made.bias  # nothing but noise
     return made
@@ -138,7 +139,9 @@ def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> Non
 
 
 def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -> None:
-    for row in rows(store, "overfitting", run):
+    found = rows(store, "overfitting", run)
+    assert [row["model"] for row in found] == ["paddle", "python"]
+    for row in found:
         own = histories[row["model"]]
         best, test = int(own.test_loss.argmin()), own.test_loss.astype(float)
         assert best == row["best_epoch"] == 70
@@ -225,7 +228,9 @@ def test_turning_points_tell_noise_from_turns(store: Store, run: RunRow) -> None
 
 
 def test_convergence(store: Store, run: RunRow, histories: dict[str, History]) -> None:
-    for row in rows(store, "convergence", run, optimum=0.008):
+    found = rows(store, "convergence", run, optimum=0.008)
+    assert [row["model"] for row in found] == ["paddle", "python"]
+    for row in found:
         loss = histories[row["model"]].train_loss.astype(float)
         away = np.abs(loss - loss[-1])
         assert (row["last_epoch"], row["final_train_loss"]) == (EPOCHS - 1, loss[-1])
@@ -263,6 +268,27 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
     found = rows(store, "runs-by-final-loss", None)
     assert [(r["train_loss"], r["run"], r["model"], r["test_loss"]) for r in found] == sorted(finals)
     assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
+
+
+def test_sweep(store: Store, run: RunRow) -> None:
+    """Its runs by learning rate and seed; a run without epochs is a row too, and other runs are none."""
+    expected: list[tuple[Any, ...]] = []
+    for rate, seed in ((0.3, 1), (0.1, 2), (0.1, 1)):
+        settings: dict[str, Any] = {"epochs": EPOCHS, "learning_rate": rate, "seed": seed, "environment": {}}
+        writer = store.start_run(made_dataset(), trigger="sweep", sweep="mine", **settings)
+        for model in ("paddle", "python"):
+            own = made_history(seed)
+            own.test_loss[-1] += np.float32(rate + len(model))
+            writer.append(model, own)
+            losses = (float(own.train_loss[-1]), float(own.test_loss[-1]), float(own.test_loss.min()))
+            expected.append((rate, seed, writer.run_id, "completed", model, EPOCHS - 1, *losses))
+        writer.finish("completed")
+    empty = store.start_run(made_dataset(), trigger="sweep", sweep="mine", **settings | {"seed": 7}).run_id
+    expected.append((0.1, 7, empty, "running", None, None, None, None, None))
+    found = ask(store.url, named_query("sweep", store.url.get_backend_name()).sql, {"name": "mine"})
+    names = "learning_rate seed run status model last_epoch train_loss test_loss best_test_loss"
+    assert found.columns == tuple(names.split())
+    assert found.rows == sorted(expected, key=lambda row: (row[0], row[1], str(row[4])))
 
 
 def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:
