@@ -84,7 +84,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except LedgerError as error:
         return fail(str(error), error.exit_status, debug)
     except (KeyboardInterrupt, typer.Abort) as error:
-        sys.stdout = None  # its reader may stand still, and would keep us from ending
         return fail(str(error) or "interrupted", 130, debug)
     except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
         sys.stdout = None

@@ -26,7 +26,7 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, moments in ISO form."""
-    ascii_only = sys.stdout.encoding.lower() != "utf-8"  # JSON has escapes of its own
+    ascii_only = (sys.stdout.encoding or "utf-8").lower() != "utf-8"  # JSON has escapes of its own
     print(json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=ascii_only))
 
 
