@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
@@ -27,6 +27,12 @@ REFUSED = (
     "is not permitted to log in",
 )
 """what PostgreSQL says at login that no waiting mends; the driver keeps no SQLSTATE of a failed login"""
+SECRET = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+"""parameters of a PostgreSQL URL that are shown to nobody, besides `password`"""
+SQLITE_PARAMETERS = {
+    *("timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"),
+    *("mode", "cache", "vfs", "immutable", "nolock", "psow", "modeof"),
+}
 BUSY_TIMEOUT = 1.0
 """seconds that SQLite itself waits for another writer; short, so that a signal is heard in between"""
 
@@ -37,7 +43,8 @@ IDLE_TIMEOUT = 30
 def parse_url(text: str) -> URL:
     """The URL of a store, its password read from PASSWORD_FILE where it needs one and has none.
 
-    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's, and for an unusable password file.
+    Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's or has unknown parameters, and for
+    an unusable password file. No message repeats what may be part of a password.
     """
     examples = "sqlite:///results/ledger.db or postgresql://user@host/database"
     try:
@@ -49,7 +56,11 @@ def parse_url(text: str) -> URL:
     if backend == "postgres":  # the older spelling that many hosts still hand out
         backend = "postgresql"
     if backend == "postgresql":
+        require_postgresql(text)
         url = url.set(drivername="postgresql+psycopg")
+        if password := url.query.get("password"):  # which comes before that of `user:password@`
+            password = password if isinstance(password, str) else password[-1]
+            url = url.difference_update_query(["password"]).set(password=password)
         if url.password:
             return url
         # An empty password (`user:@host`) is none, and would be shown as one.
@@ -60,8 +71,37 @@ def parse_url(text: str) -> URL:
             raise StoreError(
                 "a store in memory would be gone with the process; name a file, like " + examples
             )
+        if url.username or url.host:
+            raise StoreError(f"the database URL names a user or a host, not a file; write it like {examples}")
+        for name, _ in parse_qsl(text.partition("?")[2], keep_blank_values=True):
+            if name not in SQLITE_PARAMETERS:
+                raise StoreError(
+                    f"the database URL has an unknown parameter {name!r}; a file's name cannot have a ?"
+                )
         return url.set(drivername="sqlite")
     raise StoreError(f"the database URL names {backend!r}; stores are SQLite or PostgreSQL, like {examples}")
+
+
+def require_postgresql(text: str) -> None:
+    """Raises StoreError for unknown parameters, and where a part of the password may be taken for others."""
+    before, _, after = text.partition("@")
+    if "@" in after or (after and "?" in before):
+        raise StoreError("the database URL has two @, or a ? before the @; in a value write %40 and %3F")
+    given = parse_qsl((after or before).partition("?")[2], keep_blank_values=True)
+    if given:
+        from psycopg.pq import Conninfo
+
+        known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+        for i, (name, _) in enumerate(given, 1):
+            if name not in known:  # it may be the end of a password with & in it
+                raise StoreError(
+                    f"the database URL's parameter {i} is unknown to PostgreSQL; in a value write & as %26"
+                )
+
+
+def shown(url: URL) -> str:
+    """The URL as anybody may see it: without driver and passwords."""
+    return url.set(drivername=url.get_backend_name()).difference_update_query(SECRET).render_as_string()
 
 
 def read_password(file: Path) -> str:
@@ -112,6 +152,7 @@ def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = Non
                 connect_args={
                     "connect_timeout": 10,
                     "application_name": "epoch-ledger",
+                    "client_encoding": "utf8",
                     "keepalives_idle": 10,
                     "keepalives_interval": 5,
                     "keepalives_count": 4,
@@ -124,6 +165,7 @@ def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = Non
                 event.listen(
                     engine, "do_connect", lambda _, __, args, kwargs: connect(gives_up, *args, **kwargs)
                 )
+            event.listen(engine, "connect", _require_utf8)
             event.listen(engine, "begin", _begin_postgresql)
             return engine
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
@@ -139,6 +181,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     # A power cut may cost the last transactions, never the file; a resume trains them again.
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _require_utf8(connection: Any, _record: Any) -> None:
+    encoding, name = connection.info.parameter_status("server_encoding"), connection.info.dbname
+    if encoding not in (None, "UTF8"):  # a pooler may keep it to itself
+        connection.close()
+        raise StoreError(
+            f"the encoding of the database {name} is {encoding}, which cannot hold every name; make another: "
+            f"CREATE DATABASE \"{name}_utf8\" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -179,6 +231,7 @@ def describe(error: DBAPIError, url: URL) -> str:
     line = cause.splitlines()[0] if cause else type(error.orig).__name__
     if line == "database is locked":
         line = "another process has been writing to it for long"
-    if url.password:
-        line = line.replace(str(url.password), "***")
-    return f"{line} ({url.render_as_string(hide_password=True)})"
+    for secret in (url.password, *(url.query.get(name) for name in SECRET)):
+        if secret:
+            line = line.replace(str(secret), "***")
+    return f"{line} ({shown(url)})"

@@ -54,6 +54,12 @@ class QueryTimeoutError(LedgerError):
     exit_status = 1
 
 
+class QueryTooLargeError(LedgerError):
+    """A query that was stopped because its answer is larger than allowed."""
+
+    exit_status = 1
+
+
 @contextmanager
 def naming(about: str) -> Iterator[None]:
     """Let an error over a corrupted value say what was being read. Raises CorruptedError."""

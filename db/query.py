@@ -7,9 +7,9 @@ That nothing is changed is up to the database, not to a look at the text: see `d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from sqlalchemy.engine import URL
 
 from db import placeholders
 from db.errors import QueryError
+from db.watch import Watch
 
 FOLDER = Path(__file__).resolve().parent / "queries"
 TIMEOUT = 30.0
 """seconds that a query may take"""
 LIMIT = 1000
 """rows that a query gives"""
+MAX_BYTES = 256_000_000
+"""bytes that an answer may take in memory"""
 Value = int | float | str | None
 _PARAMETER = re.compile(r"^-- :(?P<name>\w+)(?: = (?P<default>\S+))? +(?P<help>.+)$")
 
@@ -101,11 +104,15 @@ def ask(
     *,
     limit: int | None = LIMIT,
     timeout: float = TIMEOUT,
+    max_bytes: int = MAX_BYTES,
+    take: Callable[[Sequence[tuple[Any, ...]]], object] | None = None,
 ) -> Answer:
     """The answer of the store at `url` to one query, in a connection of its own that can only read.
 
-    `limit` None gives all rows. Raises QueryError for a query that is wrong or does more than read, or
-    whose parameters are not exactly those given, and QueryTimeoutError after `timeout` seconds.
+    `limit` None gives all rows. `take` is given the column names and then the rows, in parts, as they come;
+    the Answer then holds none. Raises QueryError for a query that is wrong or does more than read, or whose
+    parameters are not exactly those given, QueryTimeoutError after `timeout` seconds of waiting for the
+    database, and QueryTooLargeError once the answer takes more than `max_bytes` of memory.
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)
@@ -120,17 +127,13 @@ def ask(
         from db.readonly_sqlite import fetch
     else:
         from db.readonly_postgresql import fetch
-    columns, rows = fetch(url, sql, given, None if limit is None else limit + 1, timeout)
-    more = limit is not None and len(rows) > limit
-    kept = rows[:limit] if more else rows
-    return Answer(tuple(columns), [tuple(plain(value) for value in row) for row in kept], more)
-
-
-def plain(value: Any) -> Any:
-    """A value as both databases give it: PostgreSQL's exact decimals as numbers, bytes as hex text."""
-    if isinstance(value, Decimal):
-        whole = value.is_finite() and value == value.to_integral_value()
-        return int(value) if whole else float(value)
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).hex()
-    return value
+    kept: list[tuple[Any, ...]] = []
+    tell = take or kept.extend
+    watch = Watch(timeout, max_bytes)
+    with closing(watch.rows(fetch(url, sql, given, None if limit is None else limit + 1, watch))) as parts:
+        count = -1  # the first row is the names
+        for rows in parts:
+            count += len(rows)
+            more = limit is not None and count > limit
+            tell(rows[:-1] if more else rows)
+    return Answer(kept[0] if kept else (), kept[1:], more)

@@ -12,14 +12,16 @@ What the server enforces, whoever is connected:
   nobody turn it back.
 * It runs as a role that can only SELECT. SET ROLE alone would not do: RESET ROLE undoes it. So the query runs
   inside a SECURITY DEFINER function of that role, where the server refuses to change the role at all.
-* statement_timeout, armed before the query starts, ends it.
+* statement_timeout ends it, and so does the end of the client, between two of the server's own looks: inside
+  a single call of a function it may not look for long. The answer's size and temporary files are bounded.
 
 The function and the view are temporary, and the transaction that makes them is always rolled back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -27,8 +29,9 @@ from psycopg import sql
 from sqlalchemy.engine import URL
 
 from db import placeholders
-from db.errors import QueryError, QueryTimeoutError, StoreFailedError
+from db.errors import QueryError, StoreFailedError
 from db.reader_role import become_reader, provide_reader
+from db.watch import GRACE, Row, Watch
 
 HARMLESS = (
     *("random", "clock_timestamp", "timeofday", "gen_random_uuid"),
@@ -36,15 +39,22 @@ HARMLESS = (
 )
 """volatile functions of PostgreSQL's own that change nothing: their result varies, that is all"""
 
-ASK = """
-CREATE FUNCTION pg_temp.ledger_ask(query text, parameters text[], most bigint) RETURNS SETOF record
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+TEMPORARY_FILES = "1GB"
+"""what a query may write of them, where the job is allowed to set it"""
+TOO_LARGE = "EL001"
+ASK = f"""
+CREATE FUNCTION pg_temp.ledger_ask(query text, parameters text[], most bigint, bytes bigint)
+RETURNS SETOF record LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     answer record;
     given bigint := 0;
 BEGIN
     FOR answer IN EXECUTE query USING parameters LOOP
         EXIT WHEN given = most;
+        bytes := bytes - pg_column_size(answer);
+        IF bytes < 0 THEN
+            RAISE EXCEPTION 'too large' USING ERRCODE = '{TOO_LARGE}';
+        END IF;
         RETURN NEXT answer;
         given := given + 1;
     END LOOP;
@@ -65,38 +75,58 @@ TEXT_ARRAY = 1009
 
 
 def fetch(
-    url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, timeout: float
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and at most `limit` rows. Raises QueryError and QueryTimeoutError."""
+    url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, watch: Watch
+) -> Generator[Row, None, None]:
+    """Column names and then at most `limit` rows. Raises QueryError and QueryTooLargeError."""
     try:
         with _connect(url) as connection:
+            watch.cancel = lambda: _cancel(connection)
+            process = connection.info.backend_pid
+            watch.lives = f"; the server's process {process} has not heeded the cancel and may run on"
             with connection.transaction():
+                _set(connection, "statement_timeout", f"{watch.timeout + GRACE:g}s")
                 provide_reader(connection)
             with connection.transaction(force_rollback=True):
-                # Compiling a query of a tenth of a second takes as long again. For the transaction alone:
-                # poolers let few settings through at the start of a session.
-                connection.execute("SET LOCAL jit = off")
+                _bound(connection, watch.timeout)
                 become_reader(connection)
-                return _fetch(connection, query.rstrip("; \n\t"), parameters, limit, timeout)
-    except psycopg.errors.QueryCanceled as error:
-        raise QueryTimeoutError(
-            f"the query was stopped after {timeout:g} s; --timeout allows more"
-        ) from error
+                yield from _fetch(connection, query.rstrip("; \n\t"), parameters, limit, watch.max_bytes)
+    except UnicodeEncodeError as error:
+        raise QueryError(f"the query or a parameter cannot be used: {error}") from error
     except psycopg.Error as error:
         said = first_line(error)
-        if error.sqlstate is None or error.sqlstate[:2] in ("08", "57"):
+        if error.sqlstate == TOO_LARGE:
+            watch.check(watch.max_bytes + 1)
+        if error.sqlstate is None or (error.sqlstate[:2] in ("08", "57") and error.sqlstate != "57014"):
             raise StoreFailedError(f"the database did not answer: {said}") from error
         raise QueryError(f"the database refused the query: {said}") from error
 
 
 def _connect(url: URL) -> psycopg.Connection:
-    return psycopg.connect(
-        url.set(drivername="postgresql").render_as_string(hide_password=False),
-        connect_timeout=10,
-        application_name="epoch-ledger query",
-        autocommit=True,
-        options="-c timezone=UTC",
-    )
+    # Keywords rather than a URL, which libpq's messages would repeat with its password.
+    ours = {"connect_timeout": 10, "application_name": "epoch-ledger query", "client_encoding": "utf8"}
+    given = url.get_dialect()().create_connect_args(url)[1]
+    return psycopg.connect(**{**given, **ours}, options="-c timezone=UTC", autocommit=True)
+
+
+def _cancel(connection: psycopg.Connection) -> None:
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=GRACE)
+
+
+def _set(connection: psycopg.Connection, name: str, value: str) -> None:
+    """Set a parameter for the transaction alone: a connection pooler may hand the session to others."""
+    connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+
+
+def _bound(connection: psycopg.Connection, timeout: float) -> None:
+    """Bound what the server does in this transaction, also if nobody is left to cancel it."""
+    _set(connection, "statement_timeout", f"{timeout + GRACE:g}s")
+    # Compiling a query of a tenth of a second takes as long again.
+    _set(connection, "jit", "off")
+    if connection.info.server_version >= 140000:
+        _set(connection, "client_connection_check_interval", "1s")
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():  # a superuser's alone
+        _set(connection, "temp_file_limit", TEMPORARY_FILES)
 
 
 def _fetch(
@@ -104,23 +134,23 @@ def _fetch(
     query: str,
     parameters: Mapping[str, Any],
     limit: int | None,
-    timeout: float,
-) -> tuple[list[str], list[tuple[Any, ...]]]:
+    max_bytes: int,
+) -> Generator[Row, None, None]:
     text, values = numbered(query, parameters)
     names, types = describe(connection, text)
+    yield tuple(names)
     refuse_side_effects(connection, query, parameters)
     connection.execute(ASK)
     connection.execute("SET TRANSACTION READ ONLY")
-    connection.execute(
-        "SELECT set_config('statement_timeout', %s, true)", [str(max(1, round(timeout * 1000)))]
-    )
     columns = sql.SQL(", ").join(
         sql.SQL("{} " + kind).format(sql.Identifier(f"c{i}")) for i, kind in enumerate(types)
     )
-    call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s::bigint) AS answer ({})").format(
-        columns
-    )
-    return names, connection.execute(call, [text, values, limit]).fetchall()
+    call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s, %s) AS answer ({})").format(columns)
+    with connection.cursor("ledger_answer") as cursor:
+        cursor.execute(call, [text, values, limit, max_bytes])
+        yield from cursor.fetchmany(1)  # for which the server works out the whole answer
+        _set(connection, "statement_timeout", "0")  # from here on it waits for who reads us
+        yield from connection.cursor().stream("FETCH ALL FROM ledger_answer")
 
 
 def numbered(query: str, parameters: Mapping[str, Any]) -> tuple[str, list[str | None]]:

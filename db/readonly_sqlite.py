@@ -1,36 +1,37 @@
 """One query on a SQLite store, in a connection that can do nothing but read.
 
-Three locks, each of SQLite's own: the file is opened read only; an authorizer refuses, while a statement
-is compiled, every action except reading tables and calling functions; and a progress handler stops what
-takes too long.
+Two locks, each of SQLite's own: the file is opened read only; an authorizer refuses, while a statement is
+compiled, every action except reading tables and calling functions. A progress handler stops the query between
+two instructions of SQLite's machine.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
 
 from db.engine import reading_url
-from db.errors import QueryError, QueryTimeoutError
+from db.errors import QueryError
+from db.watch import Row, Watch
 
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 STEPS = 10_000
-"""instructions of SQLite's machine between two looks at the clock: well under a millisecond"""
+"""instructions of SQLite's machine between two looks at whether to stop: well under a millisecond"""
 LARGEST_VALUE = 16 * 2**20
-"""bytes of one value: making a larger one is a single instruction that no clock would stop"""
+"""bytes of one value"""
 PATIENCE = 5.0
 """seconds to wait where another process has the file to itself"""
 
 
 def fetch(
-    url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, timeout: float
-) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and at most `limit` rows. Raises QueryError and QueryTimeoutError."""
+    url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, watch: Watch
+) -> Generator[Row, None, None]:
+    """Column names and then at most `limit` rows. Raises QueryError."""
     assert url.database
     file = Path(url.database).absolute().as_uri()
     closed = "&immutable=1" if reading_url(url) is not url else ""  # see there
@@ -40,15 +41,14 @@ def fetch(
         # Their first use declares their columns, by a CREATE TABLE that the authorizer would refuse.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
         connection.set_authorizer(_authorize)
-        deadline = time.monotonic() + timeout
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
+        connection.set_progress_handler(watch.over.is_set, STEPS)
         cursor = connection.execute(query, parameters)
         if cursor.description is None:
             raise QueryError("the query is empty")
-        columns = [column[0] for column in cursor.description]
-        return columns, cursor.fetchall() if limit is None else cursor.fetchmany(limit)
+        yield tuple(column[0] for column in cursor.description)
+        yield from islice(cursor, limit)
     except sqlite3.Error as error:
-        raise explained(error, timeout) from error
+        raise explained(error) from error
     except sqlite3.Warning as error:  # Python's word for several statements in one, up to 3.11
         raise QueryError(f"not one query: {error}") from error
     except (OverflowError, ValueError) as error:  # a value, or a character, that SQLite cannot hold
@@ -64,12 +64,9 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
     return sqlite3.SQLITE_DENY
 
 
-def explained(error: sqlite3.Error, timeout: float) -> Exception:
+def explained(error: sqlite3.Error) -> Exception:
     """What the user is told instead of SQLite's error."""
     said = str(error)
-    code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_INTERRUPT:
-        return QueryTimeoutError(f"the query was stopped after {timeout:g} s; --timeout allows more")
-    if code == sqlite3.SQLITE_AUTH:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
         return QueryError(f"only reading is allowed here: {said}")
     return QueryError(f"the database refused the query: {said}")

@@ -42,6 +42,7 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us: what is printed goes nowhere
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # what the locale cannot write
     try:
         if os.path.lexists(".env"):  # else the import would be for nothing
             from dotenv import load_dotenv

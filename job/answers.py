@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from db.errors import QueryError
-from db.query import LIMIT, TIMEOUT, Answer, Value, ask, named_query
+from db.query import Answer, Value, ask, named_query
 from db.schema import RunRow
 from db.store import Store
 from job.data.source import least_squares, source
@@ -22,10 +23,9 @@ def answer(
     parameters: Mapping[str, Value] | None = None,
     *,
     data: Path | None = None,
-    limit: int | None = LIMIT,
-    timeout: float = TIMEOUT,
+    **bounds: Any,
 ) -> Answer:
-    """The answer to a named query; `run` is left out by queries about all runs.
+    """The answer to a named query; `run` is left out by queries about all runs, `bounds` are those of `ask`.
 
     `:optimum` is worked out from the run's data file, and null where that file is not at hand.
 
@@ -46,7 +46,7 @@ def answer(
     if "optimum" in query.parameters and "optimum" not in given and run is not None:
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
-    return ask(store.url, query.sql, bound, limit=limit, timeout=timeout)
+    return ask(store.url, query.sql, bound, **bounds)
 
 
 def check(name: str, value: Value, default: Value) -> None:

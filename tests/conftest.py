@@ -37,6 +37,7 @@ SLOW = {
     "test_notebook",
     "test_outage",
     "test_pins",
+    "test_query_limits",
     "test_resume",
     "test_scheduler",
     "test_sqlite_faults",

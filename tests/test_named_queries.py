@@ -29,6 +29,7 @@ def made_history(seed: int) -> History:
     t = np.arange(EPOCHS)
     made.train_loss[:] = 0.01 + np.exp(-t / 9) * (1 + 0.01 * seed)
     made.test_loss[:] = 0.2 + ((t - 70 - seed) / 100) ** 2
+    made.test_loss[73 + seed] = made.test_loss[70 + seed]  # the best twice
     made.weights[:] = np.sin(t[:, None] / np.array([10, 17, 500])) + 1e-6 * made.weights
     made.bias[:] = 1e-9 * made.bias  # nothing but noise
     return made

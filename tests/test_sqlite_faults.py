@@ -133,6 +133,16 @@ def test_a_read_only_file_can_be_read_but_not_trained_into(
     file.parent.chmod(0o755)
 
 
+def test_what_somebody_is_writing_is_read_from_a_closed_directory_too(file: Path) -> None:
+    with Store(f"sqlite:///{file}") as writing:
+        writing.start_run(dataset_row(), epochs=7_777, learning_rate=0.1, seed=0, environment={})
+        file.parent.chmod(0o555)
+        listed = bound_by_permissions("runs", "--json", "--database-url", f"sqlite:///{file}")
+        file.parent.chmod(0o755)
+    assert listed.returncode == 0, listed.stderr
+    assert "7777" in listed.stdout
+
+
 FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

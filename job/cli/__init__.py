@@ -113,8 +113,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return fail(f"{message} (see `{where} --help`)", error.exit_code, debug)
     except LedgerError as error:
         return fail(str(error), error.exit_status, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        return fail("interrupted", 130, debug)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        return fail(str(error) or "interrupted", 130, debug)
     except BrokenPipeError:  # the reader of our output, `head` for one, has seen enough
         sys.stdout = None
         return 0
@@ -128,7 +128,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def carry_out(words: Sequence[str]) -> int:
     """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
-    status: int = app(words, prog_name="job", standalone_mode=False) or 0
+    command = typer.main.get_command(app)  # not called, since Typer makes Ctrl-C a status without a word
+    status = 0
+    try:
+        with command.make_context("job", list(words)) as context:
+            status = command.invoke(context) or 0
+    except typer.Exit as ended:
+        status = ended.exit_code
     sys.stdout.flush()
     return status
 

@@ -128,14 +128,14 @@ def backup(
     FILE is a store like any other: put it in the place of a lost one, or name it in --database-url.
     """
     from db.backup import backup as copy
-    from db.engine import parse_url, sqlite_path
+    from db.engine import parse_url, shown, sqlite_path
     from db.errors import NotFoundError, StoreError
 
     with engine_at(database_url) as (engine, waiting):
         path = sqlite_path(parse_url(database_url))
         if path is None:
-            place = engine.url.set(drivername="postgresql", password=None).render_as_string()
-            raise StoreError(f"PostgreSQL brings its own: pg_dump --format=custom --file={file} {place}")
+            dump = f"pg_dump --format=custom --file={file} {shown(engine.url)}"
+            raise StoreError(f"PostgreSQL brings its own: {dump}")
         found = revision(engine, waiting)
         if found == "none":
             raise NotFoundError(f"{path} is empty, so there is nothing to back up")

@@ -29,7 +29,8 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON, moments in ISO form."""
-    text = json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=False)
+    ascii_only = (sys.stdout.encoding or "utf-8").lower() != "utf-8"  # JSON has escapes of its own
+    text = json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=ascii_only)
     print(re.sub(f"[{UNSEEN}]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 

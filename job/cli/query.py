@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +58,10 @@ def query(
         float,
         typer.Option("--timeout", callback=seconds, help="Seconds that the query may take, up to a day."),
     ] = 30.0,
+    max_bytes: Annotated[
+        int,
+        typer.Option("--max-bytes", min=1, max=2**62, help="Bytes of memory that the whole answer may take."),
+    ] = 256_000_000,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
@@ -75,7 +80,9 @@ def query(
     if sweep is not None:
         parameters["name"] = sweep
     text = sys.stdin.read() if name == "-" else sql
-    most = limit or None
+    bounds: dict[str, Any] = {"limit": limit or None, "timeout": timeout, "max_bytes": max_bytes}
+    if output is Format.csv:
+        bounds["take"] = write_csv
     with open_store(database_url) as store:
         if text is None:
             from db.query import named_query
@@ -90,14 +97,15 @@ def query(
             found = store.run(run or "latest") if about_a_run else None
             if found is not None:
                 say_if_downsampled(found)
-            rows = answer(store, name, found, parameters, data=data, limit=most, timeout=timeout)
+            rows = answer(store, name, found, parameters, data=data, **bounds)
         else:
             from db.query import ask
 
             if run is not None:
                 parameters["run"] = store.run(run).id
-            rows = ask(store.url, text, parameters, limit=most, timeout=timeout)
-    print_answer(rows, output)
+            rows = ask(store.url, text, parameters, **bounds)
+    if output is not Format.csv:
+        print_answer(rows, output)
     if rows.more:
         say(f"only the first {limit:,} rows; --limit 0 gives all")
 
@@ -160,9 +168,7 @@ def print_answer(answer: Answer, output: Format) -> None:
         names = unique(answer.columns)
         write_json([dict(zip(names, row, strict=True)) for row in answer.rows])
     elif output is Format.csv:
-        writer = csv.writer(Lines(), lineterminator="\r\n")
-        writer.writerow(map(harmless, answer.columns))
-        writer.writerows([text_of(value) for value in row] for row in answer.rows)
+        write_csv([answer.columns, *answer.rows])
     else:
         print_table(answer.columns, [[cell(value) for value in row] for row in answer.rows])
 
@@ -173,6 +179,12 @@ class Lines:
     def write(self, row: str) -> None:
         """Print one row."""
         sys.stdout.write(row.removesuffix("\r\n") + "\n")
+
+
+def write_csv(rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows as CSV."""
+    writer = csv.writer(Lines(), lineterminator="\r\n")
+    writer.writerows([text_of(value) for value in row] for row in rows)
 
 
 def unique(columns: tuple[str, ...]) -> list[str]:

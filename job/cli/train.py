@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from db.engine import parse_url
+from db.engine import parse_url, shown
 from db.errors import LedgerError, StoreError, StoreFailedError
 from db.lease import RunWriter
 from db.store import Store
@@ -116,10 +116,7 @@ def resume(
 
 def resume_options(context: typer.Context) -> list[str]:
     """The options of the command line that `job resume` needs again."""
-    url = parse_url(context.params["database_url"])
-    values = context.params | {
-        "database_url": url.set(drivername=url.get_backend_name()).render_as_string()  # without its password
-    }
+    values = context.params | {"database_url": shown(parse_url(context.params["database_url"]))}
     words = []
     for name in ("data", "database_url", "log_dir", "tolerance"):
         source = context.get_parameter_source(name)

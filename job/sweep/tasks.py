@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from db.errors import StoreError, StoreFailedError
@@ -40,7 +40,7 @@ class Task:
     seed: int
     learning_rate: float
     epochs: int
-    database_url: str
+    database_url: str = field(repr=False)  # which Dask shows
     heartbeat_timeout: float
     database_timeout: float
     stop: str = ""

@@ -1,0 +1,119 @@
+"""Waits for a query in a way that neither a signal nor the time limit has to wait for the database."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+from decimal import Decimal
+from typing import Any
+
+from db.errors import QueryTimeoutError, QueryTooLargeError
+
+GRACE = 1.0
+"""seconds that a query which was told to stop has to end"""
+PART_ROWS = 1000
+PART_BYTES = 2**20
+Row = tuple[Any, ...]
+
+
+class Watch:
+    """Reads a query's rows in a thread of its own, within `timeout` seconds and `max_bytes` bytes.
+
+    The reading side looks at `over`, and sets `cancel`, which tells the database to stop, and `lives`, what
+    is said if that does not help.
+    """
+
+    def __init__(self, timeout: float, max_bytes: int) -> None:
+        self.timeout = timeout
+        self.max_bytes = max_bytes
+        self.over = threading.Event()
+        self.cancel: Callable[[], object] = lambda: None
+        self.lives = ""
+        self._parts: queue.Queue[list[Row] | BaseException | None] = queue.Queue(maxsize=1)
+
+    def rows(self, source: Generator[Row, None, None]) -> Generator[list[Row], None, None]:
+        """The rows of `source` in parts. Only waiting for them uses up the time.
+
+        Raises what `source` raises, QueryTimeoutError, QueryTooLargeError, and KeyboardInterrupt with what to
+        say about it.
+        """
+        # A daemon: the process ends without it if it is inside a call that nothing stops.
+        thread = threading.Thread(target=self._read, args=(source,), daemon=True)
+        thread.start()
+        left = self.timeout
+        try:
+            while True:
+                began = time.monotonic()
+                part = self._parts.get(timeout=max(0.0, left))
+                left -= time.monotonic() - began
+                if part is None:
+                    return
+                if isinstance(part, BaseException):
+                    raise part
+                yield part
+        except queue.Empty:
+            said = f"the query was stopped after {self.timeout:g} s; --timeout allows more"
+            raise QueryTimeoutError(said + self._stop(thread)) from None
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted" + self._stop(thread)) from None
+        except GeneratorExit:
+            self._stop(thread)
+            raise
+
+    def _stop(self, thread: threading.Thread) -> str:
+        """Have the query end, waiting briefly; what is to be said if it does not."""
+        self.over.set()
+        with suppress(queue.Empty):  # the thread may be waiting to hand it over
+            self._parts.get_nowait()
+        # In a thread, since a server that does not answer keeps whoever cancels waiting.
+        threading.Thread(target=self.cancel, daemon=True).start()
+        thread.join(GRACE)
+        return self.lives if thread.is_alive() else ""
+
+    def _read(self, source: Generator[Row, None, None]) -> None:
+        part: list[Row] = []
+        size = told = 0
+        try:
+            with closing(source):  # here, since its connection belongs to this thread
+                for row in source:
+                    part.append(tuple(plain(value) for value in row))
+                    size += sys.getsizeof(row) + sum(map(memory, row))
+                    self.check(size)
+                    if len(part) == PART_ROWS or size - told > PART_BYTES:
+                        self._parts.put(part)
+                        part, told = [], size
+                    if self.over.is_set():
+                        return
+            self._parts.put(part)
+            self._parts.put(None)
+        except BaseException as error:
+            self._parts.put(error)
+
+    def check(self, size: int) -> None:
+        """Raises QueryTooLargeError for an answer of that many bytes."""
+        if size > self.max_bytes:
+            raise QueryTooLargeError(
+                f"the answer is larger than {self.max_bytes:,} bytes; --max-bytes allows more, "
+                "--limit asks for fewer rows"
+            )
+
+
+def memory(value: Any) -> int:
+    """Bytes that a value takes in memory, about."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return sys.getsizeof(value) + (sum(map(memory, value)) if isinstance(value, list) else 0)
+
+
+def plain(value: Any) -> Any:
+    """A value as both databases give it: PostgreSQL's exact decimals as numbers, bytes as hex text."""
+    if isinstance(value, Decimal):
+        whole = value.is_finite() and value == value.to_integral_value()
+        return int(value) if whole else float(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    return value

@@ -1,0 +1,151 @@
+"""What a database URL may hold: known parameters, and passwords that nothing shows."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from db.engine import create_store_engine, parse_url
+from db.errors import StoreError
+from db.retry import RetryPolicy
+from db.store import Store
+from job.cli import run
+from tests.conftest import job_command
+from tests.samples import write_csv
+
+Output = pytest.CaptureFixture[str]
+
+SECRET = "Sesam-7391"
+HIDDEN = [
+    f"postgresql://me:{SECRET}@127.0.0.1:1/x",
+    f"postgres://me:{SECRET}@127.0.0.1:1/x?sslmode=disable",
+    f"postgresql://me@127.0.0.1:1/x?password={SECRET}",
+    f"postgresql:///x?host=127.0.0.1&port=1&user=me&password={SECRET}",
+    f"postgresql://me:other@127.0.0.1:1/x?password={SECRET}",
+    f"postgresql://me@127.0.0.1:1/x?sslpassword={SECRET}",
+    f"postgresql://me@127.0.0.1:1/x?oauth_client_secret={SECRET}",
+    f"postgresql://me:p@{SECRET}@127.0.0.1:1/x",
+    f"postgresql://me:p@1/{SECRET}@127.0.0.1:1/x",
+    f"postgresql://me:p@1?{SECRET}=1@127.0.0.1:1/x",
+    f"postgresql://127.0.0.1:1/x?password=p@{SECRET}",
+    f"postgresql://127.0.0.1:1/x?password=p&{SECRET}",
+    f"postgresql://127.0.0.1:1/x?passwort={SECRET}",
+    f"postgresql://me:{SECRET}@127.0.0.1:port/x",
+    f"postgresql://me:{SECRET}%00@127.0.0.1:1/x",
+    f"postgresql+nodriver://me:{SECRET}@127.0.0.1:1/x",
+    f"mysql://me:{SECRET}@127.0.0.1:1/x",
+    f"sqlite://me:{SECRET}@/x.db",
+    f"postgresql://me:{SECRET}@[127.0.0.1:1/x",
+    f"nothing:{SECRET}",
+]
+COMMANDS = [
+    ("runs",),
+    ("train", "--epochs", "1", "--data", "made.csv", "--database-timeout", "0"),
+    ("resume", "1", "--database-timeout", "0"),
+    ("nightly", "--once", "--epochs", "1", "--data", "made.csv", "--database-timeout", "0"),
+    ("db", "backup", "copy.db"),
+    ("db", "current"),
+    ("query", "losses"),
+    ("query", "--list"),
+    ("sweep", "--seeds", "0", "--database-timeout", "0"),
+]
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command waits for a database that is not there."""
+    monkeypatch.setattr(RetryPolicy, "limit", property(lambda _: 0.0, lambda _, value: None), raising=False)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("url", HIDDEN)
+def test_no_command_shows_a_password(url: str, capfd: Output, tmp_path: Path) -> None:
+    write_csv(tmp_path / "made.csv")
+    for command in COMMANDS:
+        status = run([*command, "--debug", "--database-url", url])
+        said = "".join(capfd.readouterr())
+        assert SECRET not in said, command
+        assert "job: error: " in said or (status, command[-1]) == (0, "--list")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://x%2Fy:x%2Fz@h/d", "postgresql://h/d?user=x%2Fy&password=x%2Fz"]
+)
+def test_both_places_of_a_password_are_used(url: str) -> None:
+    assert parse_url(url).password == "x/z"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+@pytest.mark.parametrize(
+    "words", [("train",), ("nightly", "--run-now"), ("sweep", "--seeds", "0:2", "--workers", 1)]
+)
+def test_a_password_is_neither_stored_nor_an_argument_of_a_child(
+    words: tuple[object, ...], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JOB_NO_MIRROR")
+    url = f"{database_url}&password={SECRET}"
+    command = job_command(*words, "--epochs", 100_000, "--database-url", url)
+    monkeypatch.setenv("FAMILY", family := uuid4().hex)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    children: set[str] = set()
+    with Store(database_url) as store:
+        deadline = time.monotonic() + 100
+        while not (children and store.runs() and store.progress(store.run().id)):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            children |= arguments_of_children(process.pid, family)
+            time.sleep(0.05)
+        children |= arguments_of_children(process.pid, family)
+        process.terminate()
+        said = process.communicate(timeout=100)[1]
+        with store.engine.connect() as connection:
+            for table in ("datasets", "features", "runs", "verdicts", "nights"):
+                said += str(connection.exec_driver_sql(f"SELECT t::text FROM {table} t").all())
+    assert SECRET not in said
+    assert SECRET not in str(children)
+
+
+def arguments_of_children(parent: int, family: str) -> set[str]:
+    """The command lines of the processes that have its environment, but for itself."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if folder.name != str(parent) and family in (folder / "environ").read_text(errors="replace"):
+                found.add((folder / "cmdline").read_text())
+    return found
+
+
+def test_known_parameters_are_passed_on(tmp_path: Path, postgresql_server: str) -> None:
+    with Store(f"sqlite:///{tmp_path / 'ledger.db'}?timeout=7&cached_statements=9", create=True) as store:
+        assert store.url.query == {"timeout": "7", "cached_statements": "9"}
+    url = parse_url(f"{postgresql_server}&options=-c%20geqo%3Doff&sslmode=prefer&passfile=/nowhere")
+    engine = create_store_engine(url)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW geqo").scalar() == "off"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite:///q?.db", "unknown parameter '.db'; a file's name cannot have a ?"),
+        ("sqlite:///q.db?timeout=1&tiemout=2", "unknown parameter 'tiemout'"),
+        ("sqlite:///q.db?timeout", None),
+        ("postgresql://me@h/d?sslmod=require", "parameter 1 is unknown to PostgreSQL"),
+        ("postgresql://h/d?sslmode=require&nonsense", "parameter 2 is unknown to PostgreSQL"),
+        ("postgresql://me:a@b@h/d", "two @"),
+    ],
+)
+def test_unknown_parameters_are_refused(url: str, said: str | None, tmp_path: Path) -> None:
+    if said is None:
+        parse_url(url)
+        return
+    with pytest.raises(StoreError, match=re.escape(said)):
+        Store(url, create=True)
+    assert list(tmp_path.iterdir()) == []

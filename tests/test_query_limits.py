@@ -1,0 +1,151 @@
+"""A query is over at its time limit, at Ctrl-C and at its size, also inside a call that hears nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from db.engine import parse_url
+from db.errors import QueryTooLargeError
+from db.query import ask
+from db.store import Store
+from tests.conftest import Job, job_command
+
+DEAF = {
+    "sqlite": "SELECT instr(hex(zeroblob(1000000)), hex(zeroblob(500000)) || '1')",
+    "postgresql": "SELECT strpos(repeat('a', 200000), 'b' || repeat('a', 100000))",
+}
+"""one call that compares for many seconds and hears nothing meanwhile"""
+COUNT = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i{} FROM n"
+
+
+@pytest.fixture
+def url(database_url: str, backend: str) -> Iterator[str]:
+    """A store, left when no process of a server works for it any more."""
+    yield database_url
+    if backend == "postgresql":
+        active = "SELECT count(*) > 1 FROM pg_stat_activity WHERE datname = current_database()"
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            wait_until(lambda: not (connection.execute(active).fetchone() or [True])[0])
+
+
+def wait_until(condition) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def asking(url: str, sql: str, *words: object) -> subprocess.Popen[str]:
+    """A command that waits for the answer: it has a second thread, and has had time to begin."""
+    command = job_command("query", "--sql", sql, "--timeout", 100, "--database-url", url, *words)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)
+    time.sleep(2)
+    return process
+
+
+def test_a_call_that_hears_nothing_ends_at_the_limit(url: str, backend: str, job: Job) -> None:
+    done = job("query", "--timeout", 1, "--sql", DEAF[backend], "--database-url", url, timeout=60)
+    lives = r"; the server's process \d+ has not heeded the cancel and may run on"
+    said = r"job: error: the query was stopped after 1 s; --timeout allows more"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(said + (lives if backend == "postgresql" else "") + "\n", done.stderr)
+
+
+def test_a_call_that_hears_nothing_ends_at_ctrl_c(url: str, backend: str) -> None:
+    process = asking(url, DEAF[backend])
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert re.fullmatch(r"job: error: interrupted(; the server's process \d+ has .+)?\n", err)
+
+
+def test_ctrl_c_is_no_timeout_and_the_server_stops_too(url: str, backend: str) -> None:
+    process = asking(url, COUNT.format("9e15", ""), "--limit", 0, "--max-bytes", 10**15)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "job: error: interrupted\n")
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_ctrl_c_ends_a_command_whose_reader_stands_still(url: str) -> None:
+    process = asking(url, COUNT.format(10**9, ""), "--limit", 0, "--format", "csv", "--max-bytes", 10**15)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert process.communicate()[1] == "job: error: interrupted\n"
+
+
+def test_an_answer_has_a_budget(store: Store) -> None:
+    query = COUNT.format(1000, "")
+    assert len(ask(store.url, query, max_bytes=1_000_000).rows) == 1000
+    with pytest.raises(QueryTooLargeError, match=r"larger than 9,999 bytes; --max-bytes allows more"):
+        ask(store.url, query, max_bytes=9_999)
+
+
+def test_one_value_counts_whole(store: Store, backend: str) -> None:
+    large = "hex(zeroblob(500000))" if backend == "sqlite" else "repeat('a', 1000000)"
+    with pytest.raises(QueryTooLargeError):
+        ask(store.url, f"SELECT {large} AS a", max_bytes=900_000)
+    assert ask(store.url, f"SELECT length({large}) AS a", max_bytes=900_000).rows == [(1_000_000,)]
+
+
+def test_rows_come_in_parts(store: Store) -> None:
+    parts: list[list[tuple[object, ...]]] = []
+    found = ask(store.url, COUNT.format(5000, ""), limit=4500, take=lambda part: parts.append(list(part)))
+    assert [row for part in parts for row in part] == [("i",), *((i,) for i in range(1, 4501))]
+    assert len(parts) > 2
+    assert (found.columns, found.rows, found.more) == ((), [], True)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize(
+    ("rows", "cell", "words", "status"),
+    [
+        (300, "hex(zeroblob(8000000))", ("--format", "json"), 1),
+        (100_000, "hex(zeroblob(1000))", ("--format", "csv", "--max-bytes", 10**9), 0),
+    ],
+)
+def test_a_large_answer_takes_bounded_memory(
+    url: str, rows: int, cell: str, words: tuple[object, ...], status: int
+) -> None:
+    sql = COUNT.format(rows, f", {cell} AS a")
+    command = job_command("query", "--sql", sql, "--limit", 0, "--database-url", url, *words)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, nowhere.fileno(), fd) for fd in (1, 2)],
+        )
+        _, ended, usage = os.wait4(pid, 0)
+    assert os.waitstatus_to_exitcode(ended) == status
+    assert usage.ru_maxrss < (600_000 if status else 180_000)  # kB; kept whole: 5.3 GB and 300 MB
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_what_a_query_may_use_of_the_server_is_bounded(store: Store) -> None:
+    settings = ("temp_file_limit", "client_connection_check_interval", "jit", "statement_timeout")
+    asked = ", ".join(f"current_setting('{name}')" for name in settings)
+    assert ask(store.url, f"SELECT {asked}", timeout=20).rows == [("1GB", "1s", "off", "21s")]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_server_stops_when_its_client_was_killed(database_url: str) -> None:
+    process = asking(database_url, COUNT.format("9e15", ""), "--limit", 0, "--max-bytes", 10**15)
+    process.kill()
+    process.communicate()
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND datname = %s"
+    of_it = ["epoch-ledger query", parse_url(database_url).database]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        begun = time.monotonic()
+        wait_until(lambda: connection.execute(ours, of_it).fetchone() == (0,))
+    assert time.monotonic() - begun < 60  # its own limit is 100 s
