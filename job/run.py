@@ -6,12 +6,16 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from db.errors import LeaseLostError, StoreFailedError
 from db.history import History, State
 from db.lease import RunWriter
 from db.schema import RunRow
+from db.specification import Specification
+from db.store import Store
 from job.dataset import Dataset
+from job.errors import RepetitionError
 from job.models import REGISTRY, initial_state, make_model
 from job.training import Cancelled, Outcome, train
 
@@ -71,3 +75,22 @@ def first_states(dataset: Dataset, seed: int) -> dict[str, State]:
     """The common start of all models."""
     start = initial_state(len(dataset.features), seed)
     return dict.fromkeys(REGISTRY, start)
+
+
+def refuse_repetition(store: Store, same: Specification, environment: dict[str, Any]) -> None:
+    """Raise RepetitionError if the newest run of a specification failed and the next one would fail alike.
+
+    Where the environment is the same, so are the bits.
+    """
+    newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
+    if newest is None or not newest.environment.items() >= environment.items():
+        return
+    verdicts = {each.kind: each.passed for each in store.verdicts(newest.id) if each.against_run_id is None}
+    bad = [f"failed its {kind}" for kind, passed in verdicts.items() if not passed]
+    if newest.status == "diverged":
+        bad.append("diverged")
+    if bad:
+        raise RepetitionError(
+            f"run {newest.id} of these data, settings and environment {' and '.join(bad)}, as another would; "
+            "`job train` without --resume trains it all the same"
+        )

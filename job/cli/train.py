@@ -53,7 +53,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Take up the newest unfinished run of the same data and settings, if there is one.",
+            help="Take up the newest unfinished run of the same data and settings, if there is one; "
+            "do not repeat one that diverged, or failed its parity, in the same environment.",
         ),
     ] = False,
     log_dir: LogDir = DEFAULT_LOG_DIR,
@@ -73,11 +74,13 @@ def train(
 
         if resume:
             from db.specification import Specification
+            from job.run import refuse_repetition
 
             same = Specification(dataset.sha256, dataset.target, epochs, learning_rate, seed)
             unfinished = store.newest_unfinished(same, trigger="manual")
             if unfinished is not None:
                 return store.resume_run(unfinished.id, environment=environment())
+            refuse_repetition(store, same, environment())
         return store.start_run(
             dataset.row(), epochs=epochs, learning_rate=learning_rate, seed=seed, environment=environment()
         )
