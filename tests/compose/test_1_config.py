@@ -1,4 +1,4 @@
-"""What the engine makes of the compose file, which tests/test_compose_file.py reads, and of the Dockerfile."""
+"""What the engine makes of the compose file, which tests/test_compose_file.py reads, and of the images."""
 
 from __future__ import annotations
 
