@@ -85,7 +85,7 @@ def refuse_repetition(store: Store, same: Specification, environment: dict[str, 
     newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
     if newest is None or not newest.environment.items() >= environment.items():
         return
-    verdicts = {each.kind: each.passed for each in store.verdicts(newest.id) if each.against_run_id is None}
+    verdicts = {each.kind: each.passed for each in store.verdicts(newest.id) if each.kind != "drift"}
     bad = [f"failed its {kind}" for kind, passed in verdicts.items() if not passed]
     if newest.status == "diverged":
         bad.append("diverged")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -36,8 +37,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("dashboard")
     (directory / "results").mkdir()
     with Store(f"sqlite:///{directory / 'results' / 'ledger.db'}", create=True) as store:
-        run = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={})
-        run.append("python", history(5))
+        run = store.start_run(dataset_row(), epochs=50, learning_rate=0.1, seed=0, environment={})
+        run.append("python", history(50))
         run.finish("completed")
         mend(store, directory / "results" / "visualdl", print)
     return directory
@@ -225,6 +226,14 @@ def test_on_this_machine_alone_it_does_not_warn(place: Path) -> None:
         with socket.create_connection(("127.0.0.2", port), timeout=60) as client:
             client.sendall(b"GET /app/api/runs HTTP/1.1\r\nHost: 127.0.0.2\r\n\r\n")
             assert b" 200 " in client.recv(4096).splitlines()[0]
+
+
+def test_a_chart_has_no_more_points_than_asked_for_and_the_newest(place: Path) -> None:
+    with serving(place, "--points", 10) as (port, _):
+        text = answer(port, "/app/api/scalar/list?run=1/python&tag=loss/train")[1]
+        steps = [step for _, step, _ in json.loads(text)["data"]]
+        assert len(steps) == 10
+        assert steps[-1] == 49
 
 
 @pytest.mark.parametrize("drip", [b"", b"x"])

@@ -11,6 +11,7 @@ from sqlalchemy import delete
 
 from db.schema import RunRow
 from db.store import Store
+from job.mirror.gone import remove
 from job.mirror.logs import lock_run
 from job.mirror.mend import mend, redraw
 from tests.conftest import Job
@@ -177,6 +178,36 @@ def test_logs_that_nothing_shows_to_be_of_the_store_stay(
         redraw(store, store.run(runs[3]), log_dir, said.append, lambda *_: None, timeout=0)
     mend(store, log_dir, said.append)
     assert {"1", "2"} <= set(directories(log_dir))
+
+
+def test_logs_that_cannot_be_removed_are_told_and_the_others_go(
+    store: Store, log_dir: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [trained(store) for _ in range(3)]
+    mend(store, log_dir, said.append)
+    forget(store, *runs[:2])
+    rmdir = Path.rmdir
+
+    def refuse(path: Path) -> None:
+        if path.name == str(runs[0]):
+            raise PermissionError("not this one")
+        rmdir(path)
+
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    mend(store, log_dir, said.append)
+    assert said == [
+        f"the logs of run {runs[0]}, which the store has no more, cannot be removed: not this one",
+        f"removed the logs of runs that the store has no more: {runs[1]}",
+    ]
+
+
+def test_the_logs_of_a_run_that_came_to_be_meanwhile_stay(
+    store: Store, log_dir: Path, said: list[str]
+) -> None:
+    run = trained(store)
+    mend(store, log_dir, said.append)
+    assert not remove(store, log_dir, run)
+    assert_run_drawn(log_dir, store, run)
 
 
 def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: list[str]) -> None:

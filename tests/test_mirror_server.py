@@ -49,7 +49,7 @@ def test_a_log_is_read_record_by_record_while_it_grows(
 
 
 def all_records(reader: Any) -> list[bytes]:
-    found = []
+    found: list[bytes] = []
     while True:
         try:
             reader.get_next()
