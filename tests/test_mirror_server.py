@@ -171,4 +171,6 @@ def test_a_server_that_does_not_heed_is_killed(monkeypatch: pytest.MonkeyPatch) 
         assert deaf.stdout is not None
         deaf.stdout.readline()
         dashboard.end(deaf)
-        assert deaf.returncode == -9
+        status = deaf.returncode
+        deaf.kill()
+    assert status == -9
