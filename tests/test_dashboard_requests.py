@@ -71,7 +71,7 @@ def serving(place: Path, *options: object, **environment: str) -> Iterator[tuple
 @pytest.fixture(scope="module")
 def port(place: Path) -> Iterator[int]:
     """Of a dashboard with its defaults, and two more names."""
-    with serving(place, JOB_DASHBOARD_ALLOW_HOST="lab.example dash.example") as (found, _):
+    with serving(place, JOB_DASHBOARD_ALLOW_HOST="Lab.Example dash.example") as (found, _):
         yield found
 
 
@@ -148,6 +148,7 @@ def test_what_no_shown_tab_asks_for_is_not_there(port: int, path: str) -> None:
         "/app/api/histogram/list?run=1/python&tag=weights",
         "/app/api/hparams/list",
         "/app/api/hparams/indicators",
+        "/app/api/hparams/importance",
         "/app/api/hparams/metric?run=1/python&metric=loss/train",
         "/app/api/hparams/data?type=csv",
     ],
@@ -155,7 +156,7 @@ def test_what_no_shown_tab_asks_for_is_not_there(port: int, path: str) -> None:
 def test_what_the_shown_tabs_ask_for_is_answered(port: int, path: str) -> None:
     status, text = answer(port, path)
     assert status == (204 if path == "/alive" else 200)
-    assert '"data": null' not in text
+    assert ('"data": null' in text) is path.endswith("importance")  # VisualDL finds none in a single run
 
 
 @pytest.mark.parametrize(
@@ -209,12 +210,15 @@ def test_a_refused_host_is_told_how_it_is_allowed(port: int) -> None:
     assert len(text.splitlines()) == 1
 
 
-def test_served_on_every_address_it_warns_and_is_answered_under_any_address(place: Path) -> None:
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "0"])
+def test_served_on_every_address_it_warns_and_is_answered_under_any_address(
+    place: Path, everywhere: str
+) -> None:
     """An address cannot be made to lead elsewhere, a name can."""
-    with serving(place, "--host", "0.0.0.0", "--allow-host", "lab.example") as (port, said):
+    with serving(place, "--host", everywhere, "--allow-host", "lab.example") as (port, said):
         warnings = [line for line in said if "warning" in line]
         assert len(warnings) == 1
-        assert f"no login: whoever reaches 0.0.0.0 port {port} can read every run" in warnings[0]
+        assert f"no login: whoever reaches {everywhere} port {port} can read every run" in warnings[0]
         for host in ("192.0.2.1:8040", "[2001:db8::1]:8040", "localhost", "lab.example"):
             assert answer(port, "/app/api/runs", host=host)[0] == 200
         assert answer(port, "/app/api/runs", host="evil.example")[0] == 403

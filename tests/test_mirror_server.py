@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from job.errors import MirrorError
 from job.mirror import dashboard, records
 from job.mirror.dashboard import Dashboard
+from tests.conftest import ROOT
 from tests.samples import history, run_row
 
 
@@ -101,6 +103,13 @@ def test_one_request_is_answered_at_a_time(server: Any) -> None:
     for thread in threads:
         thread.join()
     assert most == [1, 1, 1, 1]
+
+
+def test_a_request_may_take_as_long_as_the_docs_say(server: Any) -> None:
+    (seconds,) = re.findall(
+        r"A request is cut off after (\d+) s", (ROOT / "docs" / "visualdl.md").read_text()
+    )
+    assert float(seconds) == server.LIMIT == 60
 
 
 @pytest.mark.parametrize(
