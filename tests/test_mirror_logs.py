@@ -260,10 +260,10 @@ def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Pa
     assert_run_drawn(log_dir, store, older)
 
 
-def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str]) -> None:
+@pytest.mark.parametrize("content", [records.head(run_row(), "paddle")[:-3], b""], ids=["torn", "empty"])
+def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str], content: bytes) -> None:
     """What is torn at its end may yet be whole to whoever wrote it."""
     (log_dir / "notes").mkdir(parents=True)
-    content = records.head(run_row(), "paddle")[:-3]
     (log_dir / "notes" / "vdlrecords.other.log").write_bytes(content)
     mend(None, log_dir, said.append)
     assert (log_dir / "notes" / "set-aside.other.log").read_bytes() == content
