@@ -60,7 +60,7 @@ test-browser: $(VENV)/.installed-dev  ## the dashboard and the report in Debian'
 	$(BIN)/pytest -rP tests/browser
 
 test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine there is: build, train, break, restore
-	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA
+	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA -o faulthandler_timeout=1800
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference

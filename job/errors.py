@@ -7,6 +7,12 @@ class DataError(LedgerError):
     """The data file cannot be trained on. The message names the file and, where there is one, the place."""
 
 
+class RepetitionError(LedgerError):
+    """The run that was asked for has been trained, with a bad end, and would come to the same end again."""
+
+    exit_status = 1
+
+
 class MirrorError(LedgerError):
     """The VisualDL logs cannot be drawn, or cannot be shown. The store is not concerned."""
 

@@ -168,6 +168,7 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
     text = "".join(served.lines)
     assert f"the logs in {directory} are read only: mending them is left to `job mirror`" in text
     assert f"{log} is torn" in text
+    assert "the logs are shown as they are: there is no store" in text
     assert "1/vdlrecords.tmp is no VisualDL log" in text
 
 
@@ -175,6 +176,7 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
     ("arguments", "message"),
     [
         (("--host", "192.0.2.1"), "the dashboard cannot have '192.0.2.1' port 8040"),
+        (("--points", "9"), "9 are too few for a chart"),
         (("--host", "..a"), "the dashboard cannot have '..a' port 8040"),
         (("--log-dir", "/proc/logs"), "the log directory /proc/logs cannot be made"),
     ],
@@ -219,3 +221,5 @@ def test_available_memory_heeds_a_containers_limit(tmp_path: Path) -> None:
     for limit, expected in (("max", 4_096_000), ("3000000", 2_000_000)):
         (tmp_path / "memory.max").write_text(limit + "\n")
         assert available_memory(tmp_path, tmp_path) == expected
+    (tmp_path / "memory.max").write_text("900000\n")
+    assert available_memory(tmp_path, tmp_path) == 0

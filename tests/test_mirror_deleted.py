@@ -164,6 +164,36 @@ def test_the_logs_of_another_store_stay(store: Store, log_dir: Path, said: list[
     assert not any("removed" in line for line in said)
 
 
+def test_logs_that_cannot_be_removed_are_told_and_the_others_go(
+    store: Store, log_dir: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [trained(store) for _ in range(3)]
+    mend(store, log_dir, said.append)
+    forget(store, *runs[:2])
+    rmdir = Path.rmdir
+
+    def refuse(path: Path) -> None:
+        if path.name == str(runs[0]):
+            raise PermissionError("not this one")
+        rmdir(path)
+
+    monkeypatch.setattr(Path, "rmdir", refuse)
+    mend(store, log_dir, said.append)
+    assert said == [
+        f"the logs of run {runs[0]}, which the store has no more, cannot be removed: not this one",
+        f"removed the logs of runs that the store has no more: {runs[1]}",
+    ]
+
+
+def test_the_logs_of_a_run_that_came_to_be_meanwhile_stay(
+    store: Store, log_dir: Path, said: list[str]
+) -> None:
+    run = trained(store)
+    mend(store, log_dir, said.append)
+    assert not remove(store, log_dir, run)
+    assert_run_drawn(log_dir, store, run)
+
+
 def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: list[str]) -> None:
     """They are of the time after a backup that was restored, or of another store."""
     runs = [trained(store) for _ in range(3)]

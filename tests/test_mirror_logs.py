@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 from db.lease import RunWriter
 from db.store import Store
 from job.errors import MirrorError
-from job.mirror.logs import BusyError, RunLogs
-from job.mirror.mend import mend, redraw
+from job.mirror import records
+from job.mirror.logs import BusyError, RunLogs, lock_run
+from job.mirror.mend import about_epochs, mend, redraw
 from tests.conftest import Job
-from tests.samples import dataset_row, history
+from tests.samples import dataset_row, history, run_row
 from tests.visualdl_logs import assert_run_drawn, log_of, steps
 
 EPOCHS = 2_500  # more than the mirror reads at a time
@@ -163,6 +165,46 @@ def test_a_second_log_beside_ours_is_set_aside(
     assert_run_drawn(log_dir, store, writer.run_id)
 
 
+def test_nothing_that_is_set_aside_takes_anothers_place(
+    store: Store, log_dir: Path, said: list[str], drawn: tuple[RunWriter, Path]
+) -> None:
+    writer, log = drawn
+    for content in (b"first", b"second", b"third"):
+        log.with_name("vdlrecords.zzz.log").write_bytes(content)
+        draw(store, writer, log_dir, said)
+    aside = ["set-aside.zzz.log", "set-aside.zzz.log.2", "set-aside.zzz.log.3"]
+    assert [log.with_name(name).read_bytes() for name in aside] == [b"first", b"second", b"third"]
+
+
+def test_a_log_that_others_write_to_is_drawn_anew(store: Store, log_dir: Path, said: list[str]) -> None:
+    writer = started(store)
+    with RunLogs(log_dir, store.run(writer.run_id), said.append) as logs:
+        logs.draw(store)
+        log = log_of(log_dir, writer.run_id, "paddle")
+        log.write_bytes(log.read_bytes() + b"\x05 and more")
+        writer.append("paddle", history(5, first_epoch=10))
+        logs.draw(store)
+    assert said[0] == f"{log} was changed or removed by others; mended"
+    assert_run_drawn(log_dir, store, writer.run_id)
+
+
+def test_what_a_killed_drawing_left_is_removed(
+    store: Store, log_dir: Path, said: list[str], drawn: tuple[RunWriter, Path]
+) -> None:
+    writer, log = drawn
+    log.with_name("new.log").write_bytes(b"half a log")
+    draw(store, writer, log_dir, said)
+    assert [path.name for path in log.parent.iterdir()] == [log.name]
+
+
+def test_drawing_tells_how_far_it_is(store: Store, log_dir: Path) -> None:
+    run = store.run(started(store, EPOCHS).run_id)
+    told: list[tuple[str, int, int]] = []
+    redraw(store, run, log_dir, print, lambda *line: told.append(line), timeout=0)
+    reached = [(drawn, EPOCHS) for drawn in (1_000, 2_000, 2_500)]
+    assert told == [(model, *figures) for model in ("paddle", "python") for figures in reached]
+
+
 @pytest.mark.parametrize("what", ["run", "everything"])
 def test_logs_that_vanish_while_they_are_drawn_come_back(
     store: Store, log_dir: Path, said: list[str], what: str
@@ -208,6 +250,37 @@ def test_mend_brings_every_run_and_every_file_in_order(store: Store, log_dir: Pa
     assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.tmp"]
 
 
+def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Path, said: list[str]) -> None:
+    newer, older = (started(store).run_id for _ in range(2))
+    log_dir.mkdir()
+    (log_dir / str(newer)).write_text("not a directory")
+    mend(store, log_dir, said.append)
+    (line,) = said
+    assert f"the logs of run {newer} are shown as they are" in line
+    assert_run_drawn(log_dir, store, older)
+
+
+@pytest.mark.parametrize("content", [records.head(run_row(), "paddle")[:-3], b""], ids=["torn", "empty"])
+def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str], content: bytes) -> None:
+    """What is torn at its end may yet be whole to whoever wrote it."""
+    (log_dir / "notes").mkdir(parents=True)
+    (log_dir / "notes" / "vdlrecords.other.log").write_bytes(content)
+    mend(None, log_dir, said.append)
+    assert (log_dir / "notes" / "set-aside.other.log").read_bytes() == content
+
+
+def test_the_epochs_of_each_log_are_estimated_from_its_size(
+    store: Store, log_dir: Path, said: list[str]
+) -> None:
+    for epochs in (1, EPOCHS):
+        draw(store, started(store, epochs), log_dir, said)
+    (log_dir / "vdlrecords.pipe").mkdir()
+    short, short_too, long, long_too = about_epochs(log_dir)
+    assert short == short_too == 1
+    assert 0.9 * EPOCHS < long < 1.1 * EPOCHS
+    assert 0.9 * EPOCHS < long_too < 1.1 * EPOCHS
+
+
 def test_a_pipe_among_the_logs_is_set_aside_and_not_waited_for(log_dir: Path, said: list[str]) -> None:
     (log_dir / "notes").mkdir(parents=True)
     os.mkfifo(log_dir / "notes" / "vdlrecords.fifo")
@@ -241,6 +314,28 @@ def test_job_mirror_draws_one_run_or_all(store: Store, database_url: str, log_di
     assert job("mirror", "--all", *options).returncode == 0
     for run in runs:
         assert_run_drawn(log_dir, store, run)
+
+
+def test_job_mirror_all_ends_with_status_1_if_a_run_cannot_be_drawn(
+    store: Store, database_url: str, log_dir: Path, job: Job
+) -> None:
+    runs = [started(store).run_id for _ in range(3)]
+    log_dir.mkdir()
+    (log_dir / str(runs[0])).write_text("not a directory")
+    options = ("--all", "--log-dir", log_dir, "--database-url", database_url)
+    lock = lock_run(log_dir, runs[1], 0)
+    try:
+        done = job("mirror", *options)
+    finally:
+        lock.release()
+    assert done.returncode == 1
+    assert re.search(rf"run {runs[0]}: .*{runs[0]}.*: ", done.stderr)
+    assert f"run {runs[1]} is being drawn by another process" in done.stderr
+    assert_run_drawn(log_dir, store, runs[2])
+    (log_dir / str(runs[0])).unlink()
+    done = job("mirror", *options)
+    assert done.returncode == 0
+    assert [int(line.split()[1]) for line in done.stdout.splitlines()] == runs
 
 
 @pytest.mark.parametrize("arguments", [(), ("1", "--all"), ("7",)])

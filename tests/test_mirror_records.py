@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,12 @@ def test_a_log_torn_in_its_head_is_not_gone_on_with(size: int) -> None:
     assert not records.read(head[:size], head).sound
 
 
+def test_a_head_tells_the_run_and_when_it_was_created() -> None:
+    meta, parameters = (value for _, value in records.values(records.head(run_row(), "paddle")))
+    assert (parameters.hparam.name, parameters.timestamp) == ("1/paddle", 1_767_323_045_678)
+    assert meta.timestamp == 1_767_323_045_678
+
+
 def test_another_runs_log_is_not_taken_for_this_ones() -> None:
     head = records.head(run_row(epochs=7), "paddle")
     for other in (records.head(run_row(epochs=8), "paddle"), records.head(run_row(epochs=7), "python")):
@@ -94,6 +101,15 @@ def test_another_runs_log_is_not_taken_for_this_ones() -> None:
 def test_steps_that_are_missing_or_doubled_are_noticed(epochs: object) -> None:
     head = records.head(run_row(), "paddle")
     assert not records.read(head + records.epoch_records(epochs), head).sound  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (0, 0, 2), (0, 2, 1)])
+def test_records_of_an_epoch_that_are_out_of_order_are_noticed(order: tuple[int, ...]) -> None:
+    head, content = records.head(run_row(), "paddle"), records.epoch_records(history(1))
+    ends = [0, *(end for end, _ in records.values(content))]
+    parts = [content[begin:end] for begin, end in pairwise(ends)]
+    assert records.read(head + b"".join(parts), head).sound
+    assert not records.read(head + b"".join(parts[i] for i in order), head).sound
 
 
 def test_garbage_in_the_middle_is_noticed() -> None:

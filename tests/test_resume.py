@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from db.history import History
+from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run
 from job.models import REGISTRY
@@ -106,6 +108,66 @@ def test_train_resume_without_an_unfinished_run_starts_a_new_one(
     assert train(database_url, data, 5, "--resume") == 0
     with Store(database_url) as store:
         assert [(r.id, r.resumes) for r in store.runs()] == [(2, 0), (1, 0)]
+
+
+def test_train_resume_does_not_repeat_a_run_that_diverged(
+    database_url: str, data: Path, capsys: Output
+) -> None:
+    """A container that is restarted after a failure would train it again and again."""
+    settings = ("--learning-rate", "1e30", "--resume")
+    assert train(database_url, data, 5, *settings) == 1
+    capsys.readouterr()
+    assert train(database_url, data, 5, *settings) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run 1 of these data, settings and environment diverged" in line
+    assert train(database_url, data, 5, "--learning-rate", "0.01", "--resume") == 0
+    assert train(database_url, data, 5, *settings[:2]) == 1
+    with Store(database_url) as store:
+        assert [run.status for run in store.runs()] == ["diverged", "completed", "diverged"]
+
+
+def test_train_resume_does_not_repeat_a_run_that_failed_its_verdict(
+    database_url: str, data: Path, capsys: Output
+) -> None:
+    assert train(database_url, data, 5) == 0
+    judge(database_url, "drift", passed=False, against_run_id=1)
+    assert train(database_url, data, 5, "--resume") == 0
+    judge(database_url, "parity", passed=False)
+    assert train(database_url, data, 5, "--resume") == 1
+    assert "run 2 of these data, settings and environment failed its parity" in capsys.readouterr().err
+    judge(database_url, "parity", passed=True)
+    assert train(database_url, data, 5, "--resume") == 0
+    with Store(database_url) as store:
+        assert [run.id for run in store.runs()] == [3, 2, 1]
+
+
+def test_train_resume_tries_again_in_another_environment(
+    database_url: str, data: Path, capsys: Output
+) -> None:
+    settings = ("--learning-rate", "1e30", "--resume")
+    assert train(database_url, data, 5, *settings) == 1
+    with Store(database_url) as store, Session(store.engine) as session:
+        found = session.get_one(RunRow, 1)
+        found.environment = found.environment | {"cpu": "another"}
+        session.commit()
+    assert train(database_url, data, 5, *settings) == 1
+    with Store(database_url) as store:
+        assert [run.id for run in store.runs()] == [2, 1]
+
+
+def judge(url: str, kind: str, passed: bool, against_run_id: int | None = None) -> None:
+    """Give the newest run another verdict."""
+    with Store(url) as store:
+        store.add_verdict(
+            VerdictRow(
+                run_id=store.run().id,
+                kind=kind,
+                passed=passed,
+                against_run_id=against_run_id,
+                tolerance=1e-6,
+                detail="as a test has it",
+            )
+        )
 
 
 def test_a_lengthened_run_has_the_bits_of_a_long_one(database_url: str, data: Path, capsys: Output) -> None:

@@ -121,6 +121,16 @@ def dashboard(
             help="Port to serve on; 0 for a free one.",
         ),
     ] = 8040,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            envvar="JOB_DASHBOARD_ALLOW_HOST",
+            metavar="NAME",
+            help="Answer requests under this host name, too; repeatable, in the environment apart by blanks. "
+            "Default: localhost and --host.",
+        ),
+    ] = None,
     points: Annotated[
         int | None,
         typer.Option(
@@ -160,7 +170,14 @@ def dashboard(
         return found
 
     with stopped_by_signals(stop):
-        Dashboard(log_dir, host, port, points=most_points, mend=mend_logs, stop=stop, say=say).run()
+        Dashboard(
+            *(log_dir, host, port),
+            allowed_hosts=allow_host or (),
+            points=most_points,
+            mend=mend_logs,
+            stop=stop,
+            say=say,
+        ).run()
     return 128 + stop.number
 
 

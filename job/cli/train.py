@@ -67,7 +67,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Take up the newest unfinished run of the same data and settings, if there is one.",
+            help="Take up the newest unfinished run of the same data and settings, if there is one; "
+            "do not repeat one that diverged, or failed its parity, in the same environment.",
         ),
     ] = False,
     mirroring: Mirroring,

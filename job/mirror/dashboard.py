@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,8 @@ OPTIONS = (
     *("--component_tabs", "scalar", "histogram", "hyper_parameters"),
 )
 
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
 Identities = dict[Path, tuple[int, int]]
 
 
@@ -36,6 +39,7 @@ class Dashboard:
     """A server over `log_dir`, supervised until `stop` is set.
 
     `mend` brings the logs in order before each start, `points` says how many points a chart may have.
+    Requests must name this machine, `host` or its address, or one of `allowed_hosts`.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Dashboard:
         host: str,
         port: int,
         *,
+        allowed_hosts: Sequence[str],
         points: Callable[[], int],
         mend: Callable[[], None],
         stop: threading.Event,
@@ -52,6 +57,7 @@ class Dashboard:
         self.log_dir = log_dir
         self.host = host
         self.port = port
+        self.allowed_hosts = {name.lower().strip("[]") for name in (*LOCAL_HOSTS, host, *allowed_hosts)}
         self.points = points
         self.mend = mend
         self.stop = stop
@@ -59,7 +65,12 @@ class Dashboard:
 
     def run(self) -> None:
         """Serve until told to stop. Raises MirrorError where the address cannot be had."""
-        self.port = free_port(self.host, self.port)
+        address, self.port = free_address(self.host, self.port)
+        self.allowed_hosts.add(address)
+        if not ipaddress.ip_address(address).is_loopback:
+            self.say(
+                f"warning: there is no login: whoever reaches {self.host} port {self.port} can read every run"
+            )
         pause = 0.0
         while not self.stop.wait(pause):
             self.mend()
@@ -82,9 +93,12 @@ class Dashboard:
     def _start(self) -> subprocess.Popen[bytes]:
         """A server that ends when we do, however we do: its standard input is ours to close."""
         points = self.points()
-        command = [sys.executable, "-m", "job.mirror.server", str(self.log_dir), str(points), *OPTIONS]
+        command = [sys.executable, "-m", "job.mirror.server", str(self.log_dir), str(points)]
         return subprocess.Popen(  # noqa: S603
-            [*command, "--host", self.host, "--port", str(self.port)],
+            [
+                *(*command, ",".join(self.allowed_hosts), *OPTIONS),
+                *("--host", self.host, "--port", str(self.port)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # Flask's greeting
         )
@@ -130,8 +144,8 @@ def end(server: subprocess.Popen[bytes]) -> None:
     server.stdin.close()
 
 
-def free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0. Raises MirrorError where the address cannot be had."""
+def free_address(host: str, port: int) -> tuple[str, int]:
+    """The address of a host, and the port, or a free one for 0. Raises MirrorError if it cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -139,7 +153,8 @@ def free_port(host: str, port: int) -> int:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            return int(probe.getsockname()[1])
+            address, port, *_ = probe.getsockname()
+            return str(address), int(port)
     except (OSError, UnicodeError) as error:  # the latter for what can be no host's name
         why = getattr(error, "strerror", None) or error
         raise MirrorError(

@@ -1,27 +1,47 @@
 """VisualDL's own server, with what it lacks: all points, the newest one always, torn logs no obstacle.
 
-A process of its own, started by `job.mirror.dashboard`: `python -m job.mirror.server LOG_DIR POINTS
-OPTION...`, the options being VisualDL's. It ends when its standard input does, that is with its supervisor.
+It refuses requests that name no allowed host, that would change something, or that no shown tab makes.
+
+A process of its own, started by `job.mirror.dashboard`: `python -m job.mirror.server LOG_DIR POINTS HOSTS
+OPTION...`, the hosts apart by commas, the options being VisualDL's. It ends when its standard input does,
+that is with its supervisor.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
+import re
+import socket
 import sys
 import threading
+from collections.abc import Collection
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
 from job.mirror import records  # first: it sees to a home directory before VisualDL looks for one
 
-from flask import Flask, request  # isort: skip
+from flask import Flask, Response, request  # isort: skip
+from visualdl.server import api  # isort: skip
 from visualdl.reader import record_reader  # isort: skip
 from visualdl.reader.reader import LogReader  # isort: skip
 from visualdl.server import app, data_manager  # isort: skip
+from werkzeug.serving import WSGIRequestHandler  # isort: skip
 
 AT_A_TIME = 1 << 20
 """bytes that are read of a log at once"""
+LIMIT = 60.0
+"""seconds that a request and its answer may take"""
+PAGES = ("base", "index", "favicon", "serve_static", "check_live")
+"""VisualDL's functions that answer for the page, its scripts, and whether the server is up"""
+TABS = (
+    *("component_tabs", "components", "runs", "scalar/tags", "scalar/list", "scalar/data"),
+    *("histogram/tags", "histogram/list"),
+    *("hparams/list", "hparams/indicators", "hparams/importance", "hparams/metric", "hparams/data"),
+)
+"""what the tabs that are shown may ask of VisualDL's API"""
 
 
 class WholeRecords:
@@ -148,15 +168,56 @@ def ask_more_often(response: Any) -> Any:
     return response
 
 
-def serve(application: Flask, **options: Any) -> None:
-    """Run the server with a thread for each connection, but one request at a time.
+class Limited(WSGIRequestHandler):
+    """Reads a request, and sends its answer, within LIMIT; then the connection is closed."""
+
+    def handle(self) -> None:
+        """Handle the one request of a connection."""
+        limit = threading.Timer(LIMIT, self.connection.shutdown, [socket.SHUT_RDWR])
+        limit.daemon = True
+        limit.start()
+        try:
+            super().handle()
+        finally:
+            limit.cancel()
+
+
+def refusal(hosts: Collection[str]) -> Response | None:
+    """The answer to a request that is refused, before VisualDL sees it; None for any other.
+
+    A page of another origin can have its own name lead here, and would then read the history. So the request
+    must name a host of `hosts`; if the address for all interfaces is among them, any address will do.
+    """
+    name = re.sub(r":\d+$", "", request.headers.get("Host", "")).lower().strip("[]")
+    if name not in hosts and not (is_address(name) and {"0.0.0.0", "::"} & set(hosts)):  # noqa: S104
+        why, status = f"this host is not allowed, except by: job dashboard --allow-host {name!a}", 403
+    elif request.method not in ("GET", "HEAD"):
+        why, status = "only GET and HEAD are allowed", 405
+    elif request.endpoint not in PAGES and request.path not in [f"/app/api/{name}" for name in TABS]:
+        why, status = "there is no such page", 404
+    else:
+        return None
+    return Response(f"{why}\n", status, mimetype="text/plain")
+
+
+def is_address(name: str) -> bool:
+    """Whether it is a numerical IP address."""
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
+def serve(application: Flask, hosts: Collection[str], **options: Any) -> None:
+    """Run the server with a thread for each connection, but one request at a time, once it is read.
 
     VisualDL's own has one thread for all: a connection that a browser opens in advance, and says nothing
     on, keeps everybody else waiting for as long as the browser likes, a minute for one.
     """
+    application.before_request(partial(refusal, hosts))
     application.after_request(ask_more_often)
     application.wsgi_app = OneAtATime(application.wsgi_app)  # type: ignore[method-assign]
-    RUN(application, **options | {"threaded": True})
+    RUN(application, **options | {"threaded": True, "request_handler": Limited})
 
 
 RUN = Flask.run
@@ -170,13 +231,14 @@ def end_with_supervisor() -> None:
 
 
 def main() -> None:
-    """Serve the logs of a directory, with so many points a chart (0 for all)."""
-    log_dir, points, *options = sys.argv[1:]
+    """Serve the logs of a directory, with so many points a chart (0 for all), to those who name a host."""
+    log_dir, points, hosts, *options = sys.argv[1:]
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     os.chdir(log_dir)  # a relative log directory is what gives short run names
     record_reader._RecordReader = WholeRecords
     LogReader.get_all_walk = list_logs
-    Flask.run = serve  # type: ignore[method-assign, assignment]
+    Flask.run = partialmethod(serve, hosts.split(","))  # type: ignore[method-assign, assignment]
+    api.error_retry_times = 1  # it would let everybody wait for four seconds for a run that is not there
     data_manager._ReservoirBucket = NewestBucket
     data_manager.default_data_manager.get_reservoir("scalar")._max_size = int(points)
     logging.getLogger("visualdl.info").setLevel(logging.WARNING)  # it names an address that is not the page's

@@ -21,6 +21,7 @@ from db.specification import Specification
 from db.store import Store
 from job.data.dataset import Dataset
 from job.environment import environment
+from job.errors import RepetitionError
 from job.models import REGISTRY, initial_state, load_models, make_model
 from job.stop import StopRequest
 from job.training.loop import Outcome, train
@@ -87,11 +88,34 @@ def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
 
 
 def start_or_resume(store: Store, settings: Settings) -> RunWriter:
-    """The writer of the newest unfinished run of these settings, or of a new run if there is none."""
+    """The writer of the newest unfinished run of these settings, or of a new run if there is none.
+
+    Raises RepetitionError if the newest manual run of these settings failed and the next would fail alike.
+    """
     unfinished = store.newest_unfinished(
         settings.specification, trigger=settings.trigger, sweep=settings.sweep
     )
-    return start(store, settings) if unfinished is None else resume(store, unfinished.id)
+    if unfinished is not None:
+        return resume(store, unfinished.id)
+    if settings.trigger == "manual":
+        refuse_repetition(store, settings.specification)
+    return start(store, settings)
+
+
+def refuse_repetition(store: Store, same: Specification) -> None:
+    """Raise RepetitionError as `start_or_resume` does: in the same environment the bits are the same."""
+    newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
+    if newest is None or not newest.environment.items() >= environment().items():
+        return
+    verdicts = {each.kind: each.passed for each in store.verdicts(newest.id) if each.kind != "drift"}
+    bad = [f"failed its {kind}" for kind, passed in verdicts.items() if not passed]
+    if newest.status == "diverged":
+        bad.append("diverged")
+    if bad:
+        raise RepetitionError(
+            f"run {newest.id} of these data, settings and environment {' and '.join(bad)}, as another would; "
+            "`job train` without --resume trains it all the same"
+        )
 
 
 def train_and_judge(

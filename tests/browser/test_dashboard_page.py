@@ -70,8 +70,9 @@ def url(place: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(url: str) -> Iterator[Page]:
-    """A page that has asked nobody but the dashboard when the test is over."""
+    """A page that has asked nobody but the dashboard, and nothing that it refuses, when the test is over."""
     hosts: set[str] = set()
+    refused: set[str] = set()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -79,11 +80,13 @@ def page(url: str) -> Iterator[Page]:
         shown = browser.new_page(viewport={"width": 1720, "height": 900})
         shown.set_default_timeout(PATIENCE)
         shown.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        shown.on("response", lambda response: refused.add(response.url) if response.status >= 400 else None)
         shown.on("websocket", lambda socket: hosts.add(urlsplit(socket.url).netloc))
         yield shown
         shown.close()
         browser.close()
     assert hosts - {""} == {urlsplit(url).netloc}  # data: and blob: have no host
+    assert [path for path in refused if not path.endswith("/icons/dragger.svg")] == []  # VisualDL lacks it
 
 
 def coloured(page: Page, chart: int) -> int:

@@ -21,6 +21,10 @@ def test_up_train_brings_up_a_database_migrates_it_and_trains(trained: Project, 
     assert trained.compose("logs", "--no-log-prefix", "migrate").stdout.count("the store has schema") == 1
 
 
+def test_the_database_has_checksums_on_its_pages(trained: Project) -> None:
+    assert trained.value("SHOW data_checksums") == "on"
+
+
 def test_a_run_records_the_commit_that_its_image_was_built_from(trained: Project) -> None:
     assert trained.value("SELECT environment -> 'git' ->> 'commit' FROM runs") == trained.commit
 

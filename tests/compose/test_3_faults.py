@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.compose.project import SHORT, SHORT_RUN, Project
+from tests.compose.project import SHORT, SHORT_RUN, Project, wait_until
 
 KILL_THE_OTHERS = """
 import os, signal
@@ -30,6 +30,15 @@ def test_a_trainer_that_dies_is_restarted_and_goes_on(trained: Project, undistur
     assert trained.history(run) == undisturbed_start
     assert trained.status(run) == "completed"
     assert trained.inspect("train")["RestartCount"] == 1
+
+
+def test_a_run_that_diverges_is_trained_once(trained: Project) -> None:
+    before = trained.number("SELECT count(*) FROM runs")
+    trained.compose("up", "--detach", "train", settings={"JOB_EPOCHS": "50", "JOB_LEARNING_RATE": "1e30"})
+    wait_until(lambda: trained.inspect("train")["RestartCount"] == 3, "the third restart", 180)
+    assert trained.wait_for_trainer() == 1
+    assert trained.number("SELECT count(*) FROM runs") == before + 1
+    assert "diverged, as another would" in trained.compose("logs", "train").stdout
 
 
 def test_a_stopped_trainer_says_interrupted_and_can_be_resumed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.request
 from pathlib import Path
@@ -29,6 +30,16 @@ def test_visualdl_shows_every_run_on_loopback(trained: Project) -> None:
     assert shown(trained) == stored(trained)
     bindings = trained.inspect("visualdl")["HostConfig"]["PortBindings"]
     assert bindings == {"8040/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(trained.port)}]}
+
+
+def test_visualdl_answers_no_host_but_this_machine_and_its_addresses(trained: Project) -> None:
+    answers = {}
+    for host in ("localhost", "127.0.0.1", "192.0.2.1", "evil.example"):
+        connection = http.client.HTTPConnection("127.0.0.1", trained.port, timeout=30)
+        connection.request("GET", "/app/index", headers={"Host": host})
+        answers[host] = connection.getresponse().status
+        connection.close()
+    assert answers == {"localhost": 200, "127.0.0.1": 200, "192.0.2.1": 200, "evil.example": 403}
 
 
 def test_deleted_logs_are_drawn_again(trained: Project) -> None:

@@ -1,0 +1,82 @@
+"""What the trainer sees of its mirror, and says of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from job.cli.mirror import mirror_beside
+from job.cli.options import Mirroring
+from job.mirror.process import MirrorProcess
+
+
+@contextmanager
+def pretend(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[MirrorProcess]:
+    """A mirror that runs another command."""
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen(command, **options))
+    mirror = MirrorProcess(1, "sqlite:///none.db", Path("logs"))
+    with mirror.process:
+        yield mirror
+
+
+def test_a_mirror_that_takes_too_long_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretend(["sleep", "60"], monkeypatch) as mirror:
+        assert mirror.finish(lambda *_: None, timeout=0.1) is None
+        os.kill(mirror.process.pid, signal.SIGTERM)  # ours, and nobody's before
+        _, status = os.waitpid(mirror.process.pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_a_mirror_ends_when_its_input_does_and_tells_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int, int]] = []
+    script = "echo paddle 10 20; printf 'python 5'; cat; echo ' 20'; exit 3"
+    with pretend(["sh", "-c", script], monkeypatch) as mirror:
+        assert mirror.finish(lambda *line: told.append(line)) == 3
+    assert told == [("paddle", 10, 20), ("python", 5, 20)]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (0, ""),
+        (None, "job: the VisualDL logs of run 7 are not complete yet; the mirror goes on by itself\n"),
+        (3, "job: the mirror ended early (status 3); `job mirror 7` draws the run again\n"),
+    ],
+)
+def test_the_trainer_says_what_became_of_its_mirror(
+    status: int | None, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[Any] = []
+    over: list[int] = []
+
+    def begin(*arguments: Any) -> Any:
+        begun.append(arguments)
+        return SimpleNamespace(training_is_over=lambda: over.append(1), finish=lambda *_: status)
+
+    monkeypatch.setattr("job.cli.mirror.MirrorProcess", begin)
+    with mirror_beside(7, "sqlite:///a.db", Mirroring(Path("logs"))) as training_is_over:
+        training_is_over()
+    assert begun == [(7, "sqlite:///a.db", Path("logs"))]
+    assert over == [1]
+    assert capsys.readouterr().err == expected
+
+
+def test_a_mirror_that_cannot_be_started_does_not_stop_the_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("too many processes")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with mirror_beside(7, "sqlite:///a.db", Mirroring(Path("logs"))) as training_is_over:
+        training_is_over()
+    assert "the training goes on without it: too many processes" in capsys.readouterr().err
