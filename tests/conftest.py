@@ -14,6 +14,8 @@ import uuid  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from types import CodeType  # noqa: E402
+from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
@@ -26,28 +28,43 @@ ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-SLOW = {
-    "test_backup",
-    "test_dashboard",
-    "test_docs_commands",
-    "test_mirror_follow",
-    "test_nightly",
-    "test_notebook",
-    "test_outage",
-    "test_pins",
-    "test_resume",
-    "test_scheduler",
-    "test_sqlite_faults",
-    "test_sweep",
-    "test_sweep_faults",
-}
-"""modules whose tests train, kill, wait or serve in processes of their own; `make quick` leaves them out"""
+STARTERS = {"subprocess", "multiprocessing", "job_command", "client_of"}
+"""names that a test has no use for unless it starts processes"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what needs neither PostgreSQL nor a process and is not marked otherwise."""
     for item in items:
-        if item.path.stem in SLOW:
-            item.add_marker(pytest.mark.slow)
+        assert isinstance(item, pytest.Function)
+        fixtures = [found[-1].func for found in item._fixtureinfo.name2fixturedefs.values()]
+        backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+        if not (
+            backend == "postgresql"
+            or "postgresql_server" in item.fixturenames
+            or item.get_closest_marker("slow")
+            or item.get_closest_marker("process")
+            or starts_process(item.function, *fixtures)
+        ):
+            item.add_marker(pytest.mark.fast)
+
+
+def starts_process(*functions: Any) -> bool:
+    """Whether one of these functions of the tests, or one that they call, names what starts a process."""
+    waiting, seen = list(functions), set()
+    while waiting:
+        function = waiting.pop()
+        code = getattr(function, "__code__", None)
+        if code is None or code in seen or not Path(code.co_filename).is_relative_to(ROOT / "tests"):
+            continue
+        codes: list[CodeType] = [code]
+        for each in codes:  # with those nested in it
+            codes += [nested for nested in each.co_consts if isinstance(nested, CodeType)]
+        names = {name for each in codes for name in each.co_names}
+        if names & STARTERS:
+            return True
+        seen.add(code)
+        waiting += [function.__globals__[name] for name in names if name in function.__globals__]
+    return False
 
 
 @pytest.fixture(autouse=True)

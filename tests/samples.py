@@ -50,6 +50,14 @@ def history(epochs: int = 5, features: int = 3, first_epoch: int = 0, seed: int 
     return made
 
 
+def histories(epochs: int = 5, features: int = 3, seed: int = 0) -> dict[str, History]:
+    """A history of each model, with no number in common."""
+    return {
+        model: history(epochs, features, seed=seed + shift)
+        for model, shift in (("paddle", 0), ("python", 1000))
+    }
+
+
 def run_row(**settings: object) -> RunRow:
     """A run as the store would give it."""
     defaults: dict[str, object] = {"id": 1, "epochs": 10, "learning_rate": 0.1, "seed": 0}

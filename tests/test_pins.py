@@ -21,6 +21,7 @@ INHERITED = [
 ]
 
 
+@pytest.mark.slow
 def test_inherited_threads_and_kernels_change_no_bit(job: Job, sqlite_url: str) -> None:
     for inherited in INHERITED:
         done = job("train", "--epochs", 2000, "--database-url", sqlite_url, **inherited)
@@ -62,6 +63,7 @@ def in_a_new_process(**environment: str) -> tuple[str, str]:
     return kernel, bits
 
 
+@pytest.mark.slow
 def test_a_lifted_pin_lets_another_kernel_through_and_the_record_says_so() -> None:
     kernel, bits = in_a_new_process(JOB_PIN_NUMERICS="0", OPENBLAS_CORETYPE="Sandybridge")
     pinned_kernel, pinned_bits = in_a_new_process(OPENBLAS_CORETYPE="Sandybridge")
@@ -69,6 +71,7 @@ def test_a_lifted_pin_lets_another_kernel_through_and_the_record_says_so() -> No
     assert bits != pinned_bits, "the pin would not be needed"
 
 
+@pytest.mark.slow
 def test_numpys_own_vector_units_change_no_bit() -> None:
     _, bits = in_a_new_process()
     for features in ("AVX512F", "AVX2 FMA3"):

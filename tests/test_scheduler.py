@@ -82,6 +82,7 @@ def outcomes(url: str) -> list[tuple[datetime, str]]:
         return [(night.row.due_at, night.outcome) for night in reversed(nights.nights(store))]
 
 
+@pytest.mark.slow
 def test_three_nights_run_when_they_are_due_and_agree(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +125,7 @@ def test_nights_without_a_scheduler_are_missed_and_told_of(sqlite_url: str) -> N
     ]
 
 
+@pytest.mark.process
 def test_a_night_that_was_due_a_while_ago_begins_late(sqlite_url: str) -> None:
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url, NOTHING), clock, EVENING + timedelta(hours=1))
@@ -132,12 +134,14 @@ def test_a_night_that_was_due_a_while_ago_begins_late(sqlite_url: str) -> None:
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["failed", "due"]
 
 
+@pytest.mark.process
 def test_a_night_is_run_at_once_where_that_is_asked_for(sqlite_url: str) -> None:
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url, NOTHING), clock, EVENING + timedelta(hours=1), run_now=True)
     assert outcomes(sqlite_url)[0] == (EVENING, "failed")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("program", "how"),
     [
@@ -156,6 +160,7 @@ def test_a_night_whose_process_fails_is_told_of_and_the_next_one_runs(
     assert [f"its process {how} before a run began" in body for _, body in told] == [True, True]
 
 
+@pytest.mark.process
 def test_a_store_that_cannot_be_opened_ends_a_night_but_not_the_next(
     sqlite_url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +192,7 @@ def test_a_night_that_is_due_while_the_last_one_runs_is_skipped(sqlite_url: str)
     assert outcomes(sqlite_url)[0] == (EVENING + timedelta(hours=4), "skipped")
 
 
+@pytest.mark.process
 def test_of_two_schedulers_one_gets_the_night(sqlite_url: str, tmp_path: Any) -> None:
     command = [sys.executable, "-c", f"import sys; open({str(tmp_path / 'log')!r}, 'a').write(sys.argv[1])"]
     with time_machine.travel(EVENING, tick=False) as clock:
@@ -199,6 +205,7 @@ def test_of_two_schedulers_one_gets_the_night(sqlite_url: str, tmp_path: Any) ->
     assert (tmp_path / "log").read_text() == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_night_in_work_and_the_scheduler(number: signal.Signals, sqlite_url: str) -> None:
     options = ("--run-now", "--epochs", 2_000_000, "--database-url", sqlite_url)

@@ -63,6 +63,7 @@ def test_a_night_in_the_hour_that_summer_time_skips_is_missed_once(sqlite_url: s
     assert "the night of" in told[1][1]
 
 
+@pytest.mark.process
 def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
     stop = Cancelled()
     slow = scheduler(sqlite_url, NOTHING, stop=stop)
@@ -83,6 +84,7 @@ def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
         thread.join(30)
 
 
+@pytest.mark.process
 def test_a_night_at_work_is_not_missed(sqlite_url: str) -> None:
     told: Told = []
     waits = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -107,6 +109,7 @@ def test_a_night_at_work_is_not_missed(sqlite_url: str) -> None:
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["due", "skipped", "due"]
 
 
+@pytest.mark.process
 def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> None:
     told: Told = []
     with Store(sqlite_url, create=True) as store:

@@ -162,6 +162,7 @@ def cluster() -> Iterator[Any]:
         yield client
 
 
+@pytest.mark.slow
 def test_the_same_seed_on_two_workers_gives_the_same_bits(
     cluster: Any, database_url: str, housing: Dataset
 ) -> None:
@@ -183,6 +184,7 @@ def test_the_same_seed_on_two_workers_gives_the_same_bits(
     assert (one.status, two.status) == ("completed", "completed")
 
 
+@pytest.mark.slow
 def test_a_killed_workers_runs_are_taken_up_by_others(
     cluster: Any, database_url: str, housing: Dataset
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_killed_workers_runs_are_taken_up_by_others(
         assert all(set(store.progress(run.id).values()) == {3000} for run in rows)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_run_repeated_asked_and_drawn(sqlite_url: str, capsys: Output, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "made.csv")
     words = ["sweep", "--seeds", "0:3", "--learning-rates", "0.01,0.1", "--epochs", "200", "--workers", "2"]
@@ -234,6 +237,7 @@ def test_a_sweep_is_run_repeated_asked_and_drawn(sqlite_url: str, capsys: Output
     ]
 
 
+@pytest.mark.slow
 def test_one_diverged_combination_does_not_end_the_sweep(
     sqlite_url: str, capsys: Output, tmp_path: Path
 ) -> None:
@@ -243,6 +247,7 @@ def test_one_diverged_combination_does_not_end_the_sweep(
     assert "2 trained now, 2 diverged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_everything_resumable(sqlite_url: str, job: Job) -> None:
     words = ("sweep", "--seeds", "0:4", "--epochs", 6000, "--workers", 2, "--database-url", sqlite_url)
     Store(sqlite_url, create=True).close()
@@ -267,6 +272,7 @@ def test_ctrl_c_leaves_everything_resumable(sqlite_url: str, job: Job) -> None:
         assert {run.status for run in store.runs()} == {"completed"}
 
 
+@pytest.mark.slow
 def test_a_scheduler_and_its_workers_can_be_others(sqlite_url: str, job: Job) -> None:
     words = ("sweep", "--seeds", "0:2", "--epochs", 100, "--database-url", sqlite_url)
     refused = job(*words, "--scheduler", "tcp://127.0.0.1:1")
@@ -291,6 +297,7 @@ def test_a_scheduler_and_its_workers_can_be_others(sqlite_url: str, job: Job) ->
         assert worker.returncode == 143
 
 
+@pytest.mark.slow
 def test_connections_to_the_database_are_bounded(postgresql_server: str, tmp_path: Path) -> None:
     from tests.conftest import new_database
 
