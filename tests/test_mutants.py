@@ -28,7 +28,10 @@ def test_tests_named_after_the_module_come_first() -> None:
 
 
 @pytest.mark.slow
-def test_a_mutant_is_killed_by_a_test_that_passes_without_it(tmp_path: Path) -> None:
+def test_a_mutant_is_killed_by_a_test_that_passes_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for name in ("made", "tests"):
         (tmp_path / name).mkdir()
     (tmp_path / "made/double.py").write_text("def double(x): return x + x\n")
