@@ -15,14 +15,13 @@ from matplotlib.text import Annotation
 from db.errors import StoreError
 from db.history import History
 from db.store import Store
-from job.cli import run
 from job.dataset import load
 from job.plots import figures
 from job.plots.draw import FIGURES, draw, drawable
 from job.plots.style import blank, epoch_axis, spread, styled
 from job.plots.subject import Subject, read_subject
 from job.source import predictions
-from tests.samples import histories, write_csv
+from tests.samples import histories, two_runs, write_csv
 
 Output = pytest.CaptureFixture[str]
 
@@ -35,14 +34,8 @@ def _styled() -> Iterator[None]:
 
 @pytest.fixture
 def filled(sqlite_url: str, tmp_path: Path) -> Store:
-    dataset = load(write_csv(tmp_path / "made.csv"))
     store = Store(sqlite_url, create=True)
-    for seed in (0, 1):
-        writer = store.start_run(dataset.row(), epochs=30, learning_rate=0.1, seed=seed, environment={"a": 1})
-        for model, own in histories(30, seed=seed).items():
-            writer.append(model, own)
-        writer.finish("completed")
-    store.start_run(dataset.row(), epochs=30, learning_rate=0.1, seed=seed, environment={})
+    two_runs(store, load(write_csv(tmp_path / "made.csv")).row())
     return store
 
 
@@ -54,26 +47,6 @@ def subject(filled: Store) -> Subject:
 @pytest.fixture
 def subjects(filled: Store) -> list[Subject]:
     return [read_subject(filled, filled.run(number)) for number in (1, 2)]
-
-
-def plot(store: Store, *words: str) -> int:
-    return run(["plot", *words, "--database-url", store.url.render_as_string()])
-
-
-@pytest.mark.slow
-def test_every_figure_is_drawn_as_png_and_svg(filled: Store, capsys: Output, tmp_path: Path) -> None:
-    assert plot(filled, "1", "-o", str(tmp_path / "out")) == 0
-    files = [Path(line) for line in capsys.readouterr().out.split()]
-    assert [file.name for file in files] == [f"run-1-{n}.{kind}" for n in FIGURES for kind in ("png", "svg")]
-    for file in files:
-        start = b"\x89PNG" if file.suffix == ".png" else b"<?xml"
-        assert file.read_bytes().startswith(start)
-
-
-def test_several_runs_go_into_one_figure(filled: Store, capsys: Output, tmp_path: Path) -> None:
-    assert plot(filled, "1", "2", "--format", "svg", "-o", str(tmp_path), "--figure", "losses,gap") == 0
-    names = [Path(line).name for line in capsys.readouterr().out.split()]
-    assert names == ["runs-1-2-losses.svg", "runs-1-2-gap.svg"]
 
 
 def test_the_same_run_gives_the_same_file(subject: Subject) -> None:
@@ -282,15 +255,6 @@ def test_predictions_are_in_the_tables_own_units(subject: Subject, tmp_path: Pat
     np.testing.assert_allclose(guessed, expected, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_without_the_data_file_the_rest_is_drawn(filled: Store, capsys: Output, tmp_path: Path) -> None:
-    (tmp_path / "made.csv").unlink()
-    assert plot(filled, "1", "--format", "svg", "-o", str(tmp_path)) == 0
-    said = capsys.readouterr()
-    assert len(said.out.split()) == len(FIGURES) - 1
-    assert "without the figure predictions: the data file of run 1 (made.csv) is not at hand" in said.err
-
-
 def test_a_figure_that_lacks_a_model_says_so(subject: Subject) -> None:
     def alone(model: str) -> list[Subject]:
         return [Subject(subject.run, {model: subject.histories[model]}, subject.dataset)]
@@ -312,22 +276,6 @@ def test_a_figure_of_more_runs_than_colours_is_refused(subject: Subject) -> None
     with pytest.raises(StoreError, match="8 runs in one figure could not be told apart; 7 is the most"):
         list(draw([subject] * 8, ["losses"], ["svg"]))
     assert list(draw([subject] * 7, ["losses"], [])) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("3",), "run 3 has no epochs yet, so there is nothing to draw"),
-        (("1", "--figure", "loss"), "'loss' is no figure; there are losses, parameters-paddle"),
-        (("1", "--format", "gif"), "'gif' is no format; there are png, svg"),
-        (("1", "--data", "nowhere.csv"), "nowhere.csv: there is no such file"),
-    ],
-)
-def test_wrong_use_is_one_line(filled: Store, capsys: Output, words: tuple[str, ...], message: str) -> None:
-    assert plot(filled, *words) == 2
-    said = capsys.readouterr()
-    assert message in said.err
-    assert (said.out, said.err.count("\n")) == ("", 1)
 
 
 def test_labels_are_moved_apart_and_keep_their_order() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.collections import PolyCollection
 
 from db.errors import StoreError
@@ -14,8 +16,8 @@ from db.history import History
 from db.schema import RunRow
 from db.store import Store
 from job.plots.style import styled
-from job.plots.sweep import Fan, fan, final, read_fan, seed_in_words
-from tests.samples import dataset_row, histories
+from job.plots.sweep import Fan, fan, final, read_fan, seed_in_words, share_of_seed
+from tests.samples import dataset_row, histories, history
 
 EPOCHS = 150
 RATES, SEEDS = [0.01, 0.1], [3, 5, 7]
@@ -169,3 +171,33 @@ def test_what_cannot_be_drawn_is_said(swept: Store) -> None:
     change("other", thinned_every=10)
     with pytest.raises(StoreError, match="all runs of the sweep other are thinned"):
         read_fan(swept, "other")
+
+
+@given(
+    st.integers(1, 4).flatmap(
+        lambda rates: st.lists(
+            st.lists(st.floats(1e-3, 1e3), min_size=rates, max_size=rates), min_size=2, max_size=6
+        )
+    )
+)
+def test_the_seeds_share_is_that_of_an_analysis_of_variance(by_seed: list[list[float]]) -> None:
+    losses = np.array(by_seed).T
+    logs = [[float(np.log(value)) for value in row] for row in by_seed]
+    grand = sum(map(sum, logs)) / losses.size
+    total = sum((value - grand) ** 2 for row in logs for value in row)
+    between = sum(len(row) * (sum(row) / len(row) - grand) ** 2 for row in logs)
+    if total > 1e-9:
+        assert share_of_seed(losses) == pytest.approx(between / total, abs=1e-6)
+
+
+def test_the_spread_is_told_in_a_line(store: Store) -> None:
+    for seed in range(3):
+        for rate in (0.01, 0.02):
+            writer = store.start_run(
+                dataset_row(), epochs=150, learning_rate=rate, seed=seed, environment={}, sweep="s"
+            )
+            made = history(150)
+            made.train_loss[:] = 1 + seed  # nothing but the seed matters
+            writer.append("paddle", made)
+    said = seed_in_words(read_fan(store, "s"))
+    assert said == "of the spread of the train loss the seed explains 100 % at epoch 100, 100 % at epoch 149"

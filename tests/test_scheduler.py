@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -203,6 +204,86 @@ def test_of_two_schedulers_one_gets_the_night(sqlite_url: str, tmp_path: Any) ->
         first.night()
         second.night()
     assert (tmp_path / "log").read_text() == "1"
+
+
+@contextmanager
+def apscheduler_at(clock: Any, due: NightlyScheduler, moment: datetime) -> Iterator[Any]:
+    """APScheduler, started now, that looks at the clock once it shows that moment."""
+    due._begin()
+    due.scheduler.start()
+    try:
+        clock.move_to(moment)
+        yield due.scheduler
+    finally:
+        due.scheduler.shutdown()
+
+
+def test_apscheduler_tells_of_a_night_that_is_due_while_one_is_at_work(sqlite_url: str) -> None:
+    due_at = EVENING + timedelta(hours=4)
+    with (
+        time_machine.travel(EVENING, tick=False) as clock,
+        apscheduler_at(clock, scheduler(sqlite_url, NOTHING), due_at) as started,
+    ):
+        started._lookup_executor("default")._instances["nightly"] = 1  # as if one were at work
+        started._process_jobs()
+    assert outcomes(sqlite_url) == [(due_at, "skipped"), (due_at + timedelta(days=1), "due")]
+
+
+def test_apscheduler_tells_of_a_night_that_is_too_late(sqlite_url: str) -> None:
+    due_at = EVENING + timedelta(hours=4)
+    told: Told = []
+    with (
+        time_machine.travel(EVENING, tick=False) as clock,
+        apscheduler_at(clock, scheduler(sqlite_url, NOTHING, told), due_at + timedelta(hours=6.5)) as started,
+    ):
+        started._process_jobs()
+        wait_for(lambda: len(outcomes(sqlite_url)) == 2, 20)
+    assert outcomes(sqlite_url) == [(due_at, "missed"), (due_at + timedelta(days=1), "due")]
+    assert told == [("a night was missed", "the night of 2026-03-02 02:00 UTC was missed")]
+
+
+def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("job.scheduler.MOST_MISSED", 3)
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        scheduler(sqlite_url)._begin()
+        clock.move_to(EVENING + timedelta(days=10))
+        scheduler(sqlite_url, told=told)._begin()
+    days = [(due_at - EVENING).days for due_at, outcome in outcomes(sqlite_url) if outcome == "missed"]
+    assert days == [0, 7, 8, 9]
+    news = "10 nights were missed, from 2026-03-02 02:00 to 2026-03-11 02:00 UTC"
+    assert told == [("a night was missed", news)]
+
+
+def test_a_stop_while_a_night_is_about_to_begin_starts_nothing(sqlite_url: str) -> None:
+    with time_machine.travel(EVENING, tick=False) as clock:
+        stopped = scheduler(sqlite_url, NOTHING)
+        stopped._begin()
+        clock.move_to(EVENING + timedelta(hours=4))
+
+        class Waiting(AbstractContextManager[None]):
+            def __enter__(self) -> None:
+                stopped.stop.set()  # while the lock is waited for
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+        stopped._starting = Waiting()  # type: ignore[assignment]
+        stopped.night()
+    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["due", "due"]
+
+
+def test_an_old_schedules_nights_are_told_of_as_missed(sqlite_url: str) -> None:
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False):
+        with Store(sqlite_url, create=True) as store:
+            # The database has a clock of its own, which nothing moves.
+            nights.plan(store, "0 5 * * * UTC", EVENING - timedelta(days=3000))
+        scheduler(sqlite_url, told=told)._begin()
+    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "due"]
+    assert [title for title, _ in told] == ["a night was missed"]
 
 
 @pytest.mark.slow
