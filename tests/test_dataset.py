@@ -40,6 +40,16 @@ def test_only_training_rows_set_the_statistics() -> None:
     assert (dataset.maximum == train.max(0)).all()
 
 
+def test_the_stored_statistics_are_those_of_the_training_rows() -> None:
+    train = np.loadtxt(DEFAULT_DATA)[:404]
+    row = load().row()
+    ours = [[f.minimum, f.maximum, f.mean] for f in sorted(row.features, key=lambda f: f.position)]
+    ours.append([row.target_minimum, row.target_maximum, row.target_mean])
+    expected = np.stack([train.min(0), train.max(0), train.mean(0)], axis=1)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)
+    assert (row.train_rows, row.test_rows, row.target) == (404, 102, "MEDV")
+
+
 def test_any_column_can_be_the_target(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "made.csv")
     by_default, chosen = load(path), load(path, "x1")

@@ -11,7 +11,7 @@ import pytest
 
 from db.store import Store
 from job.models import REGISTRY
-from job.pins import KERNELS, THREADS, wanted
+from job.pins import KERNELS, THREADS, pins, wanted
 from tests.conftest import Job
 
 INHERITED = [
@@ -83,3 +83,27 @@ def test_the_setting_lifts_the_pins(setting: str, monkeypatch: pytest.MonkeyPatc
     assert wanted()
     monkeypatch.setenv("JOB_PIN_NUMERICS", setting)
     assert not wanted()
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "pinned"),
+    [
+        ("x86_64", "fma avx2", True),
+        ("AMD64", None, True),
+        ("x86_64", "avx", False),
+        ("aarch64", "avx2", False),
+    ],
+)
+def test_kernels_are_pinned_only_on_cpus_that_run_them(
+    machine: str, flags: str | None, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cpuinfo(path: Path) -> str:
+        if flags is None:
+            raise OSError("not Linux")
+        return f"flags : {flags}"
+
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", cpuinfo)
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+    kernels = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "COMPATIBLE"}
+    assert pins() == threads | (kernels if pinned else {})
