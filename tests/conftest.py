@@ -7,6 +7,7 @@ from job.pins import pin
 pin()  # before anything loads NumPy
 
 import os  # noqa: E402
+import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -133,13 +134,20 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
     yield from new_database(server, "template1")
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated store of which tests get copies, which is faster than migrating each."""
+    path = tmp_path_factory.mktemp("template") / "ledger.db"
+    Store(f"sqlite:///{path}", create=True).close()
+    return path
+
+
 @pytest.fixture
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a migrated, empty store, on each backend."""
     if backend == "sqlite":
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        Store(url, create=True).close()
-        yield url
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ledger.db")
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
         return
     server = request.getfixturevalue("postgresql_server")
     yield from new_database(server, request.getfixturevalue("postgresql_template"))
