@@ -11,7 +11,7 @@ from tests.mutants import Mutant, killer, likely, listed
 
 def test_every_listed_mutant_replaces_text_that_occurs_once() -> None:
     entries = listed()
-    assert len(entries) >= 59
+    assert entries
     assert [problem for entry in entries if (problem := entry.problem())] == []
     assert all(entry.old != entry.new for entry in entries)
 
@@ -22,7 +22,7 @@ def test_text_that_occurs_twice_or_never_is_a_problem() -> None:
 
 
 def test_tests_named_after_the_module_come_first() -> None:
-    assert likely("job/plots/figures.py") == ["tests/test_plots.py"]
+    assert likely("job/plots/figures.py")[0] == "tests/test_plots.py"
     assert likely("job/mirror/gone.py")[0] == "tests/test_mirror_gone.py"
     assert "tests/test_named_queries.py" in likely("db/queries/overfitting.sql")
 
