@@ -17,6 +17,7 @@ import pytest
 import time_machine
 
 from db import nights
+from db.errors import StoreError
 from db.store import Store
 from job.schedule import Schedule
 from job.scheduler import NightlyScheduler
@@ -255,6 +256,43 @@ def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of
     assert days == [0, 7, 8, 9]
     news = "10 nights were missed, from 2026-03-02 02:00 to 2026-03-11 02:00 UTC"
     assert told == [("a night was missed", news)]
+
+
+def test_of_nights_that_came_due_together_the_last_is_run_and_the_others_are_missed(sqlite_url: str) -> None:
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        hourly = scheduler(sqlite_url, told=told)
+        hourly.schedule = Schedule("30 * * * *", "UTC")
+        hourly._begin()
+        clock.move_to(EVENING + timedelta(hours=2.5))
+        with hourly.open_store() as store:
+            row = hourly._tonight(store, datetime.now(UTC))
+            assert row is not None
+            assert row.due_at == EVENING + timedelta(hours=2.5)
+            nights.settle(store, row.id, "skipped")
+            assert hourly._tonight(store, datetime.now(UTC)) is None
+    half_past = [EVENING + timedelta(hours=hours) for hours in (0.5, 1.5, 2.5, 3.5)]
+    assert outcomes(sqlite_url) == list(zip(half_past, ["missed", "missed", "skipped", "due"], strict=True))
+    assert told == [
+        ("a night was missed", "2 nights were missed, from 2026-03-01 22:30 to 2026-03-01 23:30 UTC")
+    ]
+
+
+def test_a_store_that_is_away_is_told_of_once_a_night_is_due(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away() -> Store:
+        raise StoreError("the database is away")
+
+    told: Told = []
+    cut_off = scheduler(sqlite_url, told=told)
+    cut_off.open_store = away
+    cut_off._missed(None)
+    cut_off._overlapped(None)
+    assert told == []
+    cut_off.night()
+    assert told == [("a night could not be run", "the database is away")]
+    assert capsys.readouterr().err == "job: error: the database is away\n" * 3
 
 
 def test_a_stop_while_a_night_is_about_to_begin_starts_nothing(sqlite_url: str) -> None:
