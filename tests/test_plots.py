@@ -49,6 +49,7 @@ def subjects(filled: Store) -> list[Subject]:
     return [read_subject(filled, filled.run(number)) for number in (1, 2)]
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_file(subject: Subject) -> None:
     once, again = ([*draw([subject], ["losses"], ["png", "svg"])] for _ in range(2))
     assert once == again

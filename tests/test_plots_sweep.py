@@ -79,6 +79,7 @@ def test_a_panel_of_the_fan_has_each_run_the_median_and_the_quantiles(shown: Fan
         "learning rate 0.01, 3 seeds",
         "learning rate 0.1, 2 seeds",
     ]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["train loss (log)", ""]
     epochs_trained = (shown.epochs + 1).tolist()
     for axes, rate, seeds in zip(figure.axes, shown.train, (3, 2), strict=True):
         *each, median = axes.lines
@@ -94,6 +95,9 @@ def test_a_panel_of_the_fan_has_each_run_the_median_and_the_quantiles(shown: Fan
             assert (ends.y0, ends.y1) == pytest.approx((low_edge.min(), high_edge.max()))
         assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
         assert axes.get_xlim() == (1, EPOCHS)
+        assert axes.get_xlabel() == "epochs trained (log)"
+    colours = [handle.get_color() for handle in figure.legends[0].legend_handles]  # type: ignore[union-attr]
+    assert colours[:2] == [each[0].get_color(), median.get_color()]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["one seed", "median", "25 to 75 %", "10 to 90 %"]
 

@@ -35,6 +35,7 @@ def report(store: Store, *words: str) -> int:
     return run(["report", *words, "--database-url", store.url.render_as_string(hide_password=False)])
 
 
+@pytest.mark.slow
 def test_the_page_has_verdict_answers_figures_and_environment(filled: Store, tmp_path: Path) -> None:
     assert report(filled, "1", "-o", str(tmp_path / "sub/report.html")) == 0
     page = (tmp_path / "sub/report.html").read_text()
@@ -76,7 +77,8 @@ def test_failed_verdicts_come_first_and_of_each_kind_the_newest() -> None:
     assert [verdict.id for verdict in newest_verdicts(made)] == [3, 4, 1, 5]
 
 
-def test_the_page_tells_failed_from_passed(store: Store) -> None:
+def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("job.plots.draw.draw", lambda *_: [])
     writer = store.start_run(dataset_row(), epochs=20, learning_rate=0.1, seed=0, environment={})
     writer.append("paddle", histories(20)["paddle"])
     for kind, passed in (("parity", True), ("drift", False)):

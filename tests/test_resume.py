@@ -55,6 +55,7 @@ def cut(url: str, run_id: int, status: str = "interrupted", **kept: int) -> None
         connection.exec_driver_sql(f"UPDATE runs SET status = '{status}' WHERE id = {run_id}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kept",
     [
@@ -100,6 +101,7 @@ def test_train_resume_takes_up_the_newest_unfinished_run_of_the_same_kind(
     assert_same(database_url, 1, 2)
 
 
+@pytest.mark.slow
 def test_train_resume_without_an_unfinished_run_starts_a_new_one(
     database_url: str, data: Path, capsys: Output
 ) -> None:

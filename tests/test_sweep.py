@@ -67,6 +67,7 @@ def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> N
             runs_of(store, "nope")
 
 
+@pytest.mark.slow
 def test_an_interrupted_combination_goes_on_to_the_same_bits(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
