@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import Mutant, killer, likely, listed
+from tests.mutants import ROOT, Mutant, killer, likely, listed
 
 
 def test_every_listed_mutant_replaces_text_that_occurs_once() -> None:
@@ -14,6 +14,10 @@ def test_every_listed_mutant_replaces_text_that_occurs_once() -> None:
     assert entries
     assert [problem for entry in entries if (problem := entry.problem())] == []
     assert all(entry.old != entry.new for entry in entries)
+    for entry in entries:  # a syntax error would be noticed by any test
+        if entry.file.endswith(".py"):
+            text = (ROOT / entry.file).read_text(encoding="utf-8")
+            compile(text.replace(entry.old, entry.new), entry.file, "exec")
 
 
 def test_text_that_occurs_twice_or_never_is_a_problem() -> None:
