@@ -7,6 +7,7 @@ from job.pins import pin
 pin()  # before anything loads NumPy
 
 import os  # noqa: E402
+import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import sysconfig  # noqa: E402
@@ -15,6 +16,8 @@ import uuid  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from types import CodeType  # noqa: E402
+from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
@@ -27,32 +30,43 @@ ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-SLOW = {
-    "test_backup",
-    "test_dashboard",
-    "test_docs_commands",
-    "test_hanging",
-    "test_mirror_follow",
-    "test_nightly",
-    "test_notebook",
-    "test_outage",
-    "test_pins",
-    "test_query_limits",
-    "test_resume",
-    "test_scheduler",
-    "test_sqlite_faults",
-    "test_sweep",
-    "test_sweep_faults",
-    "test_tolerance_option",
-    "test_users_directory",
-}
-"""modules whose tests train, kill, wait or serve in processes of their own; `make quick` leaves them out"""
+STARTERS = {"subprocess", "multiprocessing", "job_command", "client_of"}
+"""names that a test has no use for unless it starts processes"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as fast what needs neither PostgreSQL nor a process and is not marked otherwise."""
     for item in items:
-        if item.path.stem in SLOW:
-            item.add_marker(pytest.mark.slow)
+        assert isinstance(item, pytest.Function)
+        fixtures = [found[-1].func for found in item._fixtureinfo.name2fixturedefs.values()]
+        backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+        if not (
+            backend == "postgresql"
+            or "postgresql_server" in item.fixturenames
+            or item.get_closest_marker("slow")
+            or item.get_closest_marker("process")
+            or starts_process(item.function, *fixtures)
+        ):
+            item.add_marker(pytest.mark.fast)
+
+
+def starts_process(*functions: Any) -> bool:
+    """Whether one of these functions of the tests, or one that they call, names what starts a process."""
+    waiting, seen = list(functions), set()
+    while waiting:
+        function = waiting.pop()
+        code = getattr(function, "__code__", None)
+        if code is None or code in seen or not Path(code.co_filename).is_relative_to(ROOT / "tests"):
+            continue
+        codes: list[CodeType] = [code]
+        for each in codes:  # with those nested in it
+            codes += [nested for nested in each.co_consts if isinstance(nested, CodeType)]
+        names = {name for each in codes for name in each.co_names}
+        if names & STARTERS:
+            return True
+        seen.add(code)
+        waiting += [function.__globals__[name] for name in names if name in function.__globals__]
+    return False
 
 
 @pytest.fixture(autouse=True)
@@ -121,13 +135,20 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
     yield from new_database(server, "template1")
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated store of which tests get copies, which is faster than migrating each."""
+    path = tmp_path_factory.mktemp("template") / "ledger.db"
+    Store(f"sqlite:///{path}", create=True).close()
+    return path
+
+
 @pytest.fixture
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a migrated, empty store, on each backend."""
     if backend == "sqlite":
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        Store(url, create=True).close()
-        yield url
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ledger.db")
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
         return
     server = request.getfixturevalue("postgresql_server")
     yield from new_database(server, request.getfixturevalue("postgresql_template"))

@@ -9,6 +9,7 @@ import numpy as np
 
 from db.history import History
 from db.schema import DatasetRow, FeatureRow, RunRow
+from db.store import Store
 
 
 def write_csv(path: Path, rows: int = 30, features: int = 3, seed: int = 1) -> Path:
@@ -48,6 +49,24 @@ def history(epochs: int = 5, features: int = 3, first_epoch: int = 0, seed: int 
     made.bias[:] = random.randn(epochs)
     made.trained_at[:] = 1.7e9 + random.rand(epochs)
     return made
+
+
+def histories(epochs: int = 5, features: int = 3, seed: int = 0) -> dict[str, History]:
+    """A history of each model, with no number in common."""
+    return {
+        model: history(epochs, features, seed=seed + shift)
+        for model, shift in (("paddle", 0), ("python", 1000))
+    }
+
+
+def two_runs(store: Store, dataset: DatasetRow) -> None:
+    """Runs 1 and 2 with histories of their own, and run 3 without an epoch."""
+    for seed in (0, 1, 2):
+        writer = store.start_run(dataset, epochs=30, learning_rate=0.1, seed=seed, environment={"a": 1})
+        if seed < 2:
+            for model, own in histories(30, seed=seed).items():
+                writer.append(model, own)
+            writer.finish("completed")
 
 
 def run_row(**settings: object) -> RunRow:

@@ -25,6 +25,7 @@ def whole_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
+@pytest.mark.slow
 def test_a_backup_of_a_live_run_is_resumed_to_the_same_bits(
     sqlite_url: str, job: Job, tmp_path: Path
 ) -> None:

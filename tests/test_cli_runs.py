@@ -128,6 +128,7 @@ def test_a_wrong_store_is_one_line(url: str, message: str, tmp_path: Path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_never_printed(capsys: Output) -> None:
     url = "postgresql://somebody:open-sesame@127.0.0.1:1/none"
     assert run(["show", "--database-url", url]) == 1

@@ -90,6 +90,7 @@ def gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) -> None:
     page = served.url()
     assert page.startswith("http://127.0.0.1:")
@@ -114,6 +115,7 @@ def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) 
     assert gone(server)
 
 
+@pytest.mark.slow
 def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed(
     url: str, served: Served, job: Job
 ) -> None:
@@ -138,6 +140,7 @@ def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed
     assert gone(server)
 
 
+@pytest.mark.slow
 def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
     """By a user without a home or the right to write, as in a container; one log is torn, one foreign."""
     with tempfile.TemporaryDirectory() as place:

@@ -74,6 +74,7 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_epochs_are_drawn_while_the_run_goes_on(
     store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_epochs_are_drawn_while_the_run_goes_on(
     assert set(told) <= {("paddle", 20, 20), ("python", 600, 600)}
 
 
+@pytest.mark.slow
 @ON_SQLITE
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_does_not_end_a_follower_that_just_begins(
@@ -147,6 +149,7 @@ def test_the_follower_ends_with_the_run(
     assert_run_drawn(tmp_path / "logs", store, writer.run_id)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_the_follower_of_a_trainer_that_vanished_draws_what_there_is_and_ends(
     store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
@@ -160,6 +163,7 @@ def test_the_follower_of_a_trainer_that_vanished_draws_what_there_is_and_ends(
     assert_run_drawn(tmp_path / "logs", store, writer.run_id)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_killed_follower_is_taken_up_by_the_next(
     store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
@@ -177,6 +181,7 @@ def test_a_killed_follower_is_taken_up_by_the_next(
     assert_run_drawn(tmp_path / "logs", store, writer.run_id)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_full_disk_is_waited_out(
     store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
@@ -198,6 +203,7 @@ def test_a_full_disk_is_waited_out(
     assert_run_drawn(tmp_path / "logs", store, writer.run_id)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_disk_that_stays_full_ends_the_follower_with_one_line(
     writer: RunWriter, database_url: str, tmp_path: Path
@@ -217,6 +223,7 @@ def test_a_disk_that_stays_full_ends_the_follower_with_one_line(
     assert f"`job mirror {writer.run_id}` draws them again" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_without_a_mirror_that_cannot_draw(
     job: Job, tmp_path: Path, sqlite_url: str
 ) -> None:
@@ -230,6 +237,7 @@ def test_a_training_goes_on_without_a_mirror_that_cannot_draw(
         assert store.progress(1) == {"paddle": 30, "python": 30}
 
 
+@pytest.mark.slow
 def test_no_mirror_draws_nothing(job: Job, tmp_path: Path, sqlite_url: str) -> None:
     data = write_csv(tmp_path / "data.csv")
     done = job("train", "--data", data, "--epochs", 30, "--database-url", sqlite_url, "--no-mirror")
@@ -237,6 +245,7 @@ def test_no_mirror_draws_nothing(job: Job, tmp_path: Path, sqlite_url: str) -> N
     assert not Path("results").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_training_is_resumed_with_every_step_drawn_once(
     job: Job, tmp_path: Path, sqlite_url: str, processes: Processes
 ) -> None:

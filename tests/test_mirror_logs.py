@@ -98,6 +98,7 @@ def test_a_torn_log_is_cut_and_gone_on_with(
     assert_run_drawn(log_dir, store, writer.run_id)
 
 
+@pytest.mark.slow
 def test_every_byte_at_which_the_last_epochs_can_tear(
     sqlite_url: str, log_dir: Path, said: list[str]
 ) -> None:

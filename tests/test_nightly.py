@@ -45,6 +45,7 @@ def test_a_night_with_the_bits_of_the_last_one_passes(database_url: str, capsys:
         assert store.run(2).trigger == "nightly"
 
 
+@pytest.mark.slow
 def test_another_kernel_is_reported_with_its_first_epoch_its_gap_and_itself(
     job: Job, sqlite_url: str
 ) -> None:
@@ -72,6 +73,7 @@ def test_another_kernel_is_reported_with_its_first_epoch_its_gap_and_itself(
     assert job(*options, "--fail-on", "never").returncode == 0
 
 
+@pytest.mark.slow
 def test_another_specification_is_no_drift(sqlite_url: str, tmp_path: Path, capsys: Output) -> None:
     assert night(sqlite_url) == 0
     other = write_csv(tmp_path / "other.csv")
@@ -88,6 +90,7 @@ def test_a_diverging_night_fails(sqlite_url: str, capsys: Output) -> None:
     assert "job: night 1 went wrong" in said.err
 
 
+@pytest.mark.slow
 def test_a_second_night_is_refused_and_on_record_as_skipped(database_url: str, capsys: Output) -> None:
     first = subprocess.Popen(
         job_command("nightly", "--once", "--database-url", database_url, "--epochs", 2_000_000)
@@ -106,6 +109,7 @@ def test_a_second_night_is_refused_and_on_record_as_skipped(database_url: str, c
         assert [each.outcome for each in scheduled_runs.nights(store)] == ["skipped", "interrupted"]
 
 
+@pytest.mark.slow
 def test_a_killed_night_does_not_block_the_next(sqlite_url: str) -> None:
     first = start_and_wait(sqlite_url, 2_000_000, command=("nightly", "--once"))
     first.kill()
@@ -115,6 +119,7 @@ def test_a_killed_night_does_not_block_the_next(sqlite_url: str) -> None:
         assert [each.outcome for each in scheduled_runs.nights(store)] == ["completed", "crashed"]
 
 
+@pytest.mark.slow
 def test_a_resumed_night_gets_its_verdict_too(sqlite_url: str) -> None:
     assert night(sqlite_url, epochs=3000) == 0
     first = start_and_wait(sqlite_url, 3000, command=("nightly", "--once"))
@@ -136,6 +141,7 @@ def test_data_that_is_gone_overnight_is_a_night_that_failed(sqlite_url: str, cap
         assert (found.row.detail or "").startswith("gone.csv")
 
 
+@pytest.mark.slow
 def test_json_lines_tell_of_the_run_and_how_long_it_took(job: Job, sqlite_url: str) -> None:
     options = ("--epochs", 20, "--log-format", "json", "--database-url", sqlite_url)
     done = job("nightly", "--once", *options)

@@ -31,6 +31,7 @@ def executed(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return notebook
 
 
+@pytest.mark.slow
 def test_the_notebook_reads_and_draws_a_run(
     database_url: str, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from db.store import Store
 from job.cli import run
 from job.errors import NotifyError
-from job.schedule.notify import notifier
+from job.schedule.notify import notifier, sent
 
 Output = pytest.CaptureFixture[str]
 
@@ -53,6 +54,13 @@ def test_every_address_hears_of_it(
     ] * 2
     assert said == ["a night went wrong: address 3 of 3 in JOB_NOTIFY_URLS could not be notified"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_plugin_that_raises_has_not_sent() -> None:
+    def notify(**_: str) -> bool:
+        raise RuntimeError("a fault of its own")
+
+    assert not sent(SimpleNamespace(notify=notify), "title", "body")
 
 
 def test_without_addresses_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

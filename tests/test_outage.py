@@ -66,6 +66,7 @@ def assert_whole(url: str) -> None:
             assert store.history(store.run().id, model).same_bits(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_database_that_comes_back_loses_and_doubles_nothing(server: Server, mode: str) -> None:
     trainer = start_and_wait(server.url, EPOCHS)
@@ -82,6 +83,7 @@ def test_a_database_that_comes_back_loses_and_doubles_nothing(server: Server, mo
     assert_whole(server.url)
 
 
+@pytest.mark.slow
 def test_past_the_limit_the_run_ends_with_one_line_and_can_be_resumed(server: Server, job: Job) -> None:
     trainer = start_and_wait(server.url, EPOCHS, "--database-timeout", "3")
     server.stop("immediate")

@@ -11,7 +11,7 @@ import pytest
 
 from db.store import Store
 from job.models import REGISTRY
-from job.pins import KERNELS, THREADS, wanted
+from job.pins import KERNELS, THREADS, pins, wanted
 from tests.conftest import Job
 
 INHERITED = [
@@ -21,6 +21,7 @@ INHERITED = [
 ]
 
 
+@pytest.mark.slow
 def test_inherited_threads_and_kernels_change_no_bit(job: Job, sqlite_url: str) -> None:
     for inherited in INHERITED:
         done = job("train", "--epochs", 2000, "--database-url", sqlite_url, **inherited)
@@ -62,6 +63,7 @@ def in_a_new_process(**environment: str) -> tuple[str, str]:
     return kernel, bits
 
 
+@pytest.mark.slow
 def test_a_lifted_pin_lets_another_kernel_through_and_the_record_says_so() -> None:
     kernel, bits = in_a_new_process(JOB_PIN_NUMERICS="0", OPENBLAS_CORETYPE="Sandybridge")
     pinned_kernel, pinned_bits = in_a_new_process(OPENBLAS_CORETYPE="Sandybridge")
@@ -69,6 +71,7 @@ def test_a_lifted_pin_lets_another_kernel_through_and_the_record_says_so() -> No
     assert bits != pinned_bits, "the pin would not be needed"
 
 
+@pytest.mark.slow
 def test_numpys_own_vector_units_change_no_bit() -> None:
     _, bits = in_a_new_process()
     for features in ("AVX512F", "AVX2 FMA3"):
@@ -80,3 +83,27 @@ def test_the_setting_lifts_the_pins(setting: str, monkeypatch: pytest.MonkeyPatc
     assert wanted()
     monkeypatch.setenv("JOB_PIN_NUMERICS", setting)
     assert not wanted()
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "pinned"),
+    [
+        ("x86_64", "fma avx2", True),
+        ("AMD64", None, True),
+        ("x86_64", "avx", False),
+        ("aarch64", "avx2", False),
+    ],
+)
+def test_kernels_are_pinned_only_on_cpus_that_run_them(
+    machine: str, flags: str | None, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cpuinfo(path: Path) -> str:
+        if flags is None:
+            raise OSError("not Linux")
+        return f"flags : {flags}"
+
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", cpuinfo)
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+    kernels = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "COMPATIBLE"}
+    assert pins() == threads | (kernels if pinned else {})

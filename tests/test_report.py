@@ -10,8 +10,9 @@ import pytest
 from db.schema import VerdictRow
 from db.store import Store
 from job.cli import run
-from job.report.sentences import SENTENCES, convergence, overfitting, parity
-from tests.samples import dataset_row, history
+from job.report import flat, newest_verdicts, page
+from job.report.sentences import SENTENCES, answers, cell, convergence, overfitting, parity, turning_points
+from tests.samples import dataset_row, histories
 
 Output = pytest.CaptureFixture[str]
 
@@ -20,8 +21,8 @@ Output = pytest.CaptureFixture[str]
 def filled(store: Store) -> Store:
     row = dataset_row(name="<made> & so.csv")
     writer = store.start_run(row, epochs=20, learning_rate=0.1, seed=0, environment={"cpu": "<fast>"})
-    for model in ("paddle", "python"):
-        writer.append(model, history(20))
+    for model, own in histories(20).items():
+        writer.append(model, own)
     writer.finish("completed")
     for passed in (False, True):
         store.add_verdict(
@@ -34,6 +35,7 @@ def report(store: Store, *words: str) -> int:
     return run(["report", *words, "--database-url", store.url.render_as_string(hide_password=False)])
 
 
+@pytest.mark.slow
 def test_the_page_has_verdict_answers_figures_and_environment(filled: Store, tmp_path: Path) -> None:
     assert report(filled, "1", "-o", str(tmp_path / "sub/report.html")) == 0
     page = (tmp_path / "sub/report.html").read_text()
@@ -58,21 +60,121 @@ def test_a_run_without_epochs_has_no_report(store: Store, capsys: Output) -> Non
     assert not Path("results").exists()
 
 
+def test_failed_verdicts_come_first_and_of_each_kind_the_newest() -> None:
+    made = [
+        VerdictRow(id=number, kind=kind, against_run_id=against, passed=passed)
+        for number, (kind, against, passed) in enumerate(
+            [
+                ("parity", None, False),
+                ("parity", None, True),
+                ("drift", 7, True),
+                ("reference", None, False),
+                ("drift", 8, False),
+                ("drift", 7, True),
+            ]
+        )
+    ]
+    assert [verdict.id for verdict in newest_verdicts(made)] == [3, 4, 1, 5]
+
+
+def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("job.plots.draw.draw", lambda *_: [])
+    writer = store.start_run(dataset_row(), epochs=20, learning_rate=0.1, seed=0, environment={})
+    writer.append("paddle", histories(20)["paddle"])
+    for kind, passed in (("parity", True), ("drift", False)):
+        store.add_verdict(VerdictRow(run_id=1, kind=kind, passed=passed, tolerance=0.0, detail=f"of {kind}"))
+    text = page(store, store.run(1))
+    drift, parity = (
+        re.search(rf'class="verdict (\w+)"><b>{kind}:\s+(\w+)', text) for kind in ("drift", "parity")
+    )
+    assert drift
+    assert parity
+    assert (drift.groups(), parity.groups()) == (("failed", "FAILED"), ("passed", "passed"))
+    assert drift.start() < parity.start()
+
+
+def test_nested_settings_become_dotted_names() -> None:
+    settings = {"b": {"y": None, "x": [1, {"z": 2}]}, "a": "text"}
+    assert flat(settings) == [("a", "text"), ("b.x.1", "1"), ("b.x.2.z", "2"), ("b.y", "not set")]
+
+
+def test_cells_are_short_and_grouped() -> None:
+    assert [cell(value) for value in (0.123456789, 12345, None, "x")] == ["0.123457", "12,345", "", "x"]
+
+
+def test_the_answers_rest_on_the_stored_numbers(filled: Store) -> None:
+    said = {each.name: each for each in answers(filled, filled.run(1))}
+    assert list(said) == list(SENTENCES)
+    own = histories(20)
+    assert said["losses"].sentences == [
+        f"{model}: from epoch 0 to 19 the train loss went from {each.train_loss[0]:.5g} to "
+        f"{each.train_loss[-1]:.5g} and the test loss from {each.test_loss[0]:.5g} to "
+        f"{each.test_loss[-1]:.5g}."
+        for model, each in own.items()
+    ]
+    assert [row[0] for row in said["losses"].rows[::2]] == [f"{epoch}" for epoch in [*range(0, 20, 2), 19]]
+    for model, each, sentence in zip(own, own.values(), said["final-parameters"].sentences, strict=True):
+        up = [f"x{i}" for i in range(3) if each.weights[-1, i] > 0]
+        down = [f"x{i}" for i in range(3) if each.weights[-1, i] < 0]
+        rises = f"rises with {', '.join(up) or 'nothing'} and falls with {', '.join(down) or 'nothing'}."
+        assert sentence == f"{model}: the prediction {rises}"
+    assert "first differ at epoch 0;" in said["parity"].sentences[0]
+
+
 def test_sentences_say_what_the_rows_say() -> None:
+    assert parity([]) == ["The two models have no epoch in common yet."]
     same = {"quantity": "bias", "largest_gap": 0.0, "epoch": 0, "first_epoch": None}
     assert "the same losses and parameters at every epoch" in parity([same])[0]
-    far = {"quantity": "CRIM", "largest_gap": 0.5, "epoch": 7, "first_epoch": 3}
-    assert "first differ at epoch 3" in parity([far, same])[0]
-    assert "0.5, in CRIM at epoch 7." in parity([far, same])[0]
+    far = {"quantity": "CRIM", "largest_gap": 0.5, "epoch": 7, "first_epoch": 1300}
+    near = {"quantity": "bias", "largest_gap": 0.25, "epoch": 8, "first_epoch": 1200}
+    (words,) = parity([far, near, same])
+    assert words.startswith(
+        "The two models first differ at epoch 1,200; they are never further apart than 0.5, in CRIM at "
+        "epoch 7."
+    )
     row = {"model": "paddle", "best_epoch": 9, "last_epoch": 9, "best_test_loss": 0.5}
-    assert "no overfitting so far" in overfitting([row])[0]
+    assert overfitting([row]) == [
+        "paddle: the test loss was still the lowest at the last epoch (9), at 0.5: no overfitting so far."
+    ]
     risen = row | {"best_epoch": 4, "rise": 0.25, "rise_percent": 50.0}
     risen |= {"train_loss_at_best": 0.4, "last_train_loss": 0.3}
     doubled = risen | {"rise_percent": 110.4, "last_train_loss": 1.5e38}
-    assert "(110 %)" in overfitting([doubled])[0]
-    assert "to 1.5e+38" in overfitting([doubled])[0]
-    assert "best at epoch 4 (0.5) and has risen by 0.25 (50 %)" in overfitting([risen])[0]
+    assert overfitting([risen, doubled]) == [
+        "paddle: the test loss was best at epoch 4 (0.5) and has risen by 0.25 (50 %) up to epoch 9, while "
+        "the train loss went from 0.4 to 0.3.",
+        "paddle: the test loss was best at epoch 4 (0.5) and has risen by 0.25 (110 %) up to epoch 9, while "
+        "the train loss went from 0.4 to 1.5e+38.",
+    ]
     done = {"model": "paddle", "final_train_loss": 0.5, "within_1_percent": 3, "within_0_1_percent": 8}
-    assert "the optimum is not known" in convergence([done | {"optimum": None}])[0]
+    begin = "paddle: the train loss came within 1 % of its final 0.5 at epoch 3 and within 0.1 % at epoch 8; "
     known = done | {"optimum": 0.4, "above_optimum": 0.1, "above_optimum_percent": 25.0}
-    assert "0.1 (25 %) above the least-squares optimum of 0.4000000" in convergence([known])[0]
+    assert convergence([done | {"optimum": None}, known]) == [
+        begin + "the data file is not at hand, so the optimum is not known.",
+        begin + "that is 0.1 (25 %) above the least-squares optimum of 0.4000000.",
+    ]
+
+
+def test_turns_are_listed_by_model_with_how_the_loss_bends() -> None:
+    assert turning_points([]) == ["No parameter turns round by more than the least distance."]
+    rows = [
+        {
+            "model": model,
+            "parameter": name,
+            "epoch": epoch,
+            "loss_fall_before": before,
+            "loss_fall_after": after,
+        }
+        for model, name, epoch, before, after in [
+            ("paddle", "AGE", 1200, 4.0, 2.0),
+            ("python", "TAX", 7, 2.0, -3.0),
+            ("paddle", "RAD", 80, 0.0, 1.0),
+            ("python", "DIS", 90, 1.0, None),
+        ]
+    ]
+    assert turning_points(rows) == [
+        "paddle: AGE at 1,200, RAD at 80.",
+        "python: TAX at 7, DIS at 90.",
+        "After a turn the train loss falls -1.50 to 0.50 times as fast as before: 1 is no bend at all, and "
+        "below 0 the loss turned as well.",
+    ]
+    assert turning_points(rows[2:3]) == ["paddle: RAD at 80."]

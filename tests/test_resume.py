@@ -57,6 +57,7 @@ def cut(url: str, run_id: int, status: str = "interrupted", **kept: int) -> None
         connection.exec_driver_sql(f"UPDATE runs SET status = '{status}' WHERE id = {run_id}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kept",
     [
@@ -79,6 +80,7 @@ def test_whichever_model_is_ahead_each_goes_on_from_its_own_epoch(
     assert f"run 2 goes on from epoch {min(kept.values())}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_resume_takes_up_the_newest_unfinished_run_of_the_same_kind(
     database_url: str, data: Path, capsys: Output
 ) -> None:
@@ -101,6 +103,7 @@ def test_train_resume_takes_up_the_newest_unfinished_run_of_the_same_kind(
     assert_same(database_url, 1, 2)
 
 
+@pytest.mark.slow
 def test_train_resume_without_an_unfinished_run_starts_a_new_one(
     database_url: str, data: Path, capsys: Output
 ) -> None:
@@ -170,6 +173,7 @@ def judge(url: str, kind: str, passed: bool, against_run_id: int | None = None) 
         )
 
 
+@pytest.mark.slow
 def test_a_lengthened_run_has_the_bits_of_a_long_one(database_url: str, data: Path, capsys: Output) -> None:
     assert train(database_url, data, 90) == 0
     assert train(database_url, data, 40) == 0
@@ -198,6 +202,7 @@ def test_what_cannot_be_resumed_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stores_what_is_trained_and_prints_the_command_that_goes_on(
     number: signal.Signals, status: int, database_url: str, capsys: Output
@@ -222,6 +227,7 @@ def test_a_signal_stores_what_is_trained_and_prints_the_command_that_goes_on(
     assert_same(database_url, 1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [10])
 def test_kills_at_random_moments_with_random_blocks_lose_nothing(kills: int, database_url: str) -> None:
     done = subprocess.run(
@@ -239,6 +245,7 @@ def test_kills_at_random_moments_with_random_blocks_lose_nothing(kills: int, dat
     assert int(counts[1]) == int(counts[2]) >= kills
 
 
+@pytest.mark.slow
 def test_a_stopped_trainer_whose_run_was_taken_over_writes_nothing_more(database_url: str) -> None:
     trainer = start_and_wait(database_url, 1_000_000)
     with Store(database_url, heartbeat_timeout=1) as store:
@@ -280,6 +287,7 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 """
 
 
+@pytest.mark.slow
 def test_eight_trainers_share_one_new_sqlite_file(sqlite_url: str, data: Path) -> None:
     arguments = ["train", "--data", str(data), "--epochs", "600", "--database-url", sqlite_url]
     done = subprocess.run(

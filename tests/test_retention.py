@@ -118,6 +118,7 @@ def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
     assert actions(store, thin_older_than=OLD / 2, every=10) == {old: "thin"}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(epochs=st.integers(3, 60), every=st.integers(2, 40), step=st.integers(1, 50))
 @example(epochs=10, every=10, step=10)
@@ -269,6 +270,7 @@ def test_the_logs_of_a_thinned_run_are_drawn_once_from_what_is_left(store: Store
     assert_drawn(log, store.history(run, "paddle"))
 
 
+@pytest.mark.slow
 def test_pruning_beside_a_live_trainer_changes_no_bit_of_it(database_url: str) -> None:
     with Store(database_url) as store:
         for _ in range(3):
@@ -330,6 +332,7 @@ def test_a_dry_run_says_the_same_and_removes_nothing(database_url: str, capsys: 
         assert ids(store) == runs[2:]
 
 
+@pytest.mark.slow
 def test_readers_say_that_a_run_is_thinned(database_url: str, capsys: Output) -> None:
     with Store(database_url) as store:
         made(store, trigger="manual")
@@ -343,6 +346,7 @@ def test_readers_say_that_a_run_is_thinned(database_url: str, capsys: Output) ->
         assert "downsampled" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_made_good_by_the_next(sqlite_url: str, job: Job) -> None:
     with Store(sqlite_url, create=True) as store:
         runs = [made(store, epochs=60_000) for _ in range(2)]

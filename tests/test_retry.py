@@ -33,6 +33,7 @@ def away_for(seconds: float, waiting: RetryPolicy) -> int:
     return waiting(work)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("_again", range(2))
 def test_a_wait_beyond_the_patience_is_said_once_and_its_end_too(_again: int) -> None:
     lines: list[str] = []
@@ -50,6 +51,7 @@ def test_a_short_wait_is_no_news() -> None:
     assert lines == []
 
 
+@pytest.mark.slow
 def test_past_the_limit_it_fails() -> None:
     with pytest.raises(StoreFailedError, match="did not answer within 1 s: gone"):
         away_for(60, RetryPolicy(URL, 1, None, lambda line: None))

@@ -26,6 +26,7 @@ DAILY = Schedule("0 2 * * *", "UTC")
 NIGHT = job_command("nightly", "--once", "--night")
 NOTHING = [sys.executable, "-c", "import sys; sys.exit(0)"]
 Told = list[tuple[str, str]]
+pytestmark = pytest.mark.process
 
 
 class FakeClock(StopRequest):
@@ -210,6 +211,74 @@ def test_a_night_that_was_stopped_before_its_run_began_stays_due(sqlite_url: str
 
         run_until(busy, clock, EVENING + timedelta(days=2), before_wait=stop)
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["due", "due"]
+
+
+def jumps(clock: Any, moment: datetime) -> Callable[[datetime], None]:
+    """What a wait does on a machine that is suspended meanwhile, until `moment`."""
+
+    def jump(_: datetime) -> None:
+        if datetime.now(UTC) < moment:
+            clock.move_to(moment)
+
+    return jump
+
+
+def test_a_night_that_is_too_late_to_begin_is_missed(sqlite_url: str) -> None:
+    due = EVENING + timedelta(hours=4)
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        late = due + timedelta(hours=6.5)
+        sleepy = scheduler(sqlite_url, NOTHING, told)
+        run_until(sleepy, clock, late + timedelta(minutes=2), before_wait=jumps(clock, late))
+    assert outcomes(sqlite_url) == [(due, "missed"), (due + timedelta(days=1), "due")]
+    assert told == [("a night was missed", "the night of 2026-03-02 02:00 UTC was missed")]
+
+
+def test_of_nights_that_came_due_together_the_last_is_run_and_the_others_are_missed(sqlite_url: str) -> None:
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        hourly = scheduler(sqlite_url, NOTHING, told)
+        hourly.schedule = Schedule("30 * * * *", "UTC")
+        awake = EVENING + timedelta(hours=2.5)
+        jump = jumps(clock, awake)
+
+        def jump_and_wait(wakes_at: datetime) -> None:
+            jump(wakes_at)
+            if hourly.child is not None:
+                hourly.child.process.wait(60)
+
+        run_until(hourly, clock, awake + timedelta(minutes=2), before_wait=jump_and_wait)
+    half_past = [EVENING + timedelta(hours=hours) for hours in (0.5, 1.5, 2.5, 3.5)]
+    assert outcomes(sqlite_url) == list(zip(half_past, ["missed", "missed", "failed", "due"], strict=True))
+    news = "2 nights were missed, from 2026-03-01 22:30 to 2026-03-01 23:30 UTC"
+    assert told[0] == ("a night was missed", news)
+
+
+def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("job.schedule.scheduler.MOST_MISSED", 3)
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        run_until(scheduler(sqlite_url, NOTHING), clock, EVENING)
+        later = EVENING + timedelta(days=10)
+        clock.move_to(later)
+        run_until(scheduler(sqlite_url, NOTHING, told), clock, later)
+    days = [(due_at - EVENING).days for due_at, outcome in outcomes(sqlite_url) if outcome == "missed"]
+    assert days == [0, 7, 8, 9]
+    news = "10 nights were missed, from 2026-03-02 02:00 to 2026-03-11 02:00 UTC"
+    assert told == [("a night was missed", news)]
+
+
+def test_an_old_schedules_nights_are_told_of_as_missed(sqlite_url: str) -> None:
+    told: Told = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        with Store(sqlite_url, create=True) as store:
+            # The database has a clock of its own, which nothing moves.
+            scheduled_runs.plan(store, "0 5 * * * UTC", EVENING - timedelta(days=3000))
+        run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING)
+    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "due"]
+    assert [title for title, _ in told] == ["a night was missed"]
 
 
 def test_of_two_schedulers_one_gets_the_night(sqlite_url: str, tmp_path: Any) -> None:

@@ -25,6 +25,8 @@ from tests.conftest import ROOT, job_command
 from tests.samples import dataset_row, history
 from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, scheduler, wait_for
 
+pytestmark = pytest.mark.process
+
 
 def test_a_night_off_the_grid_is_missed_once(sqlite_url: str) -> None:
     told: Told = []

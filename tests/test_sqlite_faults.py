@@ -105,6 +105,7 @@ def bound_by_permissions(*arguments: object) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("directory_too", [False, True])
 def test_a_read_only_file_can_be_read_but_not_trained_into(
     directory_too: bool, file: Path, tmp_path_factory: pytest.TempPathFactory
@@ -152,6 +153,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_committed(tmp_path: Path) -> None:
     """The file may not grow beyond 400 kB, which SQLite meets as it meets a disk that is full."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
@@ -188,6 +190,7 @@ def test_readers_do_not_block_a_trainer_nor_a_trainer_readers(file: Path) -> Non
             assert len(other.runs()) == 2  # while a write transaction is open
 
 
+@pytest.mark.slow
 def test_a_writer_that_stays_too_long_is_waited_for_up_to_the_limit(file: Path) -> None:
     url = f"sqlite:///{file}"
     lines: list[str] = []

@@ -12,23 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db.errors import HeldError, NotFoundError
+from db.schema import VerdictRow
 from db.store import Store
 from db.summaries import summaries
 from db.sweeps import runs_of
 from job.cli import run as command
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.errors import SweepError
-from job.plots.sweep import read_fan, seed_in_words, share_of_seed
 from job.stop import StopRequest
 from job.sweep.cluster import client_of, run_all
-from job.sweep.tasks import Result, Task, combinations, learning_rates, run_task, seeds
+from job.sweep.tasks import Result, Task, run_task
 from job.verdicts.drift import compare
 from tests.conftest import Job, job_command
 from tests.samples import write_csv
@@ -49,38 +46,15 @@ def housing() -> Dataset:
     return load(DEFAULT_DATA)
 
 
-# -- what is asked for -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"), [("0:3", [0, 1, 2]), ("7", [7]), ("1,5,1", [1, 5]), ("0:2, 9", [0, 1, 9])]
-)
-def test_seeds_are_ranges_and_lists(written: str, meant: list[int]) -> None:
-    assert seeds(written) == meant
-
-
-@pytest.mark.parametrize(
-    "written", ["", "a", "3:3", "5:2", "-1", "0:4294967297", "1.5", "0:", ":3", "0:200000"]
-)
-def test_what_are_no_seeds_is_said(written: str) -> None:
-    with pytest.raises(SweepError, match="--seeds"):
-        seeds(written)
-
-
-def test_learning_rates_are_checked_one_by_one() -> None:
-    assert learning_rates("0.1,0.01, 0.1", float) == [0.1, 0.01]
-    with pytest.raises(SweepError, match="--learning-rates"):
-        learning_rates("fast", float)
-    with pytest.raises(SweepError, match="100,000 runs"):
-        combinations(list(range(1000)), [float(i) for i in range(1, 102)])
-
-
 # -- one combination ---------------------------------------------------------------------------------------
 
 
 def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> None:
     first = run_task(task(database_url), housing, never)
     assert (first.status, first.trained, first.good) == ("completed", True, True)
+    assert first.seconds > 0
+    with Store(database_url) as store:
+        assert [verdict.kind for verdict in store.verdicts(store.run().id)] == ["parity"]
     again = run_task(task(database_url), housing, never)
     assert (again.run_id, again.status, again.trained) == (first.run_id, "completed", False)
     others = [task(database_url, seed=1), task(database_url, rate=0.02), task(database_url, name="t")]
@@ -93,6 +67,7 @@ def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> N
             runs_of(store, "nope")
 
 
+@pytest.mark.slow
 def test_an_interrupted_combination_goes_on_to_the_same_bits(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +98,45 @@ def test_a_diverged_combination_is_a_result_and_is_not_tried_again(
     assert (found.status, found.good) == ("diverged", False)
     again = run_task(task(database_url, rate=1e6, epochs=200), housing, never)
     assert (again.run_id, again.status, again.trained) == (found.run_id, "diverged", False)
+
+
+def test_a_verdict_that_fails_fails_the_combination_at_once(
+    sqlite_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verdicts(*_: object) -> list[VerdictRow]:
+        found = {"far": False, "near": True, "off": False}
+        return [VerdictRow(kind="parity", passed=passed, detail=detail) for detail, passed in found.items()]
+
+    monkeypatch.setattr("job.verdicts.verify.verify", verdicts)
+    Store(sqlite_url, create=True).close()
+    found = run_task(task(sqlite_url), housing, never)
+    assert (found.status, found.why, found.good, found.trained) == ("failed", "far; off", False, True)
+
+
+def test_a_worker_that_is_about_to_end_stores_what_it_has(
+    sqlite_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = threading.Event()
+    closing.set()
+    monkeypatch.setattr("job.sweep.CLOSING", closing)
+    Store(sqlite_url, create=True).close()
+    found = run_task(task(sqlite_url), housing, never)
+    assert (found.status, found.why) == ("interrupted", "stopped by the sweep")
+    with Store(sqlite_url) as store:
+        assert store.progress(store.run().id)
+
+
+def test_thinned_combinations_are_neither_trained_nor_judged_again(sqlite_url: str, housing: Dataset) -> None:
+    settings: dict[str, Any] = {"epochs": 50, "learning_rate": 0.01, "environment": {}, "sweep": "s"}
+    with Store(sqlite_url, create=True) as store:
+        for seed, status in enumerate(("completed", "interrupted")):
+            store.start_run(housing.row(), seed=seed, **settings).finish(status)
+        store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 10")))
+        assert run_task(task(sqlite_url, seed=0), housing, never) == Result(1, "completed")
+        held = run_task(task(sqlite_url, seed=1), housing, never)
+        assert (held.run_id, held.status) == (None, "held")
+        assert "thinned" in (held.why or "")
+        assert not [verdict for run in (1, 2) for verdict in store.verdicts(run)]
 
 
 def test_what_another_process_trains_is_left_to_it(store: Store, database_url: str, housing: Dataset) -> None:
@@ -162,6 +176,7 @@ def cluster() -> Iterator[Any]:
         yield client
 
 
+@pytest.mark.slow
 def test_the_same_seed_on_two_workers_gives_the_same_bits(
     cluster: Any, database_url: str, housing: Dataset
 ) -> None:
@@ -183,6 +198,7 @@ def test_the_same_seed_on_two_workers_gives_the_same_bits(
     assert (one.status, two.status) == ("completed", "completed")
 
 
+@pytest.mark.slow
 def test_a_killed_workers_runs_are_taken_up_by_others(
     cluster: Any, database_url: str, housing: Dataset
 ) -> None:
@@ -210,6 +226,7 @@ def test_a_killed_workers_runs_are_taken_up_by_others(
         assert all(set(store.progress(run.id).values()) == {3000} for run in rows)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_run_repeated_asked_and_drawn(sqlite_url: str, capsys: Output, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "made.csv")
     words = ["sweep", "--seeds", "0:3", "--learning-rates", "0.01,0.1", "--epochs", "200", "--workers", "2"]
@@ -234,6 +251,7 @@ def test_a_sweep_is_run_repeated_asked_and_drawn(sqlite_url: str, capsys: Output
     ]
 
 
+@pytest.mark.slow
 def test_one_diverged_combination_does_not_end_the_sweep(
     sqlite_url: str, capsys: Output, tmp_path: Path
 ) -> None:
@@ -243,6 +261,7 @@ def test_one_diverged_combination_does_not_end_the_sweep(
     assert "2 trained now, 2 diverged" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_everything_resumable(sqlite_url: str, job: Job) -> None:
     words = ("sweep", "--seeds", "0:4", "--epochs", 6000, "--workers", 2, "--database-url", sqlite_url)
     Store(sqlite_url, create=True).close()
@@ -267,6 +286,7 @@ def test_ctrl_c_leaves_everything_resumable(sqlite_url: str, job: Job) -> None:
         assert {run.status for run in store.runs()} == {"completed"}
 
 
+@pytest.mark.slow
 def test_a_scheduler_and_its_workers_can_be_others(sqlite_url: str, job: Job) -> None:
     words = ("sweep", "--seeds", "0:2", "--epochs", 100, "--database-url", sqlite_url)
     refused = job(*words, "--scheduler", "tcp://127.0.0.1:1")
@@ -291,6 +311,7 @@ def test_a_scheduler_and_its_workers_can_be_others(sqlite_url: str, job: Job) ->
         assert worker.returncode == 143
 
 
+@pytest.mark.slow
 def test_connections_to_the_database_are_bounded(postgresql_server: str, tmp_path: Path) -> None:
     from tests.conftest import new_database
 
@@ -316,38 +337,3 @@ def test_connections_to_the_database_are_bounded(postgresql_server: str, tmp_pat
         watcher.join()
         next(made, None)
     assert 1 < most <= 2 + 2, "one for each worker, one for the sweep, one for this test"
-
-
-# -- what the spread comes from ----------------------------------------------------------------------------
-
-
-@given(
-    st.integers(1, 4).flatmap(
-        lambda rates: st.lists(
-            st.lists(st.floats(1e-3, 1e3), min_size=rates, max_size=rates), min_size=2, max_size=6
-        )
-    )
-)
-def test_the_seeds_share_is_that_of_an_analysis_of_variance(by_seed: list[list[float]]) -> None:
-    losses = np.array(by_seed).T
-    logs = [[float(np.log(value)) for value in row] for row in by_seed]
-    grand = sum(map(sum, logs)) / losses.size
-    total = sum((value - grand) ** 2 for row in logs for value in row)
-    between = sum(len(row) * (sum(row) / len(row) - grand) ** 2 for row in logs)
-    if total > 1e-9:
-        assert share_of_seed(losses) == pytest.approx(between / total, abs=1e-6)
-
-
-def test_the_spread_is_told_in_a_line(store: Store, housing: Dataset) -> None:
-    for seed in range(3):
-        for rate in (0.01, 0.02):
-            writer = store.start_run(
-                housing.row(), epochs=150, learning_rate=rate, seed=seed, environment={}, sweep="s"
-            )
-            from tests.samples import history
-
-            made = history(150, 13)
-            made.train_loss[:] = 1 + seed  # nothing but the seed matters
-            writer.append("paddle", made)
-    said = seed_in_words(read_fan(store, "s"))
-    assert said == "of the spread of the train loss the seed explains 100 % at epoch 100, 100 % at epoch 149"

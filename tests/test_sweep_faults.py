@@ -83,11 +83,13 @@ def limit(dask_worker: Any) -> Any:
     return dask_worker.memory_manager.memory_limit
 
 
+@pytest.mark.slow
 def test_a_local_worker_is_never_paused_for_its_memory() -> None:
     with client_of(None, 1) as client:
         assert list(client.run(limit).values()) == [None]
 
 
+@pytest.mark.slow
 def test_a_worker_is_never_paused_for_its_memory(scheduler: Any) -> None:
     worker = subprocess.Popen(job_command("worker", scheduler.scheduler.address), stderr=subprocess.DEVNULL)
     try:
@@ -98,6 +100,7 @@ def test_a_worker_is_never_paused_for_its_memory(scheduler: Any) -> None:
         worker.wait(60)
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_no_other_of_its_name(scheduler: Any, sqlite_url: str) -> None:
     worker = subprocess.Popen(job_command("worker", scheduler.scheduler.address), stderr=subprocess.DEVNULL)
     words = ["--seeds", "0:1", "--scheduler", scheduler.scheduler.address, "--database-url", sqlite_url]
@@ -122,6 +125,7 @@ def test_a_sweep_stops_no_other_of_its_name(scheduler: Any, sqlite_url: str) -> 
         worker.wait(60)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path) -> None:
     code = (
         "import asyncio, distributed\n"
@@ -159,6 +163,7 @@ def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path)
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.6, 1.0, 1.5, 2.0])
 def test_ctrl_c_at_any_moment_ends_a_sweep(sqlite_url: str, after: float) -> None:
     words = ("sweep", "--seeds", "0:6", "--workers", 2, "--database-url", sqlite_url)
@@ -184,6 +189,7 @@ def test_a_sweep_is_of_one_table_and_target(sqlite_url: str, job: Job, housing: 
         read_fan(store, "housing-50")
 
 
+@pytest.mark.slow
 def test_thinned_runs_are_not_drawn(store: Store, database_url: str, housing: Dataset, job: Job) -> None:
     first = train_one(database_url, housing)
     run_task(Task("s", 1, 0.01, 50, database_url, 1.0, 10.0), housing, lambda: False)

@@ -1,0 +1,84 @@
+"""What a named query is asked with: its run, its parameters, the optimum."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.errors import QueryError
+from db.schema import RunRow
+from db.store import Store
+from job.answers import answer, check
+from job.data.dataset import load
+from tests.samples import two_runs, write_csv
+
+
+@pytest.fixture
+def store(sqlite_url: str, tmp_path: Path) -> Store:
+    store = Store(sqlite_url, create=True)
+    two_runs(store, load(write_csv(tmp_path / "made.csv")).row())
+    return store
+
+
+@pytest.fixture
+def run(store: Store) -> RunRow:
+    return store.run(2)
+
+
+@pytest.mark.parametrize("value", [1, 7, 2**31 - 1])
+def test_epochs_are_whole_numbers_from_1(value: int) -> None:
+    check("every", value, 50)
+    check("least", value, 0.5)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31, 1.5, "7", None])
+def test_other_numbers_of_epochs_are_refused(value: Any) -> None:
+    with pytest.raises(QueryError, match=r":every must be a whole number from 1 to 2147483647, not "):
+        check("every", value, 50)
+
+
+def test_distances_are_numbers_from_0_and_text_is_anything() -> None:
+    check("least", 0.0, 0.5)
+    check("least", 0, 0.5)
+    for value in (-0.1, float("nan"), float("inf"), "x", None):
+        with pytest.raises(QueryError, match=":least must be a number from 0 to 2147483647"):
+            check("least", value, 0.5)
+    check("name", -5, None)
+    check("name", "x", "y")
+
+
+def optimum(store: Store, run: RunRow, **options: Any) -> Any:
+    found = answer(store, "convergence", run, **options)
+    return {row[found.columns.index("optimum")] for row in found.rows}
+
+
+def test_the_optimum_is_worked_out_given_or_not_known(store: Store, run: RunRow, tmp_path: Path) -> None:
+    (known,) = optimum(store, run)
+    assert known > 0
+    assert optimum(store, run, parameters={"optimum": 0.25}) == {0.25}
+    moved = (tmp_path / "made.csv").rename(tmp_path / "moved.csv")
+    assert optimum(store, run) == {None}
+    assert optimum(store, run, data=moved) == {known}
+
+
+def test_the_run_is_named_once(store: Store, run: RunRow) -> None:
+    with pytest.raises(QueryError, match="name the run with --run, not as a parameter"):
+        answer(store, "losses", run, {"run": 1})
+    every = {"every": 10}
+    assert answer(store, "losses", None, every | {"run": 2}).rows == answer(store, "losses", run, every).rows
+    assert answer(store, "losses", run, every).rows != answer(store, "losses", store.run(1), every).rows
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_asked(store: Store, run: RunRow) -> None:
+    with pytest.raises(QueryError, match=":every must be a whole number"):
+        answer(store, "losses", run, {"every": 0})
+    with pytest.raises(QueryError, match="the query losses has no parameter :colour"):
+        answer(store, "losses", run, {"colour": 1})
+
+
+def test_the_limit_counts(store: Store, run: RunRow) -> None:
+    few = answer(store, "losses", run, {"every": 1}, limit=3)
+    assert (len(few.rows), few.more) == (3, True)
+    assert len(answer(store, "losses", run, {"every": 1}, limit=None).rows) == 60

@@ -1,0 +1,113 @@
+"""What `job nights` says of each night."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from db import scheduled_runs
+from db.scheduled_runs import Night
+from db.schema import RunRow, ScheduledRunRow, VerdictRow
+from db.store import Store
+from job.cli import run
+from job.cli.nights import drift_in_words
+from tests.samples import dataset_row, history
+
+DAILY = "0 2 * * * UTC"
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """A night that went well, one that drifted and failed, one that was skipped."""
+    settings: dict[str, Any] = {"epochs": 5, "learning_rate": 0.1, "seed": 0, "environment": {}}
+    with Store(sqlite_url, create=True) as store:
+        due = [
+            scheduled_runs.plan(store, DAILY, datetime(2026, 1, day, 2, tzinfo=UTC)).id for day in (1, 2, 3)
+        ]
+        for night, status, why in ((due[0], "completed", None), (due[1], "failed", "disk full")):
+            writer = store.start_run(dataset_row(), trigger="nightly", night=night, **settings)
+            writer.append("paddle", history(5))
+            writer.finish(status, why)
+        took = update(RunRow).where(RunRow.id == 2)
+        took = took.values(finished_at=store.run(2).created_at + timedelta(seconds=12.5))
+        store.write(lambda session, _: session.execute(took))
+        drift: dict[str, Any] = {"kind": "drift", "against_run_id": 1, "tolerance": 0.0, "detail": "far"}
+        store.add_verdict(VerdictRow(run_id=2, **drift, passed=False, first_epoch=3, worst=0.25))
+        scheduled_runs.settle(store, due[2], "skipped", "still running")
+    return sqlite_url
+
+
+def test_the_list_has_outcome_verdict_time_and_reason_of_each_night(url: str, capsys: Output) -> None:
+    assert run(["nights", "--database-url", url]) == 0
+    top, third, second, first = (
+        re.split(r" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines()
+    )
+    assert top == ["night", "due", "outcome", "run", "drift", "took", "why", "schedule"]
+    assert third == ["3", "2026-01-03 02:00:00Z", "skipped", "still running", DAILY]
+    drift = "DIFFERS from run 1 from epoch 3, gap 0.25"
+    assert second == ["2", "2026-01-02 02:00:00Z", "failed", "2", drift, "12.5 s", "disk full", DAILY]
+    assert first[:4] == ["1", "2026-01-01 02:00:00Z", "completed", "1"]
+    assert run(["nights", "--limit", "2", "--database-url", url]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_the_records_have_the_same(url: str, capsys: Output) -> None:
+    assert run(["nights", "--json", "--limit", "0", "--database-url", url]) == 0
+    third, second, first = json.loads(capsys.readouterr().out)
+    assert third == {
+        "id": 3,
+        "schedule": DAILY,
+        "due_at": "2026-01-03T02:00:00+00:00",
+        "outcome": "skipped",
+        "detail": "still running",
+        "run": None,
+        "seconds": None,
+        "drift": None,
+    }
+    assert (second["run"], second["seconds"], second["outcome"]) == (2, 12.5, "failed")
+    names = ("run_id", "kind", "against_run_id", "passed", "first_epoch", "worst", "tolerance", "detail")
+    assert [second["drift"][name] for name in names] == [2, "drift", 1, False, 3, 0.25, 0.0, "far"]
+    assert first["drift"] is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ({"passed": True, "against_run_id": 4}, "same bits as run 4"),
+        ({"passed": True}, "same bits as a pruned run"),
+        (
+            {"passed": False, "against_run_id": 4, "first_epoch": 0, "worst": 0.0},
+            "DIFFERS from run 4 from epoch 0, gap 0",
+        ),
+        ({"passed": False}, "DIFFERS from a pruned run"),
+    ],
+)
+def test_a_verdict_in_a_few_words(verdict: dict[str, Any], words: str) -> None:
+    assert drift_in_words(Night(ScheduledRunRow(), None, VerdictRow(**verdict))) == words
+
+
+def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
+    def check() -> tuple[int, str]:
+        capsys.readouterr()
+        return run(["nights", "--check", "--database-url", sqlite_url]), capsys.readouterr().out
+
+    now = datetime.now(UTC)
+    with Store(sqlite_url, create=True) as store:
+        following = now + timedelta(hours=1)
+        scheduled_runs.plan(store, DAILY, following)
+        assert check() == (0, f"no night was missed; the next is due at {following:%Y-%m-%d %H:%M}Z\n")
+        for minutes in (14, 16):  # a quarter of an hour is the limit
+            late = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=minutes))
+            assert check()[0] == (minutes > 15)
+        assert check() == (1, f"a night was due at {late.due_at:%Y-%m-%d %H:%M}Z and has not begun\n")
+        scheduled_runs.settle(store, late.id, "missed", "off")
+        found = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=14))
+        assert check() == (1, f"the night of {late.due_at:%Y-%m-%d %H:%M}Z was missed: off\n")
+        scheduled_runs.settle(store, found.id, "skipped", "why not")
+        assert check()[0] == 0

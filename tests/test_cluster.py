@@ -1,0 +1,101 @@
+"""What a sweep makes of Dask's answers. On a real cluster: test_sweep.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from job.data.dataset import load
+from job.errors import SchedulerLostError
+from job.stop import StopRequest
+from job.sweep.cluster import is_elsewhere, outcome, run_all, same
+from job.sweep.tasks import Result, Task, run_task
+
+
+@pytest.mark.parametrize(
+    ("host", "elsewhere"), [("127.0.0.1", False), ("localhost", False), ("[::1]", False), ("dask", True)]
+)
+def test_only_a_scheduler_of_this_machine_shares_its_files(host: str, elsewhere: bool) -> None:
+    assert is_elsewhere(f"tcp://{host}:8786") == elsewhere
+
+
+class Future:
+    """A task of Dask's that has ended."""
+
+    client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://a:1"))
+
+    def __init__(self, result: Any = None, error: Exception | None = None, cancelled: bool = False) -> None:
+        self.result, self.exception, self.cancelled = (lambda: result), (lambda: error), (lambda: cancelled)
+
+    def add_done_callback(self, tell: Callable[[Any], None]) -> None:
+        tell(self)
+
+
+def test_a_task_comes_to_its_result_its_error_or_a_lost_scheduler() -> None:
+    assert outcome(Future(result := Result(1, "completed"))) is result
+    assert outcome(Future(error=OSError("disk full"))) == Result(None, "failed", "OSError: disk full")
+    with pytest.raises(SchedulerLostError, match="the scheduler at tcp://a:1 went away"):
+        outcome(Future(cancelled=True))
+
+
+class Unended(Future):
+    def add_done_callback(self, tell: Callable[[Any], None]) -> None:
+        pass
+
+
+class Client:
+    """A client of Dask's whose tasks have ended as they are submitted, but for those of `never`."""
+
+    def __init__(self, *never: int) -> None:
+        self.never = never
+        self.submitted: list[Any] = []
+
+    def submit(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        self.submitted.append((function, *arguments, options))
+        if function is same:
+            return "the data"
+        if arguments[0].seed in self.never:
+            return Unended()
+        return Future(Result(arguments[0].seed, "completed"))
+
+
+def tasks(count: int) -> list[Task]:
+    return [Task("s", seed, 0.01, 50, "sqlite:///x", 1.0, 10.0, "stop s") for seed in range(count)]
+
+
+def test_every_task_is_submitted_once_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed.Event", lambda name, client: None)
+    client, dataset = Client(), load()
+    told: list[tuple[int, int | None]] = []
+    run_all(client, tasks(3), dataset, StopRequest(), lambda task, end: told.append((task.seed, end.run_id)))
+    assert told == [(0, 0), (1, 1), (2, 2)]
+    assert client.submitted[0] == (same, dataset, {"pure": False})
+    assert same(dataset) is dataset
+    options = {"pure": False, "retries": 3}
+    assert client.submitted[1:] == [(run_task, task, "the data", options) for task in tasks(3)]
+
+
+def test_a_stop_reaches_the_workers_and_gives_up_what_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+
+    def event(name: str, client: Any) -> Any:
+        return SimpleNamespace(set=lambda: events.append((name, client)))
+
+    monkeypatch.setattr("job.sweep.cluster.SETTLE", 0.3)
+    monkeypatch.setattr("distributed.Event", event)
+    stop = StopRequest()
+    told: list[int] = []
+
+    def tell(task: Task, _: Result) -> None:
+        told.append(task.seed)
+        stop.set()
+
+    client = Client(0, 2)
+    run_all(client, tasks(3), load(), stop, tell)
+    assert told == [1]
+    assert events == [("stop s", client)]
+    run_all(unused := Client(), tasks(3), load(), stop, tell)
+    assert unused.submitted == []

@@ -1,0 +1,49 @@
+"""The listed mutants can be made, and the script tells a killed one from a survivor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.mutants import ROOT, Mutant, killer, likely, listed
+
+
+def test_every_listed_mutant_replaces_text_that_occurs_once() -> None:
+    entries = listed()
+    assert entries
+    assert [problem for entry in entries if (problem := entry.problem())] == []
+    assert all(entry.old != entry.new for entry in entries)
+    for entry in entries:  # a syntax error would be noticed by any test
+        if entry.file.endswith(".py"):
+            text = (ROOT / entry.file).read_text(encoding="utf-8")
+            compile(text.replace(entry.old, entry.new), entry.file, "exec")
+
+
+def test_text_that_occurs_twice_or_never_is_a_problem() -> None:
+    assert Mutant("job/files.py", "def ", "").problem() == "job/files.py: 'def ' occurs 2 times, not once"
+    assert Mutant("job/gone.py", "x", "y").problem() == "job/gone.py: 'x' occurs 0 times, not once"
+
+
+def test_tests_named_after_the_module_come_first() -> None:
+    assert likely("job/plots/figures.py")[0] == "tests/test_plots.py"
+    assert likely("job/mirror/gone.py")[0] == "tests/test_mirror_gone.py"
+    assert "tests/test_named_queries.py" in likely("db/queries/overfitting.sql")
+
+
+@pytest.mark.slow
+def test_a_mutant_is_killed_by_a_test_that_passes_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name in ("made", "tests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "made/double.py").write_text("def double(x): return x + x\n")
+    test = tmp_path / "tests/test_double.py"
+    test.write_text("from made.double import double\ndef test_two(): assert double(2) == 4\n")
+    assert killer(tmp_path, Mutant("made/double.py", "x + x", "x * x")) is None
+    assert killer(tmp_path, Mutant("made/double.py", "x + x", "x")) == "tests/test_double.py::test_two"
+    assert killer(tmp_path, Mutant("made/double.py", "return", "retrun")) == "tests/test_double.py"
+    test.write_text("def test_two(): assert False\n")
+    with pytest.raises(SystemExit, match="test_two fails without any change"):
+        killer(tmp_path, Mutant("made/double.py", "x + x", "x"))
