@@ -77,7 +77,7 @@ def test_a_sweep_is_drawn_into_files_of_its_name(filled: Store, capsys: Output, 
     assert [Path(file).name for file in files] == ["sweep-a_b_c-fan.svg", "sweep-a_b_c-final.svg"]
     assert all(Path(file).read_bytes().startswith(b"<?xml") for file in files)
     assert words.startswith("the seed's share of the spread is not known")
-    assert "without the thinned runs of the sweep a/b c: 1" in said.err
+    assert "without the downsampled runs of the sweep a/b c: 1" in said.err
 
 
 @pytest.mark.slow

@@ -58,7 +58,20 @@ def test_the_table_says_of_each_run_what_is_done_and_why(url: str, capsys: Outpu
     expected = [
         ["1", "completed", "nightly", "40", "deleted", *why[1].split()],
         ["2", "completed", "nightly", "40", "kept", *why[2].split()],
-        ["3", "completed", "manual", "40", "thinned", "to", "every", "10th", "ended", "100", "days", "ago"],
+        [
+            "3",
+            "completed",
+            "manual",
+            "40",
+            "downsampled",
+            "to",
+            "every",
+            "10th",
+            "ended",
+            "100",
+            "days",
+            "ago",
+        ],
     ]
     assert prune(url, *policy, "--dry-run") == 0
     top, *rows = table(capsys)

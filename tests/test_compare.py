@@ -213,4 +213,4 @@ def test_a_thinned_run_is_compared_with_none(store: Store, capsys: Output) -> No
     store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2 WHERE id = 1")))
     for a, b in ((1, 2), (2, 1)):
         assert compare(store, a, b) == 2
-        assert "run 1 is thinned to every 2th epoch" in capsys.readouterr().err
+        assert "run 1 is downsampled to every 2th epoch" in capsys.readouterr().err

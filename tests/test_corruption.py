@@ -95,7 +95,7 @@ def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output,
     with Store(url) as store:
         for statement in (
             "UPDATE runs SET created_at = 'yesterday' WHERE id = 1",
-            "INSERT INTO nights (due_at, status, created_at) VALUES ('soon', 'missed', 'yesterday')",
+            "INSERT INTO scheduled_runs (due_at, status, created_at) VALUES ('soon', 'missed', 'yesterday')",
         ):
             store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
     assert "a value in the store is corrupted: " in refusal(line, url, capsys)

@@ -105,9 +105,12 @@ def test_a_compose_line_names_services_and_commands_that_are_there(page: str, li
     text = re.sub(r"^(?:[A-Z_]+=(?:\$\(.*?\)|\S+) )*", "", line)
     words = shlex.split(text, comments=True)
     assert words[:2] == ["docker", "compose"]
-    flags = ("--profile", "--scale", "--rm", "-T", "--detach", "--wait")
+    flags = ("--profile", "--scale", "--rm", "-T", "--detach", "--wait", "--no-deps")
     verb, *rest = [word for word in words[2:] if word not in flags]
     if verb == "run":
+        if rest[0] == "--entrypoint":  # another program than ours
+            assert rest[2] in SERVICES
+            return
         service, *asked = rest
         assert service in SERVICES
         command = get_command(app)

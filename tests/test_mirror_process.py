@@ -31,9 +31,9 @@ def pretend(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Mir
 def test_a_mirror_that_takes_too_long_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with pretend(["sleep", "60"], monkeypatch) as mirror:
         assert mirror.finish(lambda *_: None, timeout=0.1) is None
-        os.kill(mirror.process.pid, signal.SIGTERM)  # ours, and nobody's before
+        os.kill(mirror.process.pid, signal.SIGKILL)  # ours, and nobody's before
         _, status = os.waitpid(mirror.process.pid, 0)
-    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert os.WTERMSIG(status) == signal.SIGKILL
 
 
 def test_a_mirror_ends_when_its_input_does_and_tells_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:

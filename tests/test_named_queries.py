@@ -289,7 +289,7 @@ def test_of_models_that_stopped_at_different_epochs_each_has_its_own_end(
     trained = {}
     for model, epochs in (("paddle", paddle), ("python", python)):
         if epochs:
-            trained[model] = made_history(len(model) + epochs)[:epochs]
+            trained[model] = made_history(len(model) + epochs % 40)[:epochs]
             writer.append(model, trained[model])
     run = store.run(writer.run_id)
 

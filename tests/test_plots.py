@@ -261,7 +261,7 @@ def test_of_many_parameters_the_20_with_the_largest_last_values_are_drawn(sqlite
     assert drawn == [[*own.weights.T, own.bias][i].tolist() for i in wanted]
     assert [text.get_color() for text in axes.texts] == [line.get_color() for line in axes.lines]
     told = "The 20 largest of 41 parameters of the paddle model, run 1"
-    assert axes.get_title() == told
+    assert axes.get_title("left") == told
     assert content.count("Drawn are the 20 of 41 with the largest last values.") == 2  # and its alt text
 
 

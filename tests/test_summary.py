@@ -69,7 +69,7 @@ def test_the_list_has_the_models_that_are_behind(unequal: Store, capsys: Output)
     assert run(words(unequal, "runs")) == 0
     header, newest, oldest = cells(capsys.readouterr().out)
     assert header == ["run", "status", "trigger", "dataset", "epochs", "trained", "rate", "seed", "created"]
-    assert newest[:8] == ["2", "diverged, thinned", "manual", "made.csv", "2000", "0", "1e-05", "4"]
+    assert newest[:8] == ["2", "diverged, downsampled", "manual", "made.csv", "2000", "0", "1e-05", "4"]
     assert oldest == [
         *("1", "interrupted", "manual", "made.csv", "12", "7", "0.25", "3", "2026-01-02 01:02:03Z")
     ]
@@ -114,7 +114,7 @@ def test_show_says_what_is_left_of_a_thinned_run_and_what_was_judged(unequal: St
     execute(unequal, "UPDATE runs SET thinned_every = 100")
     assert run(words(unequal, "show", "1")) == 0
     *facts, note = cells(capsys.readouterr().out)
-    assert dict(facts)["left"] == "thinned to every 100th epoch besides the first, the best and the last"
+    assert dict(facts)["left"] == "downsampled to every 100th epoch, and the first, the best and the last"
     assert note == ["no verdicts"]
     execute(
         unequal,

@@ -107,7 +107,7 @@ def test_a_verdict_that_fails_fails_the_combination_at_once(
         found = {"far": False, "near": True, "off": False}
         return [VerdictRow(kind="parity", passed=passed, detail=detail) for detail, passed in found.items()]
 
-    monkeypatch.setattr("job.verdicts.verify.verify", verdicts)
+    monkeypatch.setattr("job.training.verify", verdicts)
     Store(sqlite_url, create=True).close()
     found = run_task(task(sqlite_url), housing, never)
     assert (found.status, found.why, found.good, found.trained) == ("failed", "far; off", False, True)
@@ -118,7 +118,7 @@ def test_a_worker_that_is_about_to_end_stores_what_it_has(
 ) -> None:
     closing = threading.Event()
     closing.set()
-    monkeypatch.setattr("job.sweep.CLOSING", closing)
+    monkeypatch.setattr("job.sweep.tasks.CLOSING", closing)
     Store(sqlite_url, create=True).close()
     found = run_task(task(sqlite_url), housing, never)
     assert (found.status, found.why) == ("interrupted", "stopped by the sweep")
@@ -135,7 +135,7 @@ def test_thinned_combinations_are_neither_trained_nor_judged_again(sqlite_url: s
         assert run_task(task(sqlite_url, seed=0), housing, never) == Result(1, "completed")
         held = run_task(task(sqlite_url, seed=1), housing, never)
         assert (held.run_id, held.status) == (None, "held")
-        assert "thinned" in (held.why or "")
+        assert "downsampled" in (held.why or "")
         assert not [verdict for run in (1, 2) for verdict in store.verdicts(run)]
 
 

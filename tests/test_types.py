@@ -134,7 +134,7 @@ def test_moments_are_the_same_in_every_time_zone(store: Store) -> None:
     found = scheduled_runs.find(store, night.id).row.due_at
     assert (found, found.utcoffset()) == (due, timedelta(0))
     stored = {
-        "sqlite": "SELECT due_at FROM nights",
-        "postgresql": "SELECT (due_at AT TIME ZONE 'UTC')::text FROM nights",
+        "sqlite": "SELECT due_at FROM scheduled_runs",
+        "postgresql": "SELECT (due_at AT TIME ZONE 'UTC')::text FROM scheduled_runs",
     }[store.engine.dialect.name]
     assert store.read(lambda session: session.scalar(text(stored)))[:19] == "2026-01-02 02:00:00"

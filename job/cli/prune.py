@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.errors import NotFoundError
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    MOST_EPOCHS,
+    AsJson,
+    DatabaseUrl,
+    HeartbeatTimeout,
+    open_store,
+)
 from job.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ def prune(
         typer.Option(
             "--every",
             min=2,
+            max=MOST_EPOCHS,
             help="Epochs that stay of a thinned run: every so many-th, the first, the best and the last.",
         ),
     ] = 100,

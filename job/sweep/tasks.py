@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import product
 
+from db.downsampled import require_whole
 from db.errors import StoreError, StoreFailedError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
@@ -119,9 +120,11 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         settings = Settings(
             dataset, task.epochs, task.learning_rate, task.seed, trigger="sweep", sweep=task.sweep
         )
-        if (run := ended(store, settings)) is not None:
-            return Result(run.id, *judged(store, run, task.tolerance))
+        known = run_of(store, settings)
+        if known is not None and known.status in ("completed", "diverged"):
+            return Result(known.id, *judged(store, known, task.tolerance))
         try:
+            require_whole([] if known is None else [known], "resumed")
             writer = start_or_resume(store, settings)
         except StoreFailedError:
             raise
@@ -135,12 +138,10 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         return Result(writer.run_id, status, why, time.monotonic() - begun, trained=True)
 
 
-def ended(store: Store, settings: Settings) -> RunRow | None:
-    """The combination's run if it has ended for good: completed or diverged."""
-    ended = settings.specification.runs().where(
-        RunRow.sweep == settings.sweep, RunRow.status.in_(("completed", "diverged"))
-    )
-    return next(iter(store.runs(ended.limit(1))), None)
+def run_of(store: Store, settings: Settings) -> RunRow | None:
+    """The combination's run, if there is one."""
+    runs = settings.specification.runs().where(RunRow.sweep == settings.sweep)
+    return next(iter(store.runs(runs.limit(1))), None)
 
 
 def watch(stop: StopRequest, stopped: Callable[[], bool]) -> Callable[..., None]:
