@@ -55,6 +55,30 @@ class PackedWeights(TypeDecorator[Any]):
         """The type on each database."""
         return dialect.type_descriptor(ARRAY(REAL) if dialect.name == "postgresql" else Text())
 
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """What a SELECT asks for."""
+        return in_full(column)
+
+
+class in_full(FunctionElement[Any]):  # noqa: N801
+    """A vector of float32 as PostgreSQL gives it in double precision.
+
+    Of `real[]` it sends the shortest decimals, and for a few values (7.038531e-26) a double that is read from
+    such a decimal rounds to another float32.
+    """
+
+    inherit_cache = True
+
+
+@compiles(in_full, "postgresql")
+def _in_full_on_postgresql(element: in_full, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **kw)} AS double precision[])"
+
+
+@compiles(in_full, "sqlite")
+def _in_full_on_sqlite(element: in_full, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.clauses, **kw)
+
 
 class JsonObject(TypeDecorator[Any]):
     """A JSON object: `jsonb` on PostgreSQL, text on SQLite."""

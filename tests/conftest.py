@@ -16,8 +16,6 @@ import uuid  # noqa: E402
 import warnings  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
-from types import CodeType  # noqa: E402
-from typing import Any  # noqa: E402
 
 import pytest  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
@@ -30,43 +28,19 @@ ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-STARTERS = {"subprocess", "multiprocessing", "job_command", "client_of"}
-"""names that a test has no use for unless it starts processes"""
+NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of"}
+"""fixtures and names of tests that need a database server or start processes"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what needs neither PostgreSQL nor a process and is not marked otherwise."""
+    """Mark as fast what needs neither PostgreSQL nor a process, and is not marked `slow` or `process`."""
     for item in items:
         assert isinstance(item, pytest.Function)
-        fixtures = [found[-1].func for found in item._fixtureinfo.name2fixturedefs.values()]
         backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
-        if not (
-            backend == "postgresql"
-            or "postgresql_server" in item.fixturenames
-            or item.get_closest_marker("slow")
-            or item.get_closest_marker("process")
-            or starts_process(item.function, *fixtures)
-        ):
+        marked = item.get_closest_marker("slow") or item.get_closest_marker("process")
+        needs = {*item.fixturenames, *item.function.__code__.co_names}
+        if not (marked or backend == "postgresql" or needs & NOT_FAST):
             item.add_marker(pytest.mark.fast)
-
-
-def starts_process(*functions: Any) -> bool:
-    """Whether one of these functions of the tests, or one that they call, names what starts a process."""
-    waiting, seen = list(functions), set()
-    while waiting:
-        function = waiting.pop()
-        code = getattr(function, "__code__", None)
-        if code is None or code in seen or not Path(code.co_filename).is_relative_to(ROOT / "tests"):
-            continue
-        codes: list[CodeType] = [code]
-        for each in codes:  # with those nested in it
-            codes += [nested for nested in each.co_consts if isinstance(nested, CodeType)]
-        names = {name for each in codes for name in each.co_names}
-        if names & STARTERS:
-            return True
-        seen.add(code)
-        waiting += [function.__globals__[name] for name in names if name in function.__globals__]
-    return False
 
 
 @pytest.fixture(autouse=True)

@@ -105,7 +105,7 @@ def test_a_password_is_neither_stored_nor_an_argument_of_a_child(
         process.terminate()
         said = process.communicate(timeout=100)[1]
         with store.engine.connect() as connection:
-            for table in ("datasets", "features", "runs", "verdicts", "nights"):
+            for table in ("datasets", "features", "runs", "verdicts", "scheduled_runs"):
                 said += str(connection.exec_driver_sql(f"SELECT t::text FROM {table} t").all())
     assert SECRET not in said
     assert SECRET not in str(children)

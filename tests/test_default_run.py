@@ -18,6 +18,8 @@ from job.verdicts.gap import TOLERANCE, difference
 from job.verdicts.verify import DEFAULT_EPOCHS, REFERENCE, verify
 from tests.conftest import job_command
 
+pytestmark = pytest.mark.process
+
 MODELS = ("paddle", "python")
 
 

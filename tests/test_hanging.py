@@ -50,6 +50,7 @@ def ended(work: Callable[[], object]) -> tuple[str, float]:
     return str(failed.value), time.monotonic() - started
 
 
+@pytest.mark.process
 @WAYS
 def test_a_trainer_gives_up_at_its_timeout_and_can_be_resumed(
     way: str, database_url: str, proxy: Proxy
@@ -67,6 +68,7 @@ def test_a_trainer_gives_up_at_its_timeout_and_can_be_resumed(
         store.resume_run(1, environment={}).append("paddle", history(1, 13, stored["paddle"]))
 
 
+@pytest.mark.process
 @WAYS
 @pytest.mark.parametrize("mirror", ["0", "1"])
 def test_a_signal_ends_a_trainer_whose_database_hangs(

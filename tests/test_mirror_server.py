@@ -149,6 +149,7 @@ class Pauses(threading.Event):
         return self.is_set()
 
 
+@pytest.mark.process
 def test_a_server_that_dies_at_once_is_started_after_longer_and_longer_pauses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

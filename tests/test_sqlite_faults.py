@@ -134,6 +134,7 @@ def test_a_read_only_file_can_be_read_but_not_trained_into(
     file.parent.chmod(0o755)
 
 
+@pytest.mark.process
 def test_what_somebody_is_writing_is_read_from_a_closed_directory_too(file: Path) -> None:
     with Store(f"sqlite:///{file}") as writing:
         writing.start_run(dataset_row(), epochs=7_777, learning_rate=0.1, seed=0, environment={})

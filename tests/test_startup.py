@@ -12,6 +12,8 @@ from db.store import Store
 from tests.conftest import ROOT
 from tests.samples import dataset_row, history
 
+pytestmark = pytest.mark.process
+
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A Python of its own that runs `code` in the test's directory."""

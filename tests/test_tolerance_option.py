@@ -58,6 +58,7 @@ def test_what_is_no_tolerance_is_refused(command: str, value: str, sqlite_url: s
     assert said.count("\n") == 1
 
 
+@pytest.mark.process
 def test_the_command_that_goes_on_names_the_tolerance(sqlite_url: str) -> None:
     trainer = start_and_wait(sqlite_url, 2_000_000, "--tolerance", "0.25")
     trainer.terminate()

@@ -15,6 +15,8 @@ from db.store import Store
 from tests.conftest import Job, job_command
 from tests.visualdl_logs import log_of
 
+pytestmark = pytest.mark.process
+
 THEIRS = "import sys\nprint('a module of the user was imported', file=sys.stderr)\nraise SystemExit(77)\n"
 
 
