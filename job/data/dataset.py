@@ -44,7 +44,7 @@ class Dataset:
 
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
-        from db.schema import (  # not for who only trains: SQLAlchemy costs as much as NumPy
+        from db.schema import (  # not at the top: SQLAlchemy takes as long as NumPy
             DatasetRow,
             FeatureRow,
         )
