@@ -18,7 +18,7 @@ PACKAGES = ("epoch-ledger", "numpy", "paddlepaddle", "sqlalchemy", "alembic", "p
 def environment() -> dict[str, Any]:
     """The current environment as JSON values. Call after NumPy and Paddle have loaded.
 
-    `blas` is what the loaded libraries report; `pins` are the environment variables.
+    `blas` is what the loaded libraries report, `pins` what the environment variables request.
     """
     from threadpoolctl import threadpool_info
 
@@ -44,10 +44,7 @@ def environment() -> dict[str, Any]:
 
 
 def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The differences between two runs' environments, a few words each; empty if there is none.
-
-    They include the changes at resumes, if a run was resumed in another environment.
-    """
+    """The differences between two runs' environments, a few words each, with the changes at resumes."""
     one, other = _flat(before), _flat(now)
     return [
         f"{name} {other.get(name, 'absent')}, was {one.get(name, 'absent')}"

@@ -22,7 +22,7 @@ class ScheduleError(LedgerError):
 
 
 class NotifyError(LedgerError):
-    """Notifications cannot be sent to an address. The message never contains the address."""
+    """Notifications cannot be sent. The message never contains an address."""
 
 
 class SweepError(LedgerError):

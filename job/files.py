@@ -22,10 +22,7 @@ def harmless(text: str) -> str:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path` atomically; create its directory if needed.
-
-    Raises OutputError, which names the path. No partial file is left.
-    """
+    """Write a file atomically, and make its directory. Raises OutputError; no partial file is left."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

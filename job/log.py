@@ -43,6 +43,6 @@ def say(message: str, event: str = "note", **fields: Any) -> None:
 
 
 def record(message: str, event: str, **fields: Any) -> None:
-    """Log a message only if lines are JSON, for messages that a quiet command omits from text."""
+    """Log a message only in JSON, for what a quiet command omits in text."""
     if in_json():
         say(message, event, **fields)

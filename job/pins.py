@@ -40,5 +40,5 @@ def _has_avx2() -> bool:
         return False
     try:
         return "avx2" in Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux: all other supported systems need x86-64 CPUs that have AVX2
+    except OSError:  # not Linux: no other supported system runs on an x86-64 CPU without AVX2
         return True

@@ -51,8 +51,7 @@ def read_table(path: Path) -> Table:
     """The table in a file of numbers.
 
     A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as the
-    housing table, 14 numbers a line separated by white space, each in its column's range. Blank lines are
-    skipped.
+    housing table, 14 whitespace-separated numbers a line in their columns' ranges. Blank lines are skipped.
 
     Raises DataError, naming file, line and column, for anything else.
     """

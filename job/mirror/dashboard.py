@@ -91,7 +91,7 @@ class Dashboard:
             self.say(f"{reason}; starting VisualDL again" + (f" in {pause:.0f} s" if pause else ""))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """Start a server; it ends when we do, even if killed, because its standard input closes."""
+        """Start a server. It ends when we do, even if we are killed: its standard input closes."""
         points = self.points()
         command = [sys.executable, "-m", "job.mirror.server", str(self.log_dir), str(points)]
         return subprocess.Popen(  # noqa: S603
@@ -174,7 +174,7 @@ def url(host: str, port: int) -> str:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether the server is up; loading a hundred runs takes it most of a minute."""
+    """Whether the server is up; it takes most of a minute to load a hundred runs."""
     connection = http.client.HTTPConnection(reachable(host).strip("[]"), port, timeout=LOOK)
     try:
         connection.request("GET", "/alive")

@@ -70,7 +70,7 @@ class ModelLog:
         return f"{self.path} had a torn end; cut" if len(content) > found.size else None
 
     def intact(self) -> bool:
-        """Whether the file is still the one that was opened, at the size that we left."""
+        """Whether the file is still the one that was opened, with the size that we left."""
         try:
             state = self._target.stat()
         except FileNotFoundError:
@@ -83,7 +83,7 @@ class ModelLog:
         self.epochs = int(history.epoch[-1]) + 1
 
     def publish(self) -> None:
-        """Replace the old log by the redrawn one."""
+        """Replace the old log with the redrawn one."""
         if self._target != self.path:
             self._target.replace(self.path)
             self._target = self.path
@@ -127,7 +127,7 @@ class RunLogs:
         self._lock.release()
 
     def draw(self, store: Store, *, anew: bool = False, report: Report = lambda *_: None) -> None:
-        """Draw every model's log up to the store; repair what is missing, torn, foreign or duplicated.
+        """Draw every model's stored epochs; repair what is missing, torn, foreign or duplicated.
 
         Raises OSError if a file cannot be written, StoreError if the store cannot be read. In both cases
         drawn epochs stay, and a later call continues from there.

@@ -80,10 +80,7 @@ def broken(log_dir: Path) -> list[tuple[Path, int]]:
 
 
 def repair(path: Path, whole: int, log_dir: Path) -> str:
-    """Repair or set aside a file that would stop the server; return what was done.
-
-    Raises BusyError if another process is drawing it.
-    """
+    """Cut or set aside a file that would stop the server; return what was done. Raises BusyError."""
     place = path.relative_to(log_dir).parts[0]
     lock = lock_run(log_dir, int(place), 0.0) if place.isdecimal() else None
     try:

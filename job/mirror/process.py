@@ -19,19 +19,15 @@ FAREWELL = 0.5
 
 
 class MirrorProcess:
-    """A follower of one run. Its standard input is a pipe from the trainer, whose end ends the follower.
-
-    Raises OSError if the process cannot be started.
-    """
+    """A follower of one run. Raises OSError if the process cannot be started."""
 
     def __init__(self, run_id: int, database_url: str, log_dir: Path) -> None:
-        # The follower inherits the mask. It ignores Ctrl-C, because the trainer ends it, and unblocks SIGTERM
-        # when it can handle it.
+        # The follower inherits the mask: it unblocks SIGTERM when ready, but never SIGINT, which is for us.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "job", "mirror", str(run_id), "--follow", "--log-dir", str(log_dir)],
-                stdin=subprocess.PIPE,
+                stdin=subprocess.PIPE,  # closes when we finish or die
                 stdout=subprocess.PIPE,
                 # Not an argument: it may hold a password.
                 env=os.environ | {"JOB_DATABASE_URL": database_url},
@@ -47,8 +43,7 @@ class MirrorProcess:
     def finish(self, report: Progress, timeout: float = CATCH_UP) -> int | None:
         """Wait until the follower has caught up: its exit status, or None after `timeout` seconds.
 
-        `report` is called with a model, its epochs drawn, its epochs stored. A follower that takes longer
-        continues on its own.
+        `report` is called with a model, its epochs drawn and stored. A slower follower continues on its own.
         """
         self.training_is_over()
         assert self.process.stdout is not None
@@ -62,5 +57,5 @@ class MirrorProcess:
             if not more:
                 return self.process.wait()
             text = read_progress(text + more, report)
-        self.process.returncode = 0  # it continues without us, and subprocess must not warn of it
+        self.process.returncode = 0  # it continues without us; subprocess must not warn
         return None

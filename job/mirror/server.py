@@ -1,10 +1,9 @@
-"""VisualDL's server, changed to keep every point or at least the newest, and to tolerate torn logs.
+"""VisualDL's server, changed to keep all points or at least the newest, and to tolerate torn logs.
 
 It refuses requests that name no allowed host, that would change something, or that no shown tab makes.
 
-`job.mirror.dashboard` starts it as a process: `python -m job.mirror.server LOG_DIR POINTS HOSTS OPTION...`,
-with hosts separated by commas, and VisualDL's options. It ends when its standard input closes, that is with
-its supervisor.
+`job.mirror.dashboard` starts it: `python -m job.mirror.server LOG_DIR POINTS HOSTS OPTION...`, the hosts
+separated by commas, the options VisualDL's. It ends with its supervisor, when its standard input closes.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def list_logs(reader: LogReader) -> None:
     """Fill a log reader's table of directories and their files: short names, the runs in order, logs only.
 
     VisualDL's own calls a run `./2/paddle`, lists runs in the file system's order, and takes any file with
-    the mark in its name for a log, instead of ours if it is later by name.
+    MARK in its name for a log, instead of ours if it is later by name.
     """
     found = []
     for root, _, names in os.walk(".", followlinks=True):
@@ -151,7 +150,7 @@ class OneAtATime:
         self.lock = threading.Lock()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        """Answer a request after those before it."""
+        """Answer a request once no other is being answered."""
         with self.lock:
             return self.application(environ, start_response)
 
@@ -159,8 +158,7 @@ class OneAtATime:
 def ask_more_often(response: Any) -> Any:
     """Make the page's script ask for new points every 10 s.
 
-    VisualDL's asks every 15 s and skips a request that is slightly early, so that a new epoch may be half a
-    minute late.
+    VisualDL's asks every 15 s and skips a request that is slightly early: points may be half a minute late.
     """
     if request.path.endswith("/useRequest.js") and response.status_code == 200:
         response.direct_passthrough = False
@@ -232,7 +230,7 @@ def end_with_supervisor() -> None:
 
 
 def main() -> None:
-    """Serve the logs of a directory with at most `points` points per chart (0 for all) under `hosts`."""
+    """Serve the logs of a directory: `points` points per chart (0 for all), to requests that name `hosts`."""
     log_dir, points, hosts, *options = sys.argv[1:]
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     os.chdir(log_dir)  # a relative log directory gives short run names

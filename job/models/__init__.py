@@ -33,7 +33,7 @@ class Model(Protocol):
 
 
 def initial_state(features: int, seed: int) -> State:
-    """The initial state of all models: weights from the seed, normally distributed, and bias 0."""
+    """The initial state of all models: normally distributed weights from the seed, bias 0, epoch 0."""
     weights = np.random.RandomState(seed).randn(features, 1).astype("float32")
     return State(weights[:, 0], np.float32(0), 0)
 
@@ -45,10 +45,7 @@ def make_model(name: str, dataset: Dataset, learning_rate: float, state: State) 
 
 
 def load_models() -> None:
-    """Import every model's framework, which takes seconds, and restore the root logger.
-
-    Raises ModelError if one cannot be loaded.
-    """
+    """Import every model's framework (slow); restore the root logger. Raises ModelError if one fails."""
     if all(f"job.models.{name}" in sys.modules for name in REGISTRY):
         return
     root = logging.getLogger()
@@ -68,8 +65,7 @@ def load_models() -> None:
 def without_garbage_collection() -> Iterator[None]:
     """Exclude the objects made in this context from garbage collection for good.
 
-    A framework has 100,000 objects that live as long as the process; scanning them costs 4 % of a run of
-    10,000 epochs.
+    A framework has 100,000 lasting objects; scanning them costs 4 % of a run of 10,000 epochs.
     """
     gc.disable()
     try:

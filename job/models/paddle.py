@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="No ccache found")
     import paddle
 
-paddle.disable_signal_handler()  # else SIGTERM prints a dump and a page of advice
+paddle.disable_signal_handler()  # else SIGTERM prints Paddle's own dump and a page of advice
 
 
 class PaddleModel:

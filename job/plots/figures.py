@@ -20,7 +20,7 @@ MOST_PARAMETERS = 20
 
 
 def losses(subjects: Sequence[Subject]) -> Figure:
-    """Train and test loss of each model over all epochs; several runs share a panel for each loss."""
+    """Train and test loss of each model over all epochs; with several runs, a panel for each loss."""
     several = len(subjects) > 1
     figure, axes = blank(columns=len(PARTS) if several else 1, sharey=True)
     entries: list[tuple[str, Look]] = []

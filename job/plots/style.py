@@ -18,13 +18,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 """distinct for colour-blind readers too, the first ones most clearly (Okabe and Ito, Color Universal Design,
 2008, without their yellow, which is too pale on white)"""
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
-"""tell lines apart if there are more lines than colours"""
+"""line styles, for figures with more lines than colours"""
 MODEL_LINES: dict[str, Look] = {
     "paddle": {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45},
     "python": {"linestyle": (0, (4, 2))},
 }
-"""Paddle's lines are broad and solid, Python's thin and dashed on top: both are visible where they
-coincide"""
+"""Paddle's lines are broad and solid, Python's thin and dashed on top, so that both can be seen"""
 WIDTH = 8.0
 """inches; at 110 dots per inch, the width of a README"""
 SETTINGS: dict[Any, Any] = {

@@ -33,10 +33,7 @@ class Subject:
 
 
 def read_subject(store: Store, run: RunRow, data: Path | None = None) -> Subject:
-    """Read a run for the figures.
-
-    Raises StoreError for a run without epochs, and DataError if `data` is not the run's file.
-    """
+    """Read a run for the figures. Raises StoreError without epochs, DataError if `data` is another file."""
     histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
     if not histories:
         raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to draw")

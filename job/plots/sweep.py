@@ -46,8 +46,7 @@ class Fan:
 def read_fan(store: Store, name: str) -> Fan:
     """The curves of a sweep's runs, except downsampled ones.
 
-    Raises NotFoundError for an unknown sweep, and StoreError for one without epochs or with several datasets
-    or targets.
+    Raises NotFoundError if it is unknown, StoreError if it has no epochs, or several datasets or targets.
     """
     every = sweeps.runs_of(store, name)
     if len(sweeps.tables_of(store, name)) > 1:
@@ -154,7 +153,7 @@ def share_of_seed(losses: Float64s) -> float:
 def seed_in_words(shown: Fan) -> str:
     """A sentence on how much of the spread of the train loss the seed explains, at a few epochs.
 
-    Only seeds with all learning rates count. With one learning rate all of the spread is due to the seed, and
+    Only seeds with all learning rates count. With one learning rate the seed explains all of the spread, and
     the sentence gives its width.
     """
     last = int(shown.epochs[-1])

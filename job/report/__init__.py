@@ -29,10 +29,7 @@ CAPTIONS = {
 
 
 def page(store: Store, run: RunRow, data: Path | None = None) -> str:
-    """The report of a run.
-
-    Raises StoreError for a run without epochs, and DataError if `data` is not the run's file.
-    """
+    """The report of a run. Raises StoreError if it has no epochs, DataError if `data` is not its file."""
     from jinja2 import Environment, StrictUndefined
 
     from job.plots.draw import FIGURES, draw, drawable

@@ -18,8 +18,7 @@ class Schedule:
     When the clock changes, a fixed time of day is due once: a skipped time right after the change, a repeated
     time at its first occurrence.
 
-    Raises ScheduleError if the expression or the zone is invalid, or if the expression names no day that
-    exists.
+    Raises ScheduleError if the expression or the zone is invalid, or no such day exists.
     """
 
     def __init__(self, cron: str, timezone: str | None = None) -> None:

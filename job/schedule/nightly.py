@@ -9,10 +9,7 @@ from db.schema import VerdictRow
 
 
 def bad_news(night: Night, verdicts: Sequence[VerdictRow]) -> str | None:
-    """The text about a scheduled run that failed, drifted or was missed; None for any other.
-
-    There is no notification about a run that was skipped or stopped by a signal.
-    """
+    """The text if a run failed, drifted or was missed; None if it passed, or was skipped or stopped."""
     row, run = night.row, night.run
     due = f"the night of {row.due_at:%Y-%m-%d %H:%M}Z"
     if row.status in ("missed", "failed"):

@@ -19,8 +19,7 @@ SETTING = "JOB_NOTIFY_URLS"
 def notifier(say: Callable[[str], None]) -> Callable[[str, str], None]:
     """A function that sends a title and a body to every address, if there is one.
 
-    `say` is called if a message cannot be sent. Raises NotifyError for an invalid address, and if apprise is
-    not installed.
+    `say` is called if a message cannot be sent. Raises NotifyError for invalid addresses, or without apprise.
     """
     addresses = os.environ.get(SETTING, "").split()
     if not addresses:
@@ -55,7 +54,7 @@ def understood(address: str, number: int, of: int) -> Any:
 
 
 def sent(target: Any, title: str, body: str) -> bool:
-    """Send a message to a target; whether that succeeded."""
+    """Send a message to a target; return whether that succeeded."""
     try:
         return bool(target.notify(title=title, body=body))
     except Exception:  # a plugin's failure must not fail the scheduled run

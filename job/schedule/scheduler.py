@@ -57,7 +57,7 @@ class NightlyScheduler:
         self.notify = notify
         self.stop = stop
         self.child: Child | None = None
-        """one at a time: a run that is due meanwhile is skipped"""
+        """one at a time: a run that is due in the meantime is skipped"""
 
     def run(self, run_now: bool = False) -> None:
         """Start runs until stopped; the first one at once if `run_now`, or if one was due within GRACE.
@@ -147,7 +147,7 @@ class NightlyScheduler:
             self.child = Child(row, process)
 
     def _attend(self) -> None:
-        """Record and notify the end of a process, as far as the process could not."""
+        """If the process has ended, record and notify what it could not record itself."""
         child = self.child
         if child is None or (status := child.process.poll()) is None:
             return

@@ -33,16 +33,12 @@ RETRIES = 3
 """how often Dask repeats a task whose database was unreachable or whose worker died"""
 NO_LIMIT = 0
 """turns off Dask's memory limit: a worker has nothing to spill, and Paddle alone may exceed its share"""
-
-
 QUIET = {
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
     "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "30s",
 }
 """Dask settings that keep its threads from waking a hundred times a second during a training"""
-
-
 LOGGERS = ("distributed", "tornado", "asyncio")
 """silenced; a sweep logs what its user needs"""
 
@@ -197,10 +193,7 @@ def same(dataset: Dataset) -> Dataset:
 
 
 def outcome(future: Any) -> Result:
-    """A task's result; an exception is a `failed` result.
-
-    Raises SchedulerLostError if the scheduler no longer knows the task.
-    """
+    """A task's result, `failed` for an exception. Raises SchedulerLostError if the task is unknown."""
     if future.cancelled():
         where = future.client.scheduler.address
         raise SchedulerLostError(f"the scheduler at {where} went away; the same command goes on")
@@ -209,10 +202,7 @@ def outcome(future: Any) -> Result:
 
 
 def work(scheduler: str) -> int:
-    """Run a worker for sweeps of a scheduler until a signal ends it; return the signal's number.
-
-    Raises SweepError if the scheduler cannot be reached.
-    """
+    """Run a worker of a scheduler until a signal; return its number. Raises SweepError if none answers."""
     from job.models import load_models
 
     distributed = dask()

@@ -71,10 +71,7 @@ class Result:
 
 
 def seeds(text: str) -> list[int]:
-    """Seeds from `0:20`, which excludes 20 like a slice in Python, `3`, or several, separated by commas.
-
-    Raises SweepError.
-    """
+    """Seeds from `0:20` (20 excluded), `3`, or several such, separated by commas. Raises SweepError."""
     found: list[int] = []
     for part in text.split(","):
         low, colon, high = part.strip().partition(":")
@@ -106,7 +103,7 @@ def combinations(every_seed: list[int], every_rate: list[float]) -> list[tuple[i
 def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = None) -> Result:
     """Train one combination in a worker's process; if it cannot be trained, the result says why.
 
-    `stopped` tells whether the sweep was stopped; it is called every second. Raises StoreFailedError if the
+    `stopped` returns whether the sweep was stopped; it is called every second. Raises StoreFailedError if the
     database stays unreachable; Dask then repeats the task.
     """
     require_pins()

@@ -90,8 +90,7 @@ def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
 def start_or_resume(store: Store, settings: Settings) -> RunWriter:
     """Resume the newest unfinished run of these settings, or start a new run; return the writer.
 
-    Raises RepetitionError if the newest manual run of these settings failed and a new one would fail in the
-    same way.
+    Raises RepetitionError if the newest manual run of these settings failed and a new one would fail too.
     """
     unfinished = store.newest_unfinished(
         settings.specification, trigger=settings.trigger, sweep=settings.sweep
@@ -153,10 +152,7 @@ def judge(store: Store, run: RunRow, tolerance: float | None = None) -> list[Ver
 def train_run(
     writer: RunWriter, dataset: Dataset, on_block: Callable[[str, History], None], stop: StopRequest
 ) -> Outcome:
-    """Train each model of a run from its last stored epoch, and store the outcome.
-
-    Raises as `train_and_judge` does.
-    """
+    """Train each model from its last stored epoch; store the outcome. Raises as `train_and_judge` does."""
     run = writer.store.run(writer.run_id)
     states = first_states(dataset, run.seed) | writer.store.checkpoints(run.id)
     try:

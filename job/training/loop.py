@@ -1,4 +1,4 @@
-"""The training loop: advance a model, store its epochs, report them."""
+"""The training loop: advance a model and store its epochs, block by block."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from job.stop import StopRequest
 
 BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
-"""A block, which one transaction stores, is at most BLOCK_EPOCHS epochs or about BLOCK_SECONDS of training. A
-kill loses at most one block, and a signal waits for at most one; half a second leaves a margin for a machine
-that slows down."""
+"""Limits of a block, which is stored in one transaction. A kill loses one block, and a signal waits for one;
+half a second leaves a margin for a machine that slows down."""
 FIRST_BLOCK = 1
 """epochs in a model's first block, when its speed is not yet known"""
 

@@ -125,10 +125,10 @@ def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) ->
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
-    """Judge whether a completed scheduled run has the bits of the one before; store the verdict.
+    """Judge whether a completed scheduled run has the bits of its baseline; store the verdict.
 
-    The one before is the last of the same specification; None if there is none. If the run has returned to
-    the bits from before a drift, the verdict names the run that had them.
+    The baseline is the last completed scheduled run of the specification; None if there is none. If the bits
+    are those from before a drift, the verdict names the run that had them.
     """
     last = baseline(store, run)
     if last is None:

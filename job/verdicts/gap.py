@@ -83,10 +83,7 @@ class Difference:
 def difference(
     a: History, b: History, features: Sequence[str], names: tuple[str, str], tolerance: float = TOLERANCE
 ) -> Difference:
-    """The difference between `a` and `b`; `names` are used in the text about missing epochs.
-
-    Raises ValueError if they have no epoch in common.
-    """
+    """Compare `a` and `b`; `names` are for the text. Raises ValueError if they have no epoch in common."""
     common, rows_a, rows_b = np.intersect1d(a.epoch, b.epoch, assume_unique=True, return_indices=True)
     if not len(common):
         raise ValueError("the two histories have no epoch in common")
