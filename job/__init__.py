@@ -1,3 +1,3 @@
-"""Trains one linear regression in NumPy and in Paddle and keeps every epoch of both."""
+"""Trains one linear regression in NumPy and in Paddle and stores every epoch of both."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The `job` command: settings first, then the pins, and only then anything that loads NumPy."""
+"""The `job` command: reads .env, sets the pins, then loads the rest; the pins must come before NumPy."""
 
 import gc
 import os
@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import NoReturn
 
 RELAXED = 50_000
-"""new objects before the next look for garbage, in every command, instead of 700: an import makes ten
-thousands, hardly any of them garbage, and looking costs a short command a twentieth of its time"""
+"""garbage collection threshold of every command, instead of 700: an import makes tens of thousands of
+objects, few of them garbage, and collecting takes a twentieth of a short command's time"""
 
 
 def refuse(message: str) -> int:
-    """Say what is wrong with what the user gave; the exit status for it."""
+    """Print an input error; return its exit status."""
     print(f"job: error: {message}", file=sys.stderr)
     return 2
 
 
 def leave(status: int) -> NoReturn:
-    """End the process without taking down, object by object, what it has loaded.
+    """End the process without Python's teardown of all loaded objects, which takes 0.2 s.
 
-    By now the store is closed and all is printed: that would last a fifth of a second and save nothing.
-    Threads that are still at work, and Dask, end in Python's own way, but not where Paddle is loaded.
+    The store is closed by now. If Dask or a non-daemon thread is left and Paddle is not loaded, Python exits
+    in the normal way.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # none, one whose reader is gone, a closed one
+        with suppress(AttributeError, OSError, ValueError):  # no stream, a broken pipe, or a closed stream
             stream.flush()
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
     if "paddle" not in sys.modules and ("distributed" in sys.modules or any(not t.daemon for t in others)):
@@ -37,14 +37,14 @@ def leave(status: int) -> NoReturn:
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     gc.set_threshold(RELAXED)
-    # For the processes that we start: modules in the user's current directory are no modules of ours.
+    # Child processes must not import modules from the user's current directory.
     os.environ["PYTHONSAFEPATH"] = "1"
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started us: what is printed goes nowhere
+        if getattr(sys, name) is None:  # closed by the parent process: discard the output
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
-        getattr(sys, name).reconfigure(errors="backslashreplace")  # what the locale cannot write
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # if the locale cannot encode a character
     try:
-        if os.path.lexists(".env"):  # else the import would be for nothing
+        if os.path.lexists(".env"):  # the import takes time
             from dotenv import load_dotenv
 
             load_dotenv(".env")

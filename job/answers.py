@@ -1,4 +1,4 @@
-"""Asks named queries about a run, with what SQL alone cannot know bound as parameters."""
+"""Runs named queries about a run, with parameters that SQL alone cannot compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db.store import Store
 from job.data.source import least_squares, source
 
 LARGEST_PARAMETER = 2**31 - 1
-"""beyond every epoch that the store can hold"""
+"""larger than any epoch that the store can hold"""
 
 
 def answer(
@@ -25,11 +25,11 @@ def answer(
     data: Path | None = None,
     **bounds: Any,
 ) -> Answer:
-    """The answer to a named query; `run` is left out by queries about all runs, `bounds` are those of `ask`.
+    """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
 
-    `:optimum` is worked out from the run's data file, and null where that file is not at hand.
+    `:optimum` is computed from the run's data file, and null if that file is not found.
 
-    Raises QueryError for an unknown query or parameter, and DataError where `data` is not the run's file.
+    Raises QueryError for an unknown query or parameter, and DataError if `data` is not the run's file.
     """
     query = named_query(name, store.url.get_backend_name())
     given = dict(parameters or {})
@@ -50,10 +50,10 @@ def answer(
 
 
 def check(name: str, value: Value, default: Value) -> None:
-    """Raises QueryError for a value that a named query would take for something else.
+    """Raise QueryError if a value is invalid for its parameter.
 
-    A parameter whose default is a whole number counts epochs, from 1; one whose default is another number
-    is a distance, from 0.
+    A parameter with an integer default is a number of epochs, at least 1; one with a float default is a
+    distance, at least 0.
     """
     if not isinstance(default, int | float):
         return

@@ -1,4 +1,4 @@
-"""What a run was trained in: versions, machine, numerics, and the source's git commit."""
+"""A run's environment: versions, machine, numerics, and the source's git commit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKAGES = ("epoch-ledger", "numpy", "paddlepaddle", "sqlalchemy", "alembic", "p
 
 
 def environment() -> dict[str, Any]:
-    """The environment in force, as JSON can hold it. Call after NumPy and Paddle have loaded.
+    """The current environment as JSON values. Call after NumPy and Paddle have loaded.
 
-    `blas` tells what runs, by asking the loaded libraries; `pins` what was asked for.
+    `blas` is what the loaded libraries report, `pins` what the environment variables request.
     """
     from threadpoolctl import threadpool_info
 
@@ -44,10 +44,7 @@ def environment() -> dict[str, Any]:
 
 
 def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between the environments of two runs, a few words each; empty where nothing does.
-
-    Of a run that was resumed elsewhere, the changes of its resumes are among them.
-    """
+    """The differences between two runs' environments, a few words each, with the changes at resumes."""
     one, other = _flat(before), _flat(now)
     return [
         f"{name} {other.get(name, 'absent')}, was {one.get(name, 'absent')}"
@@ -57,9 +54,9 @@ def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Nested settings as one level: the path to each, its parts apart by blanks, and its text.
+    """Nested settings as one level, {path: text}; the parts of a path are separated by spaces.
 
-    The items of a list are named by the library that they tell of, or counted.
+    A list item is named by its `library`, or else by its position, from 1.
     """
     if isinstance(value, dict):
         items = [(key, item) for key, item in value.items() if key != "library"]
@@ -94,11 +91,9 @@ def _cpu() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """The commit of the source and whether its files were changed since; None outside a checkout.
+    """The commit of the source and whether tracked files have changed since; None outside a checkout.
 
-    Files that git does not know, a backup for one, are no change.
-
-    An image has no checkout: its build writes the commit into JOB_GIT_COMMIT.
+    A container image has no checkout: its build sets JOB_GIT_COMMIT.
     """
     baked = os.environ.get("JOB_GIT_COMMIT")
     if baked:
@@ -108,7 +103,7 @@ def _git() -> dict[str, Any] | None:
     try:
         commit, changes = (
             subprocess.run(  # noqa: S603
-                # Whoever trains need not own the checkout: a system's service has a user of its own.
+                # The user who trains may not own the checkout, as in a system service.
                 ["git", "-c", f"safe.directory={SOURCE}", "-C", str(SOURCE), *arguments],  # noqa: S607
                 capture_output=True,
                 text=True,

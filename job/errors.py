@@ -4,36 +4,36 @@ from db.errors import LedgerError
 
 
 class DataError(LedgerError):
-    """The data file cannot be trained on. The message names the file and, where there is one, the place."""
+    """The data file cannot be trained on. The message names the file and the place in it, if there is one."""
 
 
 class RepetitionError(LedgerError):
-    """The run that was asked for has been trained, with a bad end, and would come to the same end again."""
+    """A run of this specification has failed in this environment; another would fail in the same way."""
 
     exit_status = 1
 
 
 class MirrorError(LedgerError):
-    """The VisualDL logs cannot be drawn, or cannot be shown. The store is not concerned."""
+    """The VisualDL logs cannot be drawn or served. The store is not affected."""
 
 
 class ScheduleError(LedgerError):
-    """A cron expression or a time zone that cannot be read."""
+    """A cron expression or a time zone is invalid."""
 
 
 class NotifyError(LedgerError):
-    """An address that notifications cannot be sent to. The message never holds the address itself."""
+    """Notifications cannot be sent. The message never contains an address."""
 
 
 class SweepError(LedgerError):
-    """A sweep that cannot be run as it was asked for."""
+    """A sweep cannot run with its settings."""
 
 
 class SchedulerLostError(SweepError):
-    """The scheduler went away in the middle of a sweep."""
+    """The connection to the Dask scheduler was lost during a sweep."""
 
     exit_status = 1
 
 
 class ModelError(LedgerError):
-    """A model's framework is not installed as it should be."""
+    """A model's framework cannot be loaded."""

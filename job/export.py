@@ -36,7 +36,7 @@ def table(store: Store, run: RunRow) -> pd.DataFrame:
             "train_loss": history.train_loss,
             "test_loss": history.test_loss,
         }
-        # The prefix keeps a feature named `epoch` apart from ours.
+        # The prefix keeps a feature named `epoch` from replacing our column.
         columns |= {f"weight_{f.name}": history.weights[:, f.position] for f in run.dataset.features}
         columns |= {"bias": history.bias, "trained_at": history.trained_at}
         parts.append(pd.DataFrame(columns))
@@ -47,8 +47,8 @@ def table(store: Store, run: RunRow) -> pd.DataFrame:
 
 def as_csv(frame: pd.DataFrame) -> bytes:
     """The table as CSV."""
-    # Written as doubles, in full, so that float32 comes back bit for bit from any reader: a few of float32's
-    # shortest decimals do not survive being read as doubles and rounded.
+    # Written as doubles with all digits, so that any reader gets the same float32 bits: a few of float32's
+    # shortest decimals, read as doubles and then rounded, give another float32.
     wide = frame.astype({name: np.float64 for name in frame.columns if frame[name].dtype == np.float32})
     wide["model"] = wide["model"].map(harmless)
     text: str = wide.to_csv(index=False, lineterminator="\n")
@@ -56,7 +56,7 @@ def as_csv(frame: pd.DataFrame) -> bytes:
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:
-    """The table as Parquet, float32 as such. Raises MissingExtraError where pyarrow is not installed."""
+    """The table as Parquet, with float32 columns. Raises MissingExtraError if pyarrow is not installed."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:

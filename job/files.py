@@ -1,4 +1,4 @@
-"""Writes result files whole or not at all, and text into them that is no formula."""
+"""Writes result files atomically, and escapes spreadsheet formulas in CSV."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from db.errors import LedgerError
 
 
 class OutputError(LedgerError):
-    """A result file cannot be written where it was asked for."""
+    """A result file cannot be written."""
 
 
 def harmless(text: str) -> str:
-    """The text as a cell of CSV, with a quote before what a spreadsheet would take for a formula.
+    """The text as a CSV cell; text that a spreadsheet would read as a formula gets a leading quote.
 
     As OWASP advises: https://owasp.org/www-community/attacks/CSV_Injection.
     """
@@ -22,10 +22,7 @@ def harmless(text: str) -> str:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, making its directory; whoever looks sees the old file or the new one.
-
-    Raises OutputError, naming the path, and leaves nothing half written.
-    """
+    """Write a file atomically, and make its directory. Raises OutputError; no partial file is left."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -35,7 +32,7 @@ def write(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        part.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner alone
+        part.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

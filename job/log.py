@@ -1,4 +1,4 @@
-"""What a command tells besides its results: a line of text each, or a line of JSON, on stderr."""
+"""Log lines on stderr, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 SETTING = "JOB_LOG_FORMAT"
-"""`text` or `json`; in the environment, so that the processes that a command starts speak alike"""
+"""`text` or `json`; an environment variable, so that child processes use the same format"""
 UNSEEN = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""what a terminal does not show, besides what JSON escapes by itself: C1 controls, line separators, changes
-of the writing direction, and lone surrogates, which no encoding has"""
+"""characters that a terminal does not show, besides those that JSON always escapes: C1 controls, line
+separators, changes of the writing direction, and lone surrogates, which no encoding has"""
 _UNSEEN = re.compile(f"[\x00-\x1f{UNSEEN}]")
 _bound: dict[str, Any] = {}
 
 
 def shown(text: str) -> str:
-    """The text as one line for a terminal: control characters are escaped as Python escapes them."""
+    """The text as one line for a terminal; control characters are escaped as in Python strings."""
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def bind(**fields: Any) -> None:
-    """Add fields to every JSON line from now on: the run that all of it is about, for one."""
+    """Add fields, such as the run's id, to all later JSON lines."""
     _bound.update(fields)
 
 
@@ -34,7 +34,7 @@ def in_json() -> bool:
 
 
 def say(message: str, event: str = "note", **fields: Any) -> None:
-    """Tell something that is not a result: the message for a person, event and fields for a program."""
+    """Log a message; a JSON line also has the event and the fields."""
     if not in_json():
         print(f"job: {shown(message)}", file=sys.stderr, flush=True)
         return
@@ -43,6 +43,6 @@ def say(message: str, event: str = "note", **fields: Any) -> None:
 
 
 def record(message: str, event: str, **fields: Any) -> None:
-    """Tell it to programs only: what a person who asked for quiet need not read."""
+    """Log a message only in JSON, for what a quiet command omits in text."""
     if in_json():
         say(message, event, **fields)

@@ -1,4 +1,4 @@
-"""The stop request: an event that SIGINT and SIGTERM set, so that a command ends in good order."""
+"""The stop request: an event that SIGINT and SIGTERM set, so that a command can end cleanly."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import FrameType
 
 
 class StopRequest(threading.Event):
-    """Set once the work is to stop."""
+    """An event that is set when the work must stop."""
 
     by = "request"
-    """who asked for it, the name of a signal"""
+    """what requested the stop, usually a signal's name"""
     number = 0
-    """that signal's number"""
+    """the signal's number"""
 
     @property
     def exit_status(self) -> int:
@@ -25,9 +25,9 @@ class StopRequest(threading.Event):
 
 @contextmanager
 def stopped_by_signals(stop: StopRequest) -> Iterator[None]:
-    """While open, SIGINT and SIGTERM set `stop` and name themselves in it, so that a block is finished.
+    """In this context SIGINT and SIGTERM set `stop` and record the signal in it; the block is finished.
 
-    A second signal of the same kind does what it always did.
+    A second signal of the same kind has its previous effect.
     """
 
     def handle(number: int, _: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""The table, the dataset made of it, and where a run's file is found."""
+"""The table, the dataset made of it, and where the file of a stored run is found."""

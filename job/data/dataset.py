@@ -44,7 +44,7 @@ class Dataset:
 
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
-        from db.schema import (  # not for who only trains: SQLAlchemy costs as much as NumPy
+        from db.schema import (  # not at the top: SQLAlchemy takes as long as NumPy
             DatasetRow,
             FeatureRow,
         )
@@ -75,7 +75,7 @@ class Dataset:
 def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
     """Read, check, split and normalise the table in `path`; `target` is by default its last column.
 
-    The first 80 % of the rows, in file order, are trained on. Every column, the target too, becomes
+    The first 80 % of the rows, in file order, are the training rows. Every column, the target too, becomes
     (value - mean) / (maximum - minimum), with the statistics of the training rows alone.
 
     Raises DataError, naming file and place, for a table that cannot be trained on.

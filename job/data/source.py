@@ -1,4 +1,4 @@
-"""The data file that a run was trained on, where it is at hand: the store keeps only its hash."""
+"""Finds the data file that a run was trained on; the store has only its hash."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from job.errors import DataError
 
 
 def source(run: RunRow, path: Path | None = None) -> Dataset | None:
-    """The dataset of a run: from `path`, else the housing table, JOB_DATA, or a file of that name right here.
+    """The dataset of a run, from `path`, or else from the first of three files that has the run's hash.
 
-    None where none of them has the hash of what was trained on. Raises DataError where `path` is given and is
-    another table than that.
+    These are the housing table, a file of the run's name in the current directory, and JOB_DATA. None if no
+    file has the hash. Raises DataError if `path` is given and has another hash.
     """
     if path is not None:
         dataset = load(path, run.dataset.target)
@@ -31,7 +31,7 @@ def source(run: RunRow, path: Path | None = None) -> Dataset | None:
             )
         return dataset
     for candidate in (DEFAULT_DATA, Path(run.dataset.name), Path(os.environ.get("JOB_DATA", ""))):
-        with suppress(OSError):  # not there, or nothing that a run could have been trained on
+        with suppress(OSError):  # missing, unreadable, or not a regular file
             if hashlib.sha256(read_regular(candidate)).hexdigest() == run.dataset.sha256:
                 return load(candidate, run.dataset.target)
     return None
@@ -41,7 +41,7 @@ def least_squares(dataset: Dataset) -> float:
     """The lowest train loss that any weights and bias can have, in normalised target units squared.
 
     Least squares in closed form (Hastie, Tibshirani, Friedman: The Elements of Statistical Learning, 2009,
-    3.2), through NumPy's singular values, in float64.
+    3.2), by NumPy's singular value decomposition, in float64.
     """
     x = np.column_stack([dataset.train_x, np.ones(len(dataset.train_x))]).astype(np.float64)
     y = dataset.train_y.astype(np.float64)
@@ -50,7 +50,7 @@ def least_squares(dataset: Dataset) -> float:
 
 
 def predictions(dataset: Dataset, state: State) -> tuple[Float64s, Float64s]:
-    """True and predicted targets of the test rows, float64 [s] each, in the table's own units."""
+    """True and predicted targets of the test rows, float64 [s] each, in the table's units."""
     low, high, mean = dataset.minimum[-1], dataset.maximum[-1], dataset.mean[-1]
     predicted = dataset.test_x.astype(np.float64) @ state.weights.astype(np.float64) + float(state.bias)
     return mean + (high - low) * dataset.test_y[:, 0].astype(np.float64), mean + (high - low) * predicted

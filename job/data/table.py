@@ -1,4 +1,4 @@
-"""Reads a table of numbers from a file, or says in one line where it is not one."""
+"""Reads a table of numbers from a file; errors name the place in one line."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ HOUSING_VALUES = {
     "B": (0, 396.9, False),
     "MEDV": (0, 50, False),
 }
-"""least and largest value that a column can have, and whether only whole numbers: percentages; at the river
-or not; an index of highways; 1000 (Bk - 0.63)^2 of a share Bk; a median that was cut off. Others: from 0"""
+"""minimum, maximum, and whether only integers are allowed: percentages; whether at the river; an index of
+highways; 1000 (Bk - 0.63)^2 of a share Bk; a median that is cut off at 50. Other columns: at least 0"""
 OWN = "a table of your own must be CSV with a header"
 Line = tuple[int, list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """What a file of numbers holds: c columns, n rows."""
+    """The content of a data file: c columns, n rows."""
 
     path: Path
     sha256: str
@@ -50,8 +50,8 @@ class Table:
 def read_table(path: Path) -> Table:
     """The table in a file of numbers.
 
-    A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as
-    the housing table, 14 numbers a line between white space, each where it can be. Blank lines are skipped.
+    A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as the
+    housing table, 14 whitespace-separated numbers a line in their columns' ranges. Blank lines are skipped.
 
     Raises DataError, naming file, line and column, for anything else.
     """
@@ -178,7 +178,7 @@ def _require_housing(path: Path, number: int, row: list[float]) -> None:
 
 
 def _is_number(cell: str) -> bool:
-    # Python alone also reads 1_000 and digits of other scripts, which nobody means in a table.
+    # float() also accepts 1_000 and digits of other scripts.
     if "_" in cell or not cell.isascii():
         return False
     try:

@@ -1,5 +1,5 @@
-"""VisualDL as a projection of the store: logs drawn from it, and the server that shows them.
+"""VisualDL logs drawn from the store, and the server that shows them. Training needs none of it.
 
-`records` knows VisualDL's format, `logs` the files, `follow` how they keep up with the store, `process`
-how a trainer starts a follower, `dashboard` and `server` how the logs are shown. Training needs none of it.
+`records`: VisualDL's format; `logs`: the files; `follow`: the process that draws them during a training;
+`process`: the trainer's side of it; `mend`: repairs; `dashboard`, `server`: how the logs are shown.
 """

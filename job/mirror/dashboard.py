@@ -1,4 +1,4 @@
-"""Keeps VisualDL's server running over the logs: started anew when it died or when logs were redrawn."""
+"""Supervises VisualDL's server: restarts it after it died or logs were redrawn."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from job.mirror.logs import Say, identity
 from job.mirror.mend import log_files
 
 LOOK = 1.0
-"""seconds between looks at the server and the logs"""
+"""seconds between checks of the server and the logs"""
 SETTLED = 3.0
-"""seconds without another redrawn log after which the server is started anew"""
+"""seconds without another redrawn log before the server is restarted"""
 LONGEST_PAUSE = 30.0
-"""seconds between attempts to start a server that dies at once"""
+"""longest pause in seconds before the restart of a server that dies at once"""
 FAREWELL = 5.0
-"""seconds that a server has to end"""
+"""seconds for a server to end before it is killed"""
 OPTIONS = (
     *("--disable-telemetry", "--language", "en", "--cache-timeout", "1"),
     *("--component_tabs", "scalar", "histogram", "hyper_parameters"),
@@ -38,8 +38,8 @@ Identities = dict[Path, tuple[int, int]]
 class Dashboard:
     """A server over `log_dir`, supervised until `stop` is set.
 
-    `mend` brings the logs in order before each start, `points` says how many points a chart may have.
-    Requests must name this machine, `host` or its address, or one of `allowed_hosts`.
+    `mend` repairs the logs before each start; `points` returns how many points a chart may have. Requests
+    must name this machine, `host` or its address, or one of `allowed_hosts`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Dashboard:
         self.say = say
 
     def run(self) -> None:
-        """Serve until told to stop. Raises MirrorError where the address cannot be had."""
+        """Serve until `stop` is set. Raises MirrorError if the address is not available."""
         address, self.port = free_address(self.host, self.port)
         self.allowed_hosts.add(address)
         if not ipaddress.ip_address(address).is_loopback:
@@ -91,7 +91,7 @@ class Dashboard:
             self.say(f"{reason}; starting VisualDL again" + (f" in {pause:.0f} s" if pause else ""))
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """A server that ends when we do, however we do: its standard input is ours to close."""
+        """Start a server. It ends when we do, even if we are killed: its standard input closes."""
         points = self.points()
         command = [sys.executable, "-m", "job.mirror.server", str(self.log_dir), str(points)]
         return subprocess.Popen(  # noqa: S603
@@ -100,11 +100,11 @@ class Dashboard:
                 *("--host", self.host, "--port", str(self.port)),
             ],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # Flask's greeting
+            stdout=subprocess.DEVNULL,  # Flask's startup message
         )
 
     def _watch(self, server: subprocess.Popen[bytes], seen: Identities) -> str:
-        """Wait until the server must be started anew, or `stop` is set; says why."""
+        """Wait until the server must be restarted, or `stop` is set; return the reason."""
         changed_at: float | None = None
         alive = False
         while not self.stop.wait(LOOK):
@@ -117,14 +117,14 @@ class Dashboard:
                 changed_at = time.monotonic()
                 seen = now
             else:
-                seen = now  # new logs are found by VisualDL itself
+                seen = now  # VisualDL finds new logs by itself
             if changed_at and time.monotonic() - changed_at > SETTLED:
                 return "logs were redrawn or removed"
         return "told to stop"
 
 
 def identities(log_dir: Path) -> Identities:
-    """Which file each log is just now."""
+    """The current identity of each log file."""
     found = {}
     for path in log_files(log_dir):
         with suppress(OSError):  # removed since it was listed
@@ -133,7 +133,7 @@ def identities(log_dir: Path) -> Identities:
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
-    """End a server, by force where it does not heed."""
+    """Terminate a server; kill it if it does not end."""
     server.terminate()
     try:
         server.wait(FAREWELL)
@@ -145,7 +145,7 @@ def end(server: subprocess.Popen[bytes]) -> None:
 
 
 def free_address(host: str, port: int) -> tuple[str, int]:
-    """The address of a host, and the port, or a free one for 0. Raises MirrorError if it cannot be had."""
+    """The host's address and the port, a free one for 0. Raises MirrorError if they are not available."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -155,7 +155,7 @@ def free_address(host: str, port: int) -> tuple[str, int]:
             probe.bind(address)
             address, port, *_ = probe.getsockname()
             return str(address), int(port)
-    except (OSError, UnicodeError) as error:  # the latter for what can be no host's name
+    except (OSError, UnicodeError) as error:  # UnicodeError: no valid host name
         why = getattr(error, "strerror", None) or error
         raise MirrorError(
             f"the dashboard cannot have {host!r} port {port}: {why}; choose another with --host and --port"
@@ -163,7 +163,7 @@ def free_address(host: str, port: int) -> tuple[str, int]:
 
 
 def reachable(host: str) -> str:
-    """A host name for a URL: of the address for all interfaces, this machine's own."""
+    """A host name for a URL; for the address of all interfaces, the loopback address."""
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"[{name}]" if ":" in name else name
 
@@ -174,7 +174,7 @@ def url(host: str, port: int) -> str:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether the server is up: loading a hundred runs takes it the better part of a minute."""
+    """Whether the server is up; it takes most of a minute to load a hundred runs."""
     connection = http.client.HTTPConnection(reachable(host).strip("[]"), port, timeout=LOOK)
     try:
         connection.request("GET", "/alive")

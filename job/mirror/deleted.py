@@ -16,10 +16,10 @@ from job.mirror.records import FILE_NAME
 
 
 def remove_deleted(store: Store, log_dir: Path, say: Say) -> None:
-    """Remove the logs of the runs that were deleted from the store, under their locks; logs which.
+    """Remove the logs of runs that were deleted from the store, under their locks; log the removed runs.
 
     Logs of runs after the store's newest stay: if an older copy of the store was restored, they are all that
-    is left of these runs. Logs that cannot be removed are no error. Raises StoreError if the store cannot be
+    is left of these runs. Failures to remove logs are only logged. Raises StoreError if the store cannot be
     read.
     """
     runs = {run.id for run in store.runs()}
@@ -55,8 +55,8 @@ def is_ours(directory: Path, store_id: str) -> bool:
 def remove(store: Store, log_dir: Path, number: int) -> bool:
     """Remove a run's logs under its lock; False if the store has the run by now.
 
-    Raises BusyError while they are being drawn, and OSError if they cannot be removed, or if something else
-    was put among them.
+    Raises BusyError if another process is drawing them, and OSError if they cannot be removed or another file
+    is among them.
     """
     lock = lock_run(log_dir, number, 0.0)
     try:

@@ -1,4 +1,4 @@
-"""The follower: a process beside a training that draws its epochs as soon as the store has them."""
+"""The follower: a process that draws a run's epochs during the training, soon after they are stored."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from job.errors import MirrorError
 from job.mirror.logs import Report, RunLogs, Say
 
 POLL = 1.0
-"""seconds between looks at the store"""
+"""seconds between checks of the store"""
 GRACE = 10.0
-"""seconds that the follower goes on after SIGTERM, so that a trainer stopped with it is drawn to its end"""
+"""seconds that the follower goes on after SIGTERM, to draw the last epochs of a trainer stopped with it"""
 LOCK_PATIENCE = 30.0
-"""seconds to wait for the follower of a trainer that was killed just now"""
+"""seconds to wait for the lock if the follower of a killed trainer still holds it"""
 QUIET = 5
-"""niceness: on a machine with too few cores the trainer goes first"""
+"""niceness: on a machine with too few cores the trainer has priority"""
 
 
 class Trainer:
-    """The trainer at the other end of our standard input: it closes it when it is done, or dies."""
+    """The trainer at the other end of our standard input, which closes when the trainer finishes or dies."""
 
     def __init__(self, file: int = 0) -> None:
         self.file = file
         self.deadline = float("inf")
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until no more epochs are to come; whether that is so."""
+        """Wait up to `seconds`; whether no more epochs will come."""
         left = min(seconds, self.deadline - time.monotonic())
         if left <= 0:
             return True
@@ -41,15 +41,16 @@ class Trainer:
         return bool(ready) and not os.read(self.file, 1024)
 
     def grant_grace(self, _: int, __: FrameType | None) -> None:
-        """What SIGTERM does."""
+        """Handle SIGTERM."""
         self.deadline = time.monotonic() + GRACE
 
 
 def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say, report: Report) -> None:
-    """Draw a run until its trainer is gone or the run has ended, and everything stored is drawn.
+    """Draw a run until its trainer has gone or the run has ended, and every stored epoch is drawn.
 
-    A fault of the store or of the disk is said once and waited out; one that outlasts the trainer is
-    raised, as StoreError or MirrorError. `report` is told only once the trainer waits for us.
+    An error of the store or the disk is logged once and retried; if it outlasts the trainer, it is raised as
+    MirrorError. Raises StoreError if the store cannot be opened. `report` is called only once the trainer
+    waits for us.
     """
     os.nice(QUIET)
     trainer = Trainer()
@@ -63,7 +64,7 @@ def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say
                 try:
                     last = last or store.run(run_id).status != "running"
                     logs.draw(store, report=report if last else lambda *_: None)
-                except NotFoundError:  # the run was deleted, and nobody wants to see it
+                except NotFoundError:  # the run was deleted
                     return
                 except (StoreError, OSError) as error:
                     if last:
@@ -79,14 +80,14 @@ def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say
 
 
 def reason(error: Exception) -> str:
-    """One line for what kept the follower from drawing."""
+    """Why the follower could not draw, in one line."""
     if isinstance(error, OSError):
         return f"{error.filename or 'a log'}: {error.strerror or error}"
     return str(error)
 
 
 def as_mirror_error(error: Exception, run_id: int) -> MirrorError:
-    """The error that ends a follower, with what to do about it."""
+    """The error that ends a follower, and its remedy."""
     return MirrorError(
         f"the VisualDL logs of run {run_id} are not complete: {reason(error)}; the store has every epoch, "
         f"`job mirror {run_id}` draws them again"

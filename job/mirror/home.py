@@ -1,4 +1,4 @@
-"""A home directory for VisualDL, which writes settings into one as soon as it is imported."""
+"""A home directory for VisualDL, which writes settings there when it is imported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def ensure_home() -> None:
-    """Point HOME at a directory of our own where the user has none that can be written."""
+    """Set HOME to a directory of our own if the user has none that is writable."""
     home = Path.home() if os.environ.get("HOME") else None
     if home and home.is_dir() and os.access(home, os.W_OK | os.X_OK):
         return
     own = Path(tempfile.gettempdir()) / f"epoch-ledger-{os.getuid()}"
     with suppress(FileExistsError):
         own.mkdir(mode=0o700)
-    # Anybody may have made what is there under a name that can be guessed.
+    # Another user may have made it: its name can be guessed.
     found = own.lstat()
     ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     os.environ["HOME"] = str(own) if ours else tempfile.mkdtemp(prefix=f"{own.name}-")

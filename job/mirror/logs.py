@@ -1,4 +1,4 @@
-"""The log files: one of a fixed name for each model of a run, one writer for each run."""
+"""The log files: one of a fixed name for each model of a run, and one writer for each run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from job.mirror import records
 from job.mirror.records import FILE_NAME, MARK
 
 NEW_NAME = "new.log"
-"""a log that is being drawn anew, under a name that VisualDL does not see"""
+"""a log that is being redrawn, under a name that VisualDL ignores"""
 STORE_NAME = "store.id"
 """in a run's directory: the id of the store that its logs were drawn from"""
 LOCKS = ".locks"
@@ -26,32 +26,31 @@ CHUNK = 1_000
 
 Say = Callable[[str], None]
 Report = Callable[[str, int, int], None]
-"""told after each chunk: a model, its epochs drawn, its epochs stored"""
+"""called after each chunk with a model, its epochs drawn, its epochs stored"""
 
 
 class ModelLog:
     """The log of one model of one run. Only the holder of the run's lock writes to it.
 
-    A file only ever grows, or loses a torn tail; whatever is drawn anew is a new file, which takes the
-    old one's place once it is whole. So a server that has it open need not be told of the first, and
-    knows the second by the file's number.
+    A file only grows, or its torn end is cut, which a server that has it open tolerates. A redrawn log is a
+    new file that replaces the old one once it is complete; a server recognises it by its inode.
     """
 
     def __init__(self, directory: Path, head: bytes, *, gaps: bool = False) -> None:
         self.path = directory / FILE_NAME
         self.head = head
         self.gaps = gaps
-        """whether epochs may be missing, as they are in thinned runs"""
+        """whether epochs may be missing, as in downsampled runs"""
         self.epochs = 0
         self._target = self.path
         self._size = 0
         self._identity: tuple[int, int] | None = None
 
     def open(self, stored: int, anew: bool = False) -> str | None:
-        """Go on where the file ends, or begin a new one; says why it had to be mended, if it had to.
+        """Continue the file, or begin a new one; return what was repaired, if anything was.
 
-        `stored` is how many epochs the store has: a file with more of them is not this run's.
-        Raises OSError where the file cannot be read or written.
+        `stored` is how many epochs the store has; a file with more of them belongs to another run. Raises
+        OSError if the file cannot be read or written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -71,7 +70,7 @@ class ModelLog:
         return f"{self.path} had a torn end; cut" if len(content) > found.size else None
 
     def intact(self) -> bool:
-        """Whether the file is still the one that was opened, with nothing added or taken away."""
+        """Whether the file is still the one that was opened, with the size that we left."""
         try:
             state = self._target.stat()
         except FileNotFoundError:
@@ -79,12 +78,12 @@ class ModelLog:
         return (state.st_dev, state.st_ino) == self._identity and state.st_size == self._size
 
     def append(self, history: History) -> None:
-        """Write the records of consecutive epochs in one go: all of them or, raising OSError, none."""
+        """Write the records of consecutive epochs, all or none. Raises OSError."""
         self._write(records.epoch_records(history))
         self.epochs = int(history.epoch[-1]) + 1
 
     def publish(self) -> None:
-        """Let a log that was drawn anew take its place."""
+        """Replace the old log with the redrawn one."""
         if self._target != self.path:
             self._target.replace(self.path)
             self._target = self.path
@@ -102,15 +101,15 @@ class ModelLog:
                 while rest:
                     rest = rest[file.write(rest) :]
         except OSError:
-            os.truncate(self._target, self._size)  # a full disk takes a part
+            os.truncate(self._target, self._size)  # a full disk stores a part
             raise
         self._size += len(content)
 
 
 class RunLogs:
-    """The logs of one run, held by the run's lock while open. Use it as a context manager.
+    """The logs of one run, under the run's lock while open. Use it as a context manager.
 
-    Raises MirrorError where another process draws the run, or the directory cannot be written.
+    Raises MirrorError if another process draws the run, or if the directory cannot be written.
     """
 
     def __init__(self, log_dir: Path, run: RunRow, say: Say, timeout: float = 0.0) -> None:
@@ -128,10 +127,10 @@ class RunLogs:
         self._lock.release()
 
     def draw(self, store: Store, *, anew: bool = False, report: Report = lambda *_: None) -> None:
-        """Bring every model's log up to the store, mending what is missing, torn, foreign or doubled.
+        """Draw every model's stored epochs; repair what is missing, torn, foreign or duplicated.
 
-        Raises OSError where a file cannot be written, StoreError where the store cannot be read. In both
-        cases what was drawn stays, and a later call goes on from there.
+        Raises OSError if a file cannot be written, StoreError if the store cannot be read. In both cases
+        drawn epochs stay, and a later call continues from there.
         """
         for model, stored in store.progress(self.run.id).items():
             log = self._opened(store, model, stored, anew)
@@ -162,9 +161,9 @@ class RunLogs:
 
 
 def lock_run(log_dir: Path, run_id: int, timeout: float) -> FileLock:
-    """The lock of a run's directory, taken. It stands outside, so that it outlives the directory.
+    """Acquire the lock of a run's directory. The lock file is outside, so that it outlives the directory.
 
-    Raises MirrorError where another process holds it for longer than `timeout` seconds, or where the
+    Raises BusyError if another process holds it for longer than `timeout` seconds, and MirrorError if the log
     directory cannot be made or written.
     """
     try:
@@ -195,7 +194,7 @@ def set_aside(directory: Path) -> list[Path]:
 
 
 def rename_aside(path: Path) -> Path:
-    """Give a file a name that VisualDL passes over, next to it; nothing is deleted."""
+    """Rename a file so that VisualDL ignores it; nothing is deleted."""
     free = path.with_name(path.name.replace(MARK, "set-aside"))
     number = 1
     while free.exists():
@@ -205,6 +204,6 @@ def rename_aside(path: Path) -> Path:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """What tells a file from another of the same name."""
+    """Device and inode, which tell a file from another of the same name."""
     state = path.stat()
     return state.st_dev, state.st_ino

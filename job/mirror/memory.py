@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 POINT = 1_000
-"""bytes that VisualDL's server takes for a scalar's point, measured"""
+"""bytes that VisualDL's server needs for a point of a scalar, measured"""
 SHARE = 0.5
-"""of the memory that can be had may go into points"""
+"""of the available memory may be used for points"""
 FEWEST = 1_000
-"""points a chart: what VisualDL has by itself"""
+"""points per chart; VisualDL's default"""
 ALL = 0
 UNLIMITED = 1 << 60
 
 
 def affordable_points(epochs: Iterable[int], available: int) -> int:
-    """Points a chart, for logs of so many epochs and two charts each, in `available` bytes.
+    """Points per chart that fit in `available` bytes, for logs of these `epochs` and two charts each.
 
-    ALL where every point of every log fits, else the largest sample that does, but not below FEWEST.
+    ALL if every point of every log fits, else the largest sample that does, but at least FEWEST.
     """
     lengths = sorted(epochs)
     room = int(SHARE * available / (2 * POINT))
@@ -33,7 +33,7 @@ def affordable_points(epochs: Iterable[int], available: int) -> int:
 
 
 def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that can be had: what the machine has left, or what a container's limit leaves of it."""
+    """Available bytes: the machine's, or what is left of a container's limit if that is less."""
     free = UNLIMITED
     for line in lines(proc / "meminfo"):
         if line.startswith("MemAvailable:"):
@@ -45,7 +45,7 @@ def available_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cg
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a file of the kernel's; none where this system has no such file."""
+    """The lines of a kernel file; none if this system does not have it."""
     try:
         return path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Brings a whole log directory in order: every run of the store drawn, nothing in it that stops a server."""
+"""Repairs a log directory: draws every run of the store, cuts or sets aside what would stop a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from job.mirror.records import FILE_NAME, MARK
 
 
 def make_log_dir(log_dir: Path) -> None:
-    """Make the log directory where it is missing. Raises MirrorError where it cannot be made."""
+    """Make the log directory if it is missing. Raises MirrorError if it cannot be made."""
     try:
         log_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -25,7 +25,7 @@ def make_log_dir(log_dir: Path) -> None:
 
 
 def redraw(store: Store, run: RunRow, log_dir: Path, say: Say, report: Report, timeout: float) -> None:
-    """Draw one run anew from the store. Raises MirrorError where another draws it or the disk fails."""
+    """Redraw one run from the store. Raises MirrorError if another process draws it or the disk fails."""
     make_log_dir(log_dir)
     with RunLogs(log_dir, run, say, timeout) as logs:
         try:
@@ -35,11 +35,10 @@ def redraw(store: Store, run: RunRow, log_dir: Path, say: Say, report: Report, t
 
 
 def mend(store: Store | None, log_dir: Path, say: Say) -> None:
-    """Check every log, draw what is missing or behind, cut torn ends, set aside what is no log at all.
+    """Check every log: draw missing epochs, cut torn ends, set aside what is no log; log what was done.
 
-    The logs of deleted runs are removed. Runs that another process draws are left to it. Without a store
-    nothing can be drawn or removed, only cut and set aside; where the directory is read only nothing is
-    changed. What was found is said.
+    The logs of deleted runs are removed. Runs that another process draws are skipped. Without a store logs
+    are only cut and set aside; in a read-only directory nothing is changed.
     """
     make_log_dir(log_dir)
     if not os.access(log_dir, os.W_OK | os.X_OK):
@@ -63,10 +62,10 @@ def mend(store: Store | None, log_dir: Path, say: Say) -> None:
 
 
 def broken(log_dir: Path) -> list[tuple[Path, int]]:
-    """The files that VisualDL takes for logs and cannot read to their end, with how many bytes it can."""
+    """The files that VisualDL takes for logs and cannot read to their end, and how many bytes it can read."""
     found = []
     for path in log_files(log_dir):
-        if not path.is_file():  # to open a pipe would wait for a writer, for good
+        if not path.is_file():  # opening a pipe would wait for a writer
             found.append((path, 0))
             continue
         try:
@@ -81,10 +80,7 @@ def broken(log_dir: Path) -> list[tuple[Path, int]]:
 
 
 def repair(path: Path, whole: int, log_dir: Path) -> str:
-    """Make a file that stops the server harmless; gives back what was done.
-
-    Raises BusyError where it is a log that is being drawn just now.
-    """
+    """Cut or set aside a file that would stop the server; return what was done. Raises BusyError."""
     place = path.relative_to(log_dir).parts[0]
     lock = lock_run(log_dir, int(place), 0.0) if place.isdecimal() else None
     try:
@@ -110,7 +106,7 @@ def log_files(log_dir: Path) -> list[Path]:
 
 
 def about_epochs(log_dir: Path) -> list[int]:
-    """How many epochs each log has, from its size."""
+    """About how many epochs each log has, by its size."""
     found = []
     for path in log_files(log_dir):
         if not path.is_file():

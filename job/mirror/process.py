@@ -1,4 +1,4 @@
-"""The follower as its trainer sees it: a process to start, to tell that the training is over, to wait for."""
+"""The trainer's side of the follower: start the process, signal the end of the training, wait for it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,21 @@ from pathlib import Path
 from job.mirror.protocol import Progress, read_progress
 
 CATCH_UP = 30.0
-"""seconds that a finished trainer waits at most for the logs"""
+"""seconds that a finished trainer waits for the logs, at most"""
 FAREWELL = 0.5
-"""seconds that one waits whose database failed, or that was told twice to stop"""
+"""the same for a trainer whose database failed, or that received a second stop signal"""
 
 
 class MirrorProcess:
-    """A follower of one run. Its standard input is the line between us: it ends with the trainer's life.
-
-    Raises OSError where no process can be started.
-    """
+    """A follower of one run. Raises OSError if the process cannot be started."""
 
     def __init__(self, run_id: int, database_url: str, log_dir: Path) -> None:
-        # The follower inherits the mask. Ctrl-C is meant for us, who end it; SIGTERM it hears once it can.
+        # The follower inherits the mask: it unblocks SIGTERM when ready, but never SIGINT, which is for us.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "job", "mirror", str(run_id), "--follow", "--log-dir", str(log_dir)],
-                stdin=subprocess.PIPE,
+                stdin=subprocess.PIPE,  # closes when we finish or die
                 stdout=subprocess.PIPE,
                 # Not an argument: it may hold a password.
                 env=os.environ | {"JOB_DATABASE_URL": database_url},
@@ -39,15 +36,14 @@ class MirrorProcess:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def training_is_over(self) -> None:
-        """Tell the follower that nothing more comes."""
+        """Signal the follower that no more epochs will come."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def finish(self, report: Progress, timeout: float = CATCH_UP) -> int | None:
-        """Wait for a follower that has caught up: its exit status, or None in vain.
+        """Wait until the follower has caught up: its exit status, or None after `timeout` seconds.
 
-        `report` is told of each model how many of its epochs are drawn. A follower that is not done in
-        time is left to itself.
+        `report` is called with a model, its epochs drawn and stored. A slower follower continues on its own.
         """
         self.training_is_over()
         assert self.process.stdout is not None
@@ -61,5 +57,5 @@ class MirrorProcess:
             if not more:
                 return self.process.wait()
             text = read_progress(text + more, report)
-        self.process.returncode = 0  # it goes on without us; subprocess need not warn of it
+        self.process.returncode = 0  # it continues without us; subprocess must not warn
         return None

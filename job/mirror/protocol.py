@@ -1,4 +1,4 @@
-"""What a follower tells the trainer that waits for it: lines of a model, its epochs drawn and stored."""
+"""Progress that a follower writes for the trainer: lines of a model, its epochs drawn and stored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def write_progress(model: str, drawn: int, stored: int) -> None:
-    """Tell the trainer at the other end of our standard output; one that is gone does not matter."""
+    """Write a line to standard output; do nothing if the trainer has gone."""
     with suppress(OSError):
         os.write(1, f"{model} {drawn} {stored}\n".encode())
 
 
 def read_progress(text: bytes, report: Progress) -> bytes:
-    """Report every whole line of `text`; gives back what is left."""
+    """Call `report` for every whole line of `text`; return the rest."""
     *lines, rest = text.split(b"\n")
     for line in lines:
         model, drawn, stored = line.decode().split(" ")

@@ -1,7 +1,7 @@
 """VisualDL's log format: records of a little-endian uint64 length and a serialised `Record` of one value.
 
-VisualDL's own message classes make and read them. Its LogWriter is not used: it opens and closes the file
-for each record, loses the last 120 records to a kill, and costs thirty times as much.
+The message classes are VisualDL's. Its LogWriter is not used: it opens and closes the file for each record,
+loses the last 120 records if it is killed, and takes thirty times as long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from visualdl.component import base_component  # noqa: E402
 from visualdl.proto.record_pb2 import Record  # noqa: E402
 
 MARK = "vdlrecords"
-"""VisualDL reads every file that has this in its name, and of a directory only the last by name"""
+"""VisualDL reads the files that have this in their name, and only the last by name in a directory"""
 FILE_NAME = f"{MARK}.main.log"
 TRAIN, TEST, WEIGHTS = "loss/train", "loss/test", "weights"
 TAGS = (TRAIN, TEST, WEIGHTS)
@@ -32,15 +32,15 @@ LENGTH = struct.Struct("<Q")
 
 
 def framed(message: bytes) -> bytes:
-    """A serialised record as it stands in a file."""
+    """A serialised record with its length."""
     return LENGTH.pack(len(message)) + message
 
 
 def head(run: RunRow, model: str) -> bytes:
-    """The first records of a model's log: the meta data that VisualDL wants, and the hyper-parameters.
+    """The first records of a model's log: the metadata that VisualDL needs, and the hyper-parameters.
 
-    They tell whose log it is: two runs, of one store or of two, have different heads. As the metrics of
-    the hyper-parameters VisualDL shows the last point of the two losses: the final ones, once the run ends.
+    They identify the run: two runs, of one store or of two, have different heads. As metrics of the
+    hyper-parameters VisualDL shows the last point of the two losses.
     """
     created = round(run.created_at.timestamp() * 1000)
     meta = base_component.meta_data(walltime=created)
@@ -57,10 +57,10 @@ def head(run: RunRow, model: str) -> bytes:
 
 
 def epoch_records(history: History) -> bytes:
-    """The records of consecutive epochs: of each the train loss, the test loss and the weights' histogram.
+    """The records of consecutive epochs: for each the train loss, the test loss and the weights' histogram.
 
-    Steps are epochs, wall times `trained_at` in milliseconds. The messages are filled anew for each epoch,
-    which costs a quarter of making them.
+    Steps are epochs, wall times `trained_at` in milliseconds. The messages are reused for every epoch, which
+    takes a quarter of the time of making them.
     """
     counts, edges = histograms(history.weights)
     moments = np.round(history.trained_at * 1000).astype(np.int64)
@@ -91,9 +91,9 @@ def epoch_records(history: History) -> bytes:
 def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
     """Counts int64 [n, k] and edges float64 [n, k + 1] of the k weights of n epochs, in k buckets each.
 
-    What `numpy.histogram(row, bins=k)` gives for each row in double precision, all rows in one go: equal
-    buckets from the smallest weight to the largest, the last one closed. Weights that are all equal get
-    room on both sides: a half, or what doubles of their size can tell apart.
+    The same as `numpy.histogram(row, bins=k)` of each row in double precision, for all rows at once: equal
+    buckets from the smallest weight to the largest, the last one closed. If all weights are equal, the range
+    is extended on both sides by 0.5, or by 2^-20 of their size if that is more.
     """
     values = weights.astype(np.float64)
     n, k = values.shape
@@ -104,7 +104,7 @@ def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
     rows = np.arange(n)[:, None]
     bucket = ((values - low[:, None]) / (high - low)[:, None] * k).astype(np.int64)
     bucket = np.minimum(bucket, k - 1)
-    # The division may round across an edge; the edges themselves decide.
+    # The division may round across an edge; the edges decide.
     bucket -= values < edges[rows, bucket]
     bucket += (values >= edges[rows, bucket + 1]) & (bucket != k - 1)
     counts = np.bincount((rows * k + bucket).ravel(), minlength=n * k).reshape(n, k)
@@ -112,7 +112,7 @@ def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
 
 
 def next_end(content: bytes, start: int) -> int | None:
-    """Where the record that begins at `start` ends; None while it is not whole, or if it is none."""
+    """The end of the record that begins at `start`; None if it is incomplete or no record."""
     if start + LENGTH.size > len(content):
         return None
     (length,) = LENGTH.unpack_from(content, start)
@@ -129,13 +129,13 @@ def next_end(content: bytes, start: int) -> int | None:
 
 
 SCRATCH = Record()
-"""what records are parsed into: making a message for each costs more than parsing it"""
+"""reused for parsing: making a message costs more than parsing it"""
 
 
 def values(content: bytes, start: int = 0) -> Iterator[tuple[int, Any]]:
-    """Each whole record's end and value, up to the first that is torn or is none.
+    """The end and value of each whole record, up to the first that is torn or no record.
 
-    A value holds only until the next one.
+    A value is valid only until the next one is parsed.
     """
     while (end := next_end(content, start)) is not None:
         yield end, SCRATCH.values[0]
@@ -144,16 +144,16 @@ def values(content: bytes, start: int = 0) -> Iterator[tuple[int, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a log file holds."""
+    """The contents of a log file."""
 
     ours: bool
     """whether it begins with the expected head"""
     epochs: int
-    """one more than the last whole epoch; each record is there once and in order"""
+    """one more than the last whole epoch; each record occurs once and in order"""
     size: int
-    """bytes up to the end of the last of them"""
+    """bytes up to the end of the last whole epoch"""
     torn: bool
-    """whether what follows is no more than the beginning of an epoch"""
+    """whether only the beginning of an epoch follows"""
 
     @property
     def sound(self) -> bool:
@@ -162,7 +162,7 @@ class Contents:
 
 
 def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> Contents:
-    """Look a log over: how far it is what the mirror writes, of a thinned run with `gaps` between epochs."""
+    """Check how far a log is what the mirror writes; epochs may be missing if `gaps`."""
     if not content.startswith(expected_head):
         return Contents(ours=False, epochs=0, size=0, torn=False)
     size = last = len(expected_head)
@@ -194,7 +194,7 @@ def is_beginning(content: bytes, start: int) -> bool:
 
 
 def whole(content: bytes) -> int:
-    """Bytes of a VisualDL log, of whoever's making, up to its last whole record; 0 for any other file."""
+    """Bytes of a VisualDL log, by any writer, up to its last whole record; 0 for any other file."""
     found = values(content)
     end, first = next(found, (0, None))
     if first is None or first.WhichOneof("one_value") != "meta_data":
@@ -205,7 +205,7 @@ def whole(content: bytes) -> int:
 
 
 def about_epochs(content: bytes, size: int) -> int:
-    """How many epochs a log of `size` bytes has, going by the first of them, which are in `content`."""
+    """About how many epochs a log of `size` bytes has, judging by `content`, its beginning."""
     first: int | None = None
     for end, value in values(content):
         if value.id == 0 and value.tag == WEIGHTS:

@@ -1,10 +1,9 @@
-"""VisualDL's own server, with what it lacks: all points, the newest one always, torn logs no obstacle.
+"""VisualDL's server, changed to keep all points or at least the newest, and to tolerate torn logs.
 
 It refuses requests that name no allowed host, that would change something, or that no shown tab makes.
 
-A process of its own, started by `job.mirror.dashboard`: `python -m job.mirror.server LOG_DIR POINTS HOSTS
-OPTION...`, the hosts apart by commas, the options being VisualDL's. It ends when its standard input does,
-that is with its supervisor.
+`job.mirror.dashboard` starts it: `python -m job.mirror.server LOG_DIR POINTS HOSTS OPTION...`, the hosts
+separated by commas, the options VisualDL's. It ends with its supervisor, when its standard input closes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
-from job.mirror import records  # first: it sees to a home directory before VisualDL looks for one
+from job.mirror import records  # first: it sets HOME before VisualDL reads it
 
 from flask import Flask, Response, request  # isort: skip
 from visualdl.server import api  # isort: skip
@@ -31,38 +30,38 @@ from visualdl.server import app, data_manager  # isort: skip
 from werkzeug.serving import WSGIRequestHandler  # isort: skip
 
 AT_A_TIME = 1 << 20
-"""bytes that are read of a log at once"""
+"""bytes that are read of a log at a time"""
 LIMIT = 60.0
-"""seconds that a request and its answer may take"""
+"""seconds for a request and its response"""
 PAGES = ("base", "index", "favicon", "serve_static", "check_live")
-"""VisualDL's functions that answer for the page, its scripts, and whether the server is up"""
+"""VisualDL's endpoints for the page, its scripts, and whether the server is up"""
 TABS = (
     *("component_tabs", "components", "runs", "scalar/tags", "scalar/list", "scalar/data"),
     *("histogram/tags", "histogram/list"),
     *("hparams/list", "hparams/indicators", "hparams/importance", "hparams/metric", "hparams/data"),
 )
-"""what the tabs that are shown may ask of VisualDL's API"""
+"""paths of VisualDL's API that the shown tabs request"""
 
 
 class WholeRecords:
-    """Reads a log record by record, where VisualDL's reader would swallow half a record and lose its place.
+    """Reads a log by whole records; VisualDL's reader would consume half a record and lose its place.
 
-    A record that is not whole yet, or is none, is the end for now, and so is a file that was removed.
+    A record that is incomplete or invalid is the end for now, and so is a removed file.
     """
 
     def __init__(self, filepath: str) -> None:
         self.filepath = filepath
         self.offset = 0
-        """in the file, behind what is in the buffer"""
+        """in the file, after the buffer"""
         self.buffer = b""
         self.position = 0
         self.current = b""
 
     def get_next(self) -> None:
-        """Go to the next record. Raises EOFError where there is none yet."""
+        """Go to the next record. Raises EOFError if there is none yet."""
         while (end := records.next_end(self.buffer, self.position)) is None:
             if not self._fill():
-                # The rest is read again next time: its writer may cut it before.
+                # Read the rest again next time: its writer may cut it in between.
                 self.offset -= len(self.buffer) - self.position
                 self.buffer, self.position = b"", 0
                 raise EOFError
@@ -86,17 +85,17 @@ class WholeRecords:
 
 
 class NewestBucket(data_manager._ReservoirBucket):  # type: ignore[misc]
-    """A sample of a tag's points, in order: the newest and both extremes always, the others by chance.
+    """A sample of a tag's points, in order: always the newest and both extremes, the others at random.
 
-    VisualDL's own leaves the newest out at random, so that a live chart stands still and the
-    hyper-parameters show a loss that is not the last.
+    VisualDL's own may leave out the newest, so that a live chart does not advance and the hyper-parameters
+    show an older loss.
     """
 
     max_scalar: Any
     min_scalar: Any
 
     def add_scalar_item(self, item: Any) -> None:
-        """Take a point into the sample, by Vitter's algorithm R, decided for a point when the next comes."""
+        """Add a point by Vitter's algorithm R, which decides on it when the next one comes."""
         if self.max_scalar is None or item.value > self.max_scalar.value:
             self.max_scalar = item
         if self.min_scalar is None or item.value < self.min_scalar.value:
@@ -115,8 +114,8 @@ class NewestBucket(data_manager._ReservoirBucket):  # type: ignore[misc]
 def list_logs(reader: LogReader) -> None:
     """Fill a log reader's table of directories and their files: short names, the runs in order, logs only.
 
-    VisualDL's own calls a run `./2/paddle`, takes the order that the file system happens to have, and any
-    file for a log that has the mark in its name, instead of ours if it comes later by name.
+    VisualDL's own calls a run `./2/paddle`, lists runs in the file system's order, and takes any file with
+    MARK in its name for a log, instead of ours if it is later by name.
     """
     found = []
     for root, _, names in os.walk(".", followlinks=True):
@@ -144,23 +143,22 @@ def by_number(name: str) -> list[tuple[int, str]]:
 
 
 class OneAtATime:
-    """A WSGI application that answers one request at a time, as VisualDL's data wants it."""
+    """A WSGI application that answers one request at a time, as VisualDL's data requires."""
 
     def __init__(self, application: Any) -> None:
         self.application = application
         self.lock = threading.Lock()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
-        """Answer a request when its turn comes."""
+        """Answer a request once no other is being answered."""
         with self.lock:
             return self.application(environ, start_response)
 
 
 def ask_more_often(response: Any) -> Any:
-    """The page's script with a shorter time between its questions for new points.
+    """Make the page's script ask for new points every 10 s.
 
-    VisualDL's asks every 15 s and skips a question that comes a moment early, so that a new epoch may be half
-    a minute late.
+    VisualDL's asks every 15 s and skips a request that is slightly early: points may be half a minute late.
     """
     if request.path.endswith("/useRequest.js") and response.status_code == 200:
         response.direct_passthrough = False
@@ -169,7 +167,7 @@ def ask_more_often(response: Any) -> Any:
 
 
 class Limited(WSGIRequestHandler):
-    """Reads a request, and sends its answer, within LIMIT; then the connection is closed."""
+    """Closes a connection if its request and response take longer than LIMIT."""
 
     def handle(self) -> None:
         """Handle the one request of a connection."""
@@ -183,10 +181,11 @@ class Limited(WSGIRequestHandler):
 
 
 def refusal(hosts: Collection[str]) -> Response | None:
-    """The answer to a request that is refused, before VisualDL sees it; None for any other.
+    """The response to a request that is refused, before VisualDL handles it; None for any other.
 
-    A page of another origin can have its own name lead here, and would then read the history. So the request
-    must name a host of `hosts`; if the address for all interfaces is among them, any address will do.
+    A page of another origin can make its own host name resolve to this server (DNS rebinding) and would then
+    read the history. So the request must name a host of `hosts`; if they include the address of all
+    interfaces, any IP address is allowed.
     """
     name = re.sub(r":\d+$", "", request.headers.get("Host", "")).lower().strip("[]")
     if name not in hosts and not (is_address(name) and {"0.0.0.0", "::"} & set(hosts)):  # noqa: S104
@@ -201,7 +200,7 @@ def refusal(hosts: Collection[str]) -> Response | None:
 
 
 def is_address(name: str) -> bool:
-    """Whether it is a numerical IP address."""
+    """Whether it is an IP address."""
     try:
         return bool(ipaddress.ip_address(name))
     except ValueError:
@@ -209,10 +208,10 @@ def is_address(name: str) -> bool:
 
 
 def serve(application: Flask, hosts: Collection[str], **options: Any) -> None:
-    """Run the server with a thread for each connection, but one request at a time, once it is read.
+    """Run the server with a thread for each connection, and answer one request at a time.
 
-    VisualDL's own has one thread for all: a connection that a browser opens in advance, and says nothing
-    on, keeps everybody else waiting for as long as the browser likes, a minute for one.
+    VisualDL's own has one thread for all: a connection that a browser opens in advance, without a request,
+    blocks all others until the browser closes it, for a minute for example.
     """
     application.before_request(partial(refusal, hosts))
     application.after_request(ask_more_often)
@@ -224,24 +223,24 @@ RUN = Flask.run
 
 
 def end_with_supervisor() -> None:
-    """Wait for the end of standard input, and end the process at once."""
+    """Wait until standard input closes, then end the process at once."""
     while os.read(0, 1024):
         pass
     os._exit(0)
 
 
 def main() -> None:
-    """Serve the logs of a directory, with so many points a chart (0 for all), to those who name a host."""
+    """Serve the logs of a directory: `points` points per chart (0 for all), to requests that name `hosts`."""
     log_dir, points, hosts, *options = sys.argv[1:]
     threading.Thread(target=end_with_supervisor, daemon=True).start()
-    os.chdir(log_dir)  # a relative log directory is what gives short run names
+    os.chdir(log_dir)  # a relative log directory gives short run names
     record_reader._RecordReader = WholeRecords
     LogReader.get_all_walk = list_logs
     Flask.run = partialmethod(serve, hosts.split(","))  # type: ignore[method-assign, assignment]
-    api.error_retry_times = 1  # it would let everybody wait for four seconds for a run that is not there
+    api.error_retry_times = 1  # else a request for a missing run blocks all others for four seconds
     data_manager._ReservoirBucket = NewestBucket
     data_manager.default_data_manager.get_reservoir("scalar")._max_size = int(points)
-    logging.getLogger("visualdl.info").setLevel(logging.WARNING)  # it names an address that is not the page's
+    logging.getLogger("visualdl.info").setLevel(logging.WARNING)  # it logs an address that is not the page's
     sys.argv = ["visualdl", "--logdir", ".", *options]
     app.main()
 

@@ -1,4 +1,4 @@
-"""The models: one file each, one interface. A new one is a new file and a line in `REGISTRY`."""
+"""The models: a file each, one interface. To add one, add a file and a line in `REGISTRY`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Model(Protocol):
     def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None: ...
 
     def advance(self, epochs: int) -> History:
-        """Train the next `epochs` epochs. How they are cut into calls never changes a bit."""
+        """Train the next `epochs` epochs. The bits do not depend on how epochs are split into calls."""
 
 
 def initial_state(features: int, seed: int) -> State:
-    """The start that all models share: normal weights by the seed, bias 0, no epoch seen."""
+    """The initial state of all models: normally distributed weights from the seed, bias 0, epoch 0."""
     weights = np.random.RandomState(seed).randn(features, 1).astype("float32")
     return State(weights[:, 0], np.float32(0), 0)
 
@@ -45,10 +45,7 @@ def make_model(name: str, dataset: Dataset, learning_rate: float, state: State) 
 
 
 def load_models() -> None:
-    """Import every model's framework; Paddle takes seconds. What they do to the root logger is undone.
-
-    Raises ModelError where one cannot be loaded.
-    """
+    """Import every model's framework (slow); restore the root logger. Raises ModelError if one fails."""
     if all(f"job.models.{name}" in sys.modules for name in REGISTRY):
         return
     root = logging.getLogger()
@@ -66,9 +63,9 @@ def load_models() -> None:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Leave what is made in here to live until the process ends: a framework is 100,000 objects, all of use.
+    """Exclude the objects made in this context from garbage collection for good.
 
-    Looking through them for garbage, while it loads and ever after, costs 4 % of a run of 10,000 epochs.
+    A framework has 100,000 lasting objects; scanning them costs 4 % of a run of 10,000 epochs.
     """
     gc.disable()
     try:

@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="No ccache found")
     import paddle
 
-paddle.disable_signal_handler()  # else a SIGTERM prints a dump of Paddle's own and a page of advice
+paddle.disable_signal_handler()  # else SIGTERM prints Paddle's own dump and a page of advice
 
 
 class PaddleModel:
@@ -33,7 +33,7 @@ class PaddleModel:
         """Train the next `epochs` epochs of full-batch gradient descent."""
         mean_squared_error = paddle.nn.functional.mse_loss
         linear = self.linear
-        weight, bias = linear.weight, linear.bias  # a layer looks its parameters up anew each time
+        weight, bias = linear.weight, linear.bias  # a layer looks its parameters up at each access
         history = History.empty(epochs, weight.shape[0], self.epoch)
         for i in range(epochs):
             loss = mean_squared_error(linear(self.train_x), self.train_y)

@@ -22,7 +22,7 @@ from job.data.dataset import Dataset
 
 def mean_squared_error(error: Float32s) -> np.float32:
     """L of the errors p - y, float32 [r, 1]."""
-    # The bits of np.mean, whose wrapper takes three times as long as this sum.
+    # The same bits as np.mean, which takes three times as long.
     loss: np.float32 = (error * error).sum() / np.float32(len(error))
     return loss
 
@@ -37,8 +37,8 @@ class PythonModel:
     """The hand-written model; all arithmetic is float32. Its weights are [k, 1], as in the formulas."""
 
     def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None:
-        # The bits of a product depend on the layout: NumPy keeps from BLAS what is not aligned, as arrays
-        # from another process may be, and BLAS sums what stands by columns in another order.
+        # The bits of a product depend on the layout: NumPy does not pass unaligned arrays to BLAS, and BLAS
+        # sums column-major arrays in another order. Arrays from another process may be unaligned.
         self.train_x, self.train_y, self.test_x, self.test_y = (
             np.require(values, np.float32, ["C", "ALIGNED"])
             for values in (dataset.train_x, dataset.train_y, dataset.test_x, dataset.test_y)

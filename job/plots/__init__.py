@@ -1,1 +1,1 @@
-"""Figures of stored runs. Only this package knows matplotlib; import it inside the command that draws."""
+"""Figures of stored runs. Only this package imports matplotlib; import it inside the command that draws."""

@@ -1,4 +1,4 @@
-"""Draws the figures of runs into bytes: PNG for a README, SVG for everything else."""
+"""Renders the figures of runs as bytes: PNG for a README, SVG for everything else."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FIGURES: dict[str, Callable[[Sequence[Subject]], Figure]] = {
     "overfitting": figures.overfitting,
     "predictions": figures.predicted,
 }
-"""by name, in the order in which they are shown"""
+"""by name, in display order"""
 
 
 def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
-    """Why a figure cannot be drawn, in words; None where it can."""
+    """Why a figure cannot be drawn, in words; None if it can."""
     for subject in subjects:
         number = subject.run.id
         if name == "predictions" and subject.dataset is None:
@@ -46,7 +46,7 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
 def draw(
     subjects: Sequence[Subject], names: Sequence[str], formats: Sequence[str]
 ) -> Iterator[tuple[str, str, bytes]]:
-    """(name, format, file) of each figure in each format. Raises StoreError for more runs than colours."""
+    """(name, format, file) of each figure in each format. Raises StoreError if runs outnumber colours."""
     if len(subjects) > len(COLOURS):
         raise StoreError(
             f"{len(subjects)} runs in one figure could not be told apart; {len(COLOURS)} is the most"
@@ -59,7 +59,7 @@ def draw(
 
 
 def encoded(figure: Figure, kind: str) -> bytes:
-    """The figure as a file of that format, without the date, so that the same run gives the same file."""
+    """The figure as a file of that format, without a date, so that the same run gives the same bytes."""
     file = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(file, format=kind, dpi=DOTS_PER_INCH, metadata=metadata)

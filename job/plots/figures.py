@@ -1,4 +1,4 @@
-"""The figures: the notebook's three and three of our own, of one run or of several."""
+"""The figures of one or several runs: the notebook's three and three more."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from job.plots.subject import Subject
 PARTS = ("train", "test")
 LOSS = "mean squared error"
 MOST_PARAMETERS = 20
-"""lines of one figure whose labels can be read"""
+"""lines in one figure whose labels are still legible"""
 
 
 def losses(subjects: Sequence[Subject]) -> Figure:
-    """Train and test loss of each model over all epochs; of several runs, side by side."""
+    """Train and test loss of each model over all epochs; with several runs, a panel for each loss."""
     several = len(subjects) > 1
     figure, axes = blank(columns=len(PARTS) if several else 1, sharey=True)
     entries: list[tuple[str, Look]] = []
@@ -43,7 +43,7 @@ def losses(subjects: Sequence[Subject]) -> Figure:
 
 
 def parameters(subjects: Sequence[Subject], model: str) -> Figure:
-    """The `largest` weights and bias of one model over all epochs; of several runs, one above the other."""
+    """The `largest` parameters of one model over all epochs, a panel for each run."""
     figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
     for axis, subject in zip(axes, subjects, strict=True):
         history = subject.histories[model]
@@ -67,12 +67,12 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
 
 
 def gap(subjects: Sequence[Subject]) -> Figure:
-    """The gap between the two models over all epochs: losses, and the largest of the parameters.
+    """The gap between the two models by epoch: in the losses, and the largest in the parameters.
 
-    Pale, every epoch; strong, the largest of the epochs around.
+    Pale lines show every epoch, strong lines the largest gap of the nearby epochs.
     """
     several = len(subjects) > 1
-    # Zero has no place on a logarithmic axis.
+    # A logarithmic axis has no zero.
     tolerances = sorted({subject.tolerance for subject in subjects} - {0.0})
     dotted: Look = {"color": "#555555", "linestyle": (0, (1, 1))}
     quantities = ("train loss", "test loss", "parameters (largest)")
@@ -83,7 +83,7 @@ def gap(subjects: Sequence[Subject]) -> Figure:
         for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
             colour = COLOURS[i if several else j]
             axis = axes[j if several else 0]
-            # The same bits have no gap.
+            # Epochs without a gap are not drawn.
             axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
             axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
             if not several or j == 0:
@@ -127,7 +127,7 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
 
 
 def predicted(subjects: Sequence[Subject]) -> Figure:
-    """Predicted against true targets of the test rows, in the table's own units. Needs every dataset."""
+    """Predicted against true targets of the test rows, in the table's units. Every run needs its dataset."""
     columns = min(2, len(subjects))
     rows = -(-len(subjects) // columns)
     figure, axes = blank(rows=rows, columns=columns, height=4.7 if columns == 1 else 4, width=4.6 * columns)
@@ -156,9 +156,9 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
 
 
 def largest(history: History) -> list[int]:
-    """Positions of the parameters to draw, in order: all, or the 20 of the largest last absolute values.
+    """Positions of the parameters to draw, in order: all, or the 20 with the largest last absolute values.
 
-    Columns are normalised to a range of 1, so a weight says how far its feature can move the prediction.
+    Columns are normalised to a range of 1, so a weight is how far its feature can move the prediction.
     """
     last = np.abs([*history.state.weights, history.state.bias])
     return sorted(np.argsort(-last, kind="stable")[:MOST_PARAMETERS].tolist())
@@ -170,13 +170,13 @@ def loss(history: History, part: str) -> Float64s:
 
 
 def above_zero(values: Float64s) -> Float64s:
-    """The values without zeros, which a logarithmic axis cannot show."""
+    """The values with NaN in place of zeros, which a logarithmic axis cannot show."""
     shown: Float64s = np.where(values > 0, values, np.nan)
     return shown
 
 
 def largest_nearby(values: Float64s) -> Float64s:
-    """For each epoch the largest value of about a hundredth of the run around it."""
+    """For each epoch the largest value in a window around it of about 1 % of the run."""
     half = len(values) // 200
     padded = np.pad(values, half, mode="edge")
     largest: Float64s = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).max(axis=1)
@@ -189,12 +189,12 @@ def look(i: int) -> tuple[str, Any]:
 
 
 def last_epoch(subjects: Sequence[Subject]) -> int:
-    """How many epochs the longest of the histories has."""
+    """The number of epochs of the longest history."""
     return max(int(h.epoch[-1]) + 1 for subject in subjects for h in subject.histories.values())
 
 
 def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
-    """Epochs that both models have, and their gaps there: train loss, test loss, largest parameter's."""
+    """Epochs that both models have, and the gaps: train loss, test loss, largest of the parameters."""
     first, second = subject.histories["paddle"], subject.histories["python"]
     epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
 
@@ -208,7 +208,7 @@ def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float6
 
 
 def main_model(subject: Subject) -> str:
-    """The model that is drawn where one will do: Paddle's, else whichever there is."""
+    """The model for figures of one model: Paddle's if the run has it."""
     return "paddle" if "paddle" in subject.histories else next(iter(subject.histories))
 
 

@@ -1,4 +1,4 @@
-"""How all figures look: size, colours, labels beside the lines instead of over them."""
+"""The style of all figures: size, colours, legends and labels."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 Look = dict[str, Any]
-"""keywords of matplotlib's lines"""
+"""keyword arguments of matplotlib's lines"""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-"""told apart by colour-blind readers too, most clearly the first ones (Okabe and Ito, Color Universal Design,
-2008; their yellow is left out, which is too pale for lines on white)"""
+"""distinct for colour-blind readers too, the first ones most clearly (Okabe and Ito, Color Universal Design,
+2008, without their yellow, which is too pale on white)"""
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
-"""a second mark beside the colour, where there are more lines than colours"""
+"""line styles, for figures with more lines than colours"""
 MODEL_LINES: dict[str, Look] = {
     "paddle": {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45},
     "python": {"linestyle": (0, (4, 2))},
 }
-"""Paddle's lines broad and solid, Python's thin and dashed on top: both show where they coincide"""
+"""Paddle's lines are broad and solid, Python's thin and dashed on top, so that both can be seen"""
 WIDTH = 8.0
-"""inches; at 110 dots an inch the width of a README"""
+"""inches; at 110 dots per inch, the width of a README"""
 SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -46,7 +46,7 @@ SETTINGS: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Our settings, whatever the user's own matplotlib settings are."""
+    """Use our settings instead of the user's matplotlib settings."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(SETTINGS)
@@ -61,19 +61,19 @@ def blank(
     sharex: bool = False,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many axes, `height` inches for each row."""
+    """A figure of `rows` x `columns` axes, `height` inches for each row."""
     figure = Figure(figsize=(width, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     return figure, [axis for row in axes for axis in row]
 
 
 def model_line(model: str) -> Look:
-    """How a model's lines are drawn; one that is not known here gets its own dashes."""
+    """A model's line style; a model without an entry is dotted."""
     return dict(MODEL_LINES.get(model, {"linestyle": (0, (1, 1.2))}))
 
 
 def epoch_axis(axes: Axes, epochs: int) -> None:
-    """Epochs along the bottom, from 0 to as many as were trained."""
+    """Label the x axis as epochs, from 0 to `epochs`."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value == int(value) else "")
     axes.set_xlim(0, epochs)
@@ -81,7 +81,7 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
 
 
 def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: int = 4) -> None:
-    """One legend under the figure, outside of all lines."""
+    """Put one legend below the figure."""
     handles = [Line2D([], [], label=label, **look) for label, look in entries]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2
@@ -89,7 +89,7 @@ def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: i
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> None:
-    """Name each line at its right end, outside the axes, moved apart where they would overlap.
+    """Label each line at its right end, outside the axes; labels that would overlap are moved apart.
 
     `labels` are (text, the line's last value, colour, dashes).
     """
@@ -120,10 +120,10 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> Non
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places in 0..1, as near to the wanted ones as a `gap` between neighbours allows, in their order."""
+    """Positions in 0..1, as near to `wanted` as a `gap` between neighbours allows, in the same order."""
     order = np.argsort(wanted, kind="stable")
-    # With the gaps taken out, places must only not fall: the nearest such are found by pooling neighbours
-    # that do (isotonic regression; Barlow et al., 1972).
+    # With the gaps subtracted, positions must not decrease; pooling neighbours that do finds the nearest such
+    # (isotonic regression; Barlow et al., 1972).
     pools: list[tuple[float, int]] = []
     for rank, i in enumerate(order):
         mean, count = wanted[i] - rank * gap, 1

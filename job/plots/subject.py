@@ -1,4 +1,4 @@
-"""What the figures are drawn from: every stored epoch of a run, and its data where they are at hand."""
+"""The input of the figures: a run's stored epochs, and its dataset if the file is found."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from job.verdicts.gap import TOLERANCE, tolerance_for
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A run with its whole history."""
+    """A run with all of its stored epochs."""
 
     run: RunRow
     histories: dict[str, History]
     """by model; at least one epoch each"""
     dataset: Dataset | None
-    """None where the data file is not at hand"""
+    """None if the data file is not found"""
     tolerance: float = TOLERANCE
-    """by which the run's parity was judged last, or would be"""
+    """of the run's last parity verdict, or the default for its rows"""
 
     @property
     def parameters(self) -> list[str]:
@@ -33,7 +33,7 @@ class Subject:
 
 
 def read_subject(store: Store, run: RunRow, data: Path | None = None) -> Subject:
-    """A run as the figures need it. Raises StoreError for a run without epochs, DataError for other data."""
+    """Read a run for the figures. Raises StoreError without epochs, DataError if `data` is another file."""
     histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
     if not histories:
         raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to draw")

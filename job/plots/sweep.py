@@ -15,13 +15,13 @@ from db.store import Store
 from job.plots.style import COLOURS, blank, legend_below
 
 MODEL = "paddle"
-"""the model that is drawn: the other has the same curves to six digits"""
+"""the model that is drawn; the other has the same curves to six digits"""
 POINTS = 300
-"""epochs of a curve, evenly apart on the logarithmic axis"""
+"""epochs of a curve, evenly spaced on the logarithmic axis"""
 ASKED = (100, 1_000, 10_000)
-"""epochs at which the seed's share of the spread is told"""
+"""epochs at which the seed's share of the spread is printed"""
 BANDS = ((0.1, 0.9, 0.18), (0.25, 0.75, 0.3))
-"""quantiles from, to, and how strong the band is"""
+"""lower quantile, upper quantile, opacity"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +36,22 @@ class Fan:
     seeds: Int64s
     """int64 [s]"""
     train: Float64s
-    """float64 [r, s, n], NaN where a run has not come so far, or there is none"""
+    """float64 [r, s, n]; NaN if there is no such run, or it lacks the epoch"""
     test: Float64s
     """the same of the test loss"""
     left_out: int = 0
-    """runs that are not drawn because they have been thinned"""
+    """runs that are not drawn because they are downsampled"""
 
 
 def read_fan(store: Store, name: str) -> Fan:
-    """The curves of a sweep's whole runs.
+    """The curves of a sweep's runs, except downsampled ones.
 
-    Raises NotFoundError for an unknown one, StoreError for one without epochs, or of several data or targets.
+    Raises NotFoundError if it is unknown, StoreError if it has no epochs, or several datasets or targets.
     """
     every = sweeps.runs_of(store, name)
     if len(sweeps.tables_of(store, name)) > 1:
         raise StoreError(f"the sweep {name} has runs of several data or targets, which are not one fan")
-    runs = [run for run in every if run.whole]  # of others too few epochs are left
+    runs = [run for run in every if run.whole]  # downsampled runs have too few epochs
     if not runs:
         raise StoreError(f"all runs of the sweep {name} are thinned, so there is nothing to draw")
     last = max(run.epochs for run in runs)
@@ -75,7 +75,7 @@ def read_fan(store: Store, name: str) -> Fan:
 
 
 def fan(shown: Fan) -> Figure:
-    """Every run's train loss, with median and quantile bands over the seeds; a panel for a learning rate."""
+    """Every run's train loss, with median and quantile bands over the seeds; a panel per learning rate."""
     columns = min(3, len(shown.rates))
     rows = -(-len(shown.rates) // columns)
     figure, axes = blank(rows=rows, columns=columns, height=3.6, width=max(8.0, 3.4 * columns), sharey=True)
@@ -114,7 +114,7 @@ def final(shown: Fan) -> Figure:
         last = losses[:, :, -1]
         for i, rate in enumerate(shown.rates):
             values = last[i][~np.isnan(last[i])]
-            # Beside each other where they would hide each other, in the order of the seeds.
+            # Side by side, in the order of the seeds, so that they do not hide each other.
             nudge = np.linspace(0.94, 1.06, len(values)) if len(values) > 1 else np.ones(len(values))
             axis.plot(rate * nudge, values, ".", color=COLOURS[j], alpha=0.5, markersize=5)
         complete = ~np.isnan(last).all(axis=1)
@@ -141,8 +141,8 @@ FIGURES: dict[str, Callable[[Fan], Figure]] = {"fan": fan, "final": final}
 def share_of_seed(losses: Float64s) -> float:
     """How much of the spread of log losses [rates, seeds] the seeds explain, from 0 to 1.
 
-    Eta squared of the main effect in a two-way layout: the squares between the seeds' means over all squares
-    (Fisher, Statistical Methods for Research Workers, 1925, section 41). NaN where there is no spread.
+    Eta squared of the main effect in a two-way layout: the sum of squares between the seeds' means over the
+    total (Fisher, Statistical Methods for Research Workers, 1925, section 41). NaN if there is no spread.
     """
     logs = np.log(losses)
     squares = ((logs - logs.mean()) ** 2).sum()
@@ -151,10 +151,10 @@ def share_of_seed(losses: Float64s) -> float:
 
 
 def seed_in_words(shown: Fan) -> str:
-    """How much of the spread of the train loss the seed explains, at a few epochs, in a line.
+    """A sentence on how much of the spread of the train loss the seed explains, at a few epochs.
 
-    Only seeds that have every learning rate count. With one learning rate all of the spread is the seed's,
-    and the line tells how wide it is.
+    Only seeds with all learning rates count. With one learning rate the seed explains all of the spread, and
+    the sentence gives its width.
     """
     last = int(shown.epochs[-1])
     wanted = sorted({*(epoch for epoch in ASKED if epoch < last), last})

@@ -1,4 +1,4 @@
-"""`page`: everything about a run on one HTML page that needs nothing from outside."""
+"""`page`: a self-contained HTML page about one run."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ CAPTIONS = {
 
 
 def page(store: Store, run: RunRow, data: Path | None = None) -> str:
-    """The report of a run.
-
-    Raises StoreError for a run without epochs, and DataError where `data` is not what it was trained on.
-    """
+    """The report of a run. Raises StoreError if it has no epochs, DataError if `data` is not its file."""
     from jinja2 import Environment, StrictUndefined
 
     from job.plots.draw import FIGURES, draw, drawable
@@ -61,7 +58,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
 
 
 def caption(name: str, subject: Subject) -> str:
-    """What a figure shows, and what of it had to be left out."""
+    """A figure's caption, with a note if parameters are left out."""
     from job.plots.figures import MOST_PARAMETERS
 
     left_out = name.startswith("parameters") and len(subject.parameters) > MOST_PARAMETERS
@@ -70,7 +67,7 @@ def caption(name: str, subject: Subject) -> str:
 
 
 def newest_verdicts(verdicts: Any) -> list[VerdictRow]:
-    """The last verdict of each kind, and of each run that was compared with; failed ones first."""
+    """The newest verdict of each kind and each compared run; failed ones first."""
     newest = {(verdict.kind, verdict.against_run_id): verdict for verdict in verdicts}
     return sorted(newest.values(), key=lambda verdict: (verdict.passed, verdict.id))
 

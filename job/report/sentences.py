@@ -1,4 +1,4 @@
-"""The named queries' answers about one run, each as a sentence or two and the table behind it."""
+"""The named queries' answers about one run, each as sentences and as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A query's answer, in words and as a table."""
+    """A query's answer, as sentences and as a table."""
 
     name: str
     question: str
@@ -27,7 +27,7 @@ class Said:
 
 
 def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
-    """What the named queries say about a run."""
+    """The answers of the named queries about a run."""
     every = max(1, run.epochs // 10)
     parameters: dict[str, dict[str, Any]] = {"losses": {"every": every}}
     said = []
@@ -47,7 +47,7 @@ def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
 
 
 def parity(rows: Sequence[Row]) -> list[str]:
-    """Whether the two models are the same."""
+    """Whether the two models agree."""
     if not rows:
         return ["The two models have no epoch in common yet."]
     worst = rows[0]
@@ -94,7 +94,7 @@ def convergence(rows: Sequence[Row]) -> list[str]:
 
 
 def turning_points(rows: Sequence[Row]) -> list[str]:
-    """Which weights turn round, and whether the loss bends there."""
+    """Which parameters change direction, and whether the loss bends there."""
     if not rows:
         return ["No parameter turns round by more than the least distance."]
     sentences = []
@@ -129,7 +129,7 @@ def final_parameters(rows: Sequence[Row]) -> list[str]:
 
 
 def losses(rows: Sequence[Row]) -> list[str]:
-    """How the losses went."""
+    """How the losses changed."""
     sentences = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]

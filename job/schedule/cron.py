@@ -13,12 +13,12 @@ from job.errors import ScheduleError
 
 
 class Schedule:
-    """The moments that a cron expression names in a time zone, the machine's own by default.
+    """The due times of a cron expression, crontab(5), in a time zone, by default the machine's.
 
-    The expression is cron's, crontab(5). When the clock changes, a fixed time of day comes once: a time that
-    summer time skips comes right after the change, and a time that is repeated comes the first time only.
+    When the clock changes, a fixed time of day is due once: a skipped time right after the change, a repeated
+    time at its first occurrence.
 
-    Raises ScheduleError for an expression or a zone that cannot be read, or that never comes.
+    Raises ScheduleError if the expression or the zone is invalid, or no such day exists.
     """
 
     def __init__(self, cron: str, timezone: str | None = None) -> None:
@@ -40,19 +40,19 @@ class Schedule:
         return f"{self.cron} {self.zone}"
 
     def after(self, moment: datetime) -> datetime:
-        """The first due moment at or after `moment` (aware), in the schedule's zone."""
+        """The first due time at or after `moment` (aware), in the schedule's zone."""
         return next(self._due_from(moment))
 
     def between(self, first: datetime, last: datetime) -> Iterator[datetime]:
-        """The due moments from `first` to `last`, both included, in order."""
+        """The due times from `first` to `last`, both included, in order."""
         for due in self._due_from(first):
             if due.astimezone(UTC) > last.astimezone(UTC):
                 return
             yield due
 
     def _due_from(self, moment: datetime) -> Iterator[datetime]:
-        # CronSim begins with the second after the one it is given, and takes the second pass through a
-        # repeated hour for the first. Datetimes of one zone compare by their wall clocks, hence UTC.
+        # CronSim starts one second after its argument, and treats the second pass through a repeated hour as
+        # the first. Datetimes of the same zone are compared by wall clock, hence UTC.
         first = moment.astimezone(UTC)
         before = (first - timedelta(microseconds=1)).astimezone(self.zone)
         return (due for due in CronSim(self.cron, before) if due.astimezone(UTC) >= first)

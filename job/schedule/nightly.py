@@ -1,4 +1,4 @@
-"""What there is to tell people about a scheduled run."""
+"""The text of notifications about scheduled runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from db.schema import VerdictRow
 
 
 def bad_news(night: Night, verdicts: Sequence[VerdictRow]) -> str | None:
-    """What to tell people of a night that failed, drifted or was missed; None of any other.
-
-    A night that was skipped, or stopped by a signal, is somebody's own doing, and no news.
-    """
+    """The text if a run failed, drifted or was missed; None if it passed, or was skipped or stopped."""
     row, run = night.row, night.run
     due = f"the night of {row.due_at:%Y-%m-%d %H:%M}Z"
     if row.status in ("missed", "failed"):

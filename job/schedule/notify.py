@@ -1,6 +1,6 @@
-"""Tells people about a night that went wrong, through apprise, to the addresses in JOB_NOTIFY_URLS.
+"""Notifies the addresses in JOB_NOTIFY_URLS, through apprise, of scheduled runs that went wrong.
 
-An address holds what it takes to post to it, so it never stands in a line of ours.
+An address contains credentials, so it is never logged.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import Any
 from job.errors import NotifyError
 
 SETTING = "JOB_NOTIFY_URLS"
-"""addresses as apprise writes them, apart by blanks"""
+"""addresses as apprise writes them, separated by spaces"""
 
 
 def notifier(say: Callable[[str], None]) -> Callable[[str, str], None]:
-    """What sends a title and a body to every address; what does nothing where there is none.
+    """A function that sends a title and a body to every address, if there is one.
 
-    `say` is told of what could not be sent. Raises NotifyError for an address that cannot be understood,
-    and where apprise is not installed.
+    `say` is called if a message cannot be sent. Raises NotifyError for invalid addresses, or without apprise.
     """
     addresses = os.environ.get(SETTING, "").split()
     if not addresses:
@@ -37,14 +36,14 @@ def notifier(say: Callable[[str], None]) -> Callable[[str, str], None]:
 
 
 def understood(address: str, number: int, of: int) -> Any:
-    """An apprise target. Raises NotifyError."""
+    """The apprise target of an address. Raises NotifyError."""
     try:
         import apprise
     except ModuleNotFoundError:
         raise NotifyError(
             f'{SETTING} is set, but apprise is not installed; run: pip install "epoch-ledger[notify]"'
         ) from None
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it names addresses in its complaints
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its log messages contain addresses
     target = apprise.Apprise()
     if not target.add(address):
         raise NotifyError(
@@ -55,8 +54,8 @@ def understood(address: str, number: int, of: int) -> Any:
 
 
 def sent(target: Any, title: str, body: str) -> bool:
-    """Whether a target took a message; whatever goes wrong with it is a no."""
+    """Send a message to a target; return whether that succeeded."""
     try:
         return bool(target.notify(title=title, body=body))
-    except Exception:  # a plugin's own failure must not become the night's
+    except Exception:  # a plugin's failure must not fail the scheduled run
         return False

@@ -1,4 +1,4 @@
-"""Starts each scheduled run in a process of its own when it is due, and records those that did not begin."""
+"""Starts each scheduled run in its own process when it is due, and records those that did not start."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from job.schedule.nightly import bad_news
 from job.stop import StopRequest
 
 GRACE = timedelta(hours=6)
-"""how late a run may still begin: after a suspended machine wakes up, or the scheduler is back"""
+"""how late a run may still start: after the machine was suspended, or the scheduler restarted"""
 CLOCK_POLL = 60.0
-"""seconds between two looks at the clock: a wait does not count the time of a suspended machine"""
+"""seconds between checks of the clock: a wait does not count the time that a machine is suspended"""
 CHILD_POLL = 0.5
-"""seconds between two looks at a process that runs"""
+"""seconds between checks of a running process"""
 MOST_MISSED = 100
-"""runs of one gap that are recorded as missed, the latest ones"""
+"""missed runs that are recorded after a gap: the latest ones"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Child:
 
 
 class NightlyScheduler:
-    """The runs of one schedule, until `stop` is set.
+    """Starts the runs of one schedule until `stop` is set.
 
-    `command` trains one run; the scheduled run's id is appended to it. `open_store` gives a store for one
-    piece of work. `notify` is called with title and body of what went wrong.
+    `command` trains one run; the scheduled run's id is appended to it. `open_store` opens the store for one
+    operation. `notify` is called with a title and a body if something went wrong.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class NightlyScheduler:
         self.notify = notify
         self.stop = stop
         self.child: Child | None = None
-        """one at a time: a run that is due meanwhile is skipped"""
+        """one at a time: a run that is due in the meantime is skipped"""
 
     def run(self, run_now: bool = False) -> None:
-        """Start runs until stopped, the first one at once if `run_now`, or if one was due not long ago.
+        """Start runs until stopped; the first one at once if `run_now`, or if one was due within GRACE.
 
         Raises StoreError if the store cannot be opened at the start.
         """
@@ -87,13 +87,13 @@ class NightlyScheduler:
                 self._attend()
 
     def _pause(self, following: datetime) -> float:
-        """Seconds until there is something to look at."""
+        """Seconds until the next check."""
         until_due = max(0.0, (following - datetime.now(UTC)).total_seconds())
         return min(until_due, CLOCK_POLL if self.child is None else CHILD_POLL)
 
     @contextmanager
     def _failures_are_told(self) -> Iterator[None]:
-        """Log and notify whatever goes wrong with one run: the next must come all the same."""
+        """Log and notify any failure of one run, so that the next run still starts."""
         try:
             yield
         except Exception as error:
@@ -107,9 +107,9 @@ class NightlyScheduler:
                 self.notify("a night could not be run", what)
 
     def _begin(self, now: datetime) -> tuple[datetime, bool]:
-        """Give up what other schedules planned and what was missed, and plan the next run.
+        """Settle the runs planned by other schedules and the missed runs, and plan the next run.
 
-        Gives the next run's moment, and whether one was due before and is not too late to begin.
+        Return when the next run is due, and whether an earlier one can still start.
         """
         with self.open_store() as store:
             replaced = scheduled_runs.replace_schedules(store, str(self.schedule))
@@ -127,13 +127,13 @@ class NightlyScheduler:
         with self.open_store() as store:
             self._plan(store, self._next(now))
             due = list(self.schedule.between(now - GRACE, now))
-            # In UTC: in the hour that summer time skips, local arithmetic goes forward.
+            # In UTC: local arithmetic moves forward in the hour that summer time skips.
             before = due[-1].astimezone(UTC) - timedelta(microseconds=1) if due else now - GRACE
             self._give_up(store, before)
             if not due:
                 return
             row = self._plan(store, due[-1])
-            if row.status != "due":  # another scheduler has it
+            if row.status != "due":  # another scheduler took it
                 return
             if self.child is None:
                 self._start(row)
@@ -141,13 +141,13 @@ class NightlyScheduler:
                 say(f"night {row.id} is skipped: the night before is still running", "skipped")
 
     def _start(self, row: ScheduledRunRow) -> None:
-        """Start a run in a process of its own, and in its own session: Ctrl-C reaches it through us, once."""
+        """Start a run in its own process and session; it receives Ctrl-C through us, once."""
         if not self.stop.is_set():
             process = subprocess.Popen([*self.command, str(row.id)], start_new_session=True)  # noqa: S603
             self.child = Child(row, process)
 
     def _attend(self) -> None:
-        """Record and notify what a process that has ended could not say itself."""
+        """If the process has ended, record and notify what it could not record itself."""
         child = self.child
         if child is None or (status := child.process.poll()) is None:
             return
@@ -155,7 +155,7 @@ class NightlyScheduler:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         stopped = self.stop.is_set() and status in (-self.stop.number, 128 + self.stop.number)
         with self.open_store() as store:
-            if not stopped:  # a run that had not begun stays due: the next scheduler starts it late
+            if not stopped:  # else a run that had not begun stays due: the next scheduler starts it late
                 scheduled_runs.settle(store, child.row.id, "failed", f"its process {how} before a run began")
             store.notice_crashes()
             night = scheduled_runs.find(store, child.row.id)
@@ -167,7 +167,7 @@ class NightlyScheduler:
             self.notify("a night went wrong", news)
 
     def _give_up(self, store: Store, until: datetime) -> None:
-        """Record the runs as missed that were due up to a moment, and notify of them."""
+        """Record the runs that were due up to a moment as missed, and notify of them."""
         first = scheduled_runs.planned(store, str(self.schedule))
         if first is None or first.due_at > until:
             return
@@ -183,7 +183,7 @@ class NightlyScheduler:
         self._tell_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
 
     def _tell_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
-        """Log and notify that `count` runs were missed, the latest of which are in `missed`."""
+        """Log and notify that `count` runs were missed; `missed` has the latest of them."""
         if not missed:
             return
         first, last = (row.due_at.astimezone(self.schedule.zone) for row in (missed[0], missed[-1]))
@@ -197,5 +197,5 @@ class NightlyScheduler:
         return scheduled_runs.plan(store, str(self.schedule), due_at)
 
     def _next(self, now: datetime) -> datetime:
-        """The first due moment after `now`, in the schedule's zone."""
+        """When the first run after `now` is due, in the schedule's zone."""
         return self.schedule.after(now + timedelta(microseconds=1))

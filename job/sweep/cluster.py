@@ -1,4 +1,4 @@
-"""The Dask side of a sweep: a cluster on this machine or a scheduler elsewhere, and what a worker is."""
+"""The Dask side of a sweep: a local cluster or an existing scheduler, and the worker."""
 
 from __future__ import annotations
 
@@ -28,36 +28,32 @@ CONNECT = 10.0
 JOIN = 30.0
 """seconds to wait for the first worker of a scheduler that has none"""
 SETTLE = 20.0
-"""seconds that a stopped sweep's tasks have to store what they have trained"""
+"""seconds for the tasks of a stopped sweep to store their epochs"""
 RETRIES = 3
-"""how often Dask repeats a task whose database was away or whose worker died"""
+"""how often Dask repeats a task whose database was unreachable or whose worker died"""
 NO_LIMIT = 0
-"""no memory limit of Dask's: a worker has nothing to spill, and Paddle alone is more than a small share"""
-
-
+"""turns off Dask's memory limit: a worker has nothing to spill, and Paddle alone may exceed its share"""
 QUIET = {
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
     "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "30s",
 }
-"""settings of Dask's that keep its own threads from waking a hundred times a second beside a training"""
-
-
+"""Dask settings that keep its threads from waking a hundred times a second during a training"""
 LOGGERS = ("distributed", "tornado", "asyncio")
-"""of what they have to say, a sweep says what concerns its user"""
+"""silenced; a sweep logs what its user needs"""
 
 
 def dask() -> Any:
-    """The module `distributed`, quiet. Raises SweepError where the extra is not installed."""
+    """The module `distributed`, with its loggers silenced. Raises SweepError if it is not installed."""
     for name, value in QUIET.items():
-        os.environ.setdefault(name, value)  # before its import, and for the processes that it starts
+        os.environ.setdefault(name, value)  # before its import; its child processes inherit them
     try:
         import distributed
     except ModuleNotFoundError:
         raise SweepError(
             'a sweep needs Dask, which is not installed; run: pip install "epoch-ledger[sweep]"'
         ) from None
-    # By name too: Dask has given some of its own a level, which that of "distributed" does not touch.
+    # By name too: Dask sets levels on some of its loggers, and these ignore the level of "distributed".
     for name in (
         *(each for each in logging.root.manager.loggerDict if each.startswith("distributed.")),
         *LOGGERS,
@@ -67,13 +63,13 @@ def dask() -> Any:
 
 
 def closing_plugin() -> Any:
-    """A worker's plugin: Ctrl-C is the sweep's, and what is in training is stored when it ends."""
+    """A worker plugin: the worker ignores SIGINT, and its task stores its epochs when the worker closes."""
     from distributed import WorkerPlugin
 
     class Closing(WorkerPlugin):  # type: ignore[misc]
         name = "epoch-ledger"
 
-        # The class travels to the workers by value, so it names what is theirs where it is used.
+        # The class is pickled by value, so its methods import the worker's own objects.
         def setup(self, worker: Any) -> None:
             from job.sweep.tasks import CLOSING
 
@@ -91,12 +87,12 @@ def closing_plugin() -> Any:
 
 @contextmanager
 def sigint_kept_from_children() -> Iterator[None]:
-    """While open, threads and processes that are started inherit a mask that blocks SIGINT, and keep it.
+    """In this context SIGINT is blocked; threads and processes started in it inherit that and keep it.
 
-    A terminal sends Ctrl-C to workers too, before a plugin could tell them to ignore it. Ours is not lost: it
-    comes when this ends.
+    A terminal sends Ctrl-C to workers too, perhaps before the plugin makes them ignore it. This process
+    receives it when the context ends.
     """
-    resource_tracker.ensure_running()  # else started by the first worker's thread, which it leaves unblocked
+    resource_tracker.ensure_running()  # else the first worker's thread starts it, which unblocks SIGINT there
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -105,9 +101,9 @@ def sigint_kept_from_children() -> Iterator[None]:
 
 
 def load_ahead() -> None:
-    """Begin to load what own workers need, in a process that they are forked from, while this one goes on.
+    """Start a fork server that loads the frameworks for local workers, without waiting for it.
 
-    On Linux alone: elsewhere a framework does not outlive a fork, and every worker loads its own.
+    Only on Linux: elsewhere the frameworks do not survive a fork, and every worker loads its own.
     """
     if sys.platform != "linux":
         return
@@ -119,9 +115,9 @@ def load_ahead() -> None:
 
 @contextmanager
 def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
-    """A client of that scheduler, or of a cluster of so many processes that ends with it.
+    """A client of that scheduler, or of a local cluster of `workers` processes, which it closes at the end.
 
-    Raises SweepError where the scheduler cannot be reached.
+    Raises SweepError if the scheduler cannot be reached or has no workers.
     """
     distributed = dask()
     if scheduler is None:
@@ -131,7 +127,7 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",  # a free port; nothing of ours looks at it
+                dashboard_address="127.0.0.1:0",  # any free port; we do not use it
                 silence_logs=logging.CRITICAL,
                 memory_limit=NO_LIMIT,
             )
@@ -165,17 +161,17 @@ def run_all(
     stop: StopRequest,
     told: Callable[[Task, Result], None],
 ) -> None:
-    """Run every task on the client's workers, and tell of each as it ends, until all have or `stop` is set.
+    """Run every task on the client's workers; call `told` with each task and its result as it ends.
 
-    Then what is in training is stored, and what has not begun is given up. Raises SchedulerLostError where
-    the scheduler went away.
+    If `stop` is set, running tasks store their epochs and the others are dropped. Raises SchedulerLostError
+    if the connection to the scheduler is lost.
     """
     from distributed import Event
 
     if stop.is_set():
         return
     stopping = Event(tasks[0].stop, client=client)
-    # A task of its own rather than an argument of each: workers keep it, and one that lost it asks again.
+    # A task of its own, not an argument of each: workers keep its result, and fetch it again if they lost it.
     data = client.submit(same, dataset, pure=False)
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     pending = {client.submit(run_task, task, data, pure=False, retries=RETRIES): task for task in tasks}
@@ -185,22 +181,19 @@ def run_all(
     while pending and time.monotonic() < deadline:
         if stop.is_set() and deadline == math.inf:
             deadline = time.monotonic() + SETTLE
-            stopping.set()  # tasks in training store what they have, the others end as they begin
+            stopping.set()  # running tasks store their epochs, the others end at once
         with suppress(queue.Empty):
             future = ended.get(timeout=0.2)
             told(pending.pop(future), outcome(future))
 
 
 def same(dataset: Dataset) -> Dataset:
-    """The dataset, where Dask wants a function."""
+    """The dataset; Dask needs a function that returns it."""
     return dataset
 
 
 def outcome(future: Any) -> Result:
-    """What a task came to; an error of it is a result as well.
-
-    Raises SchedulerLostError where the scheduler no longer knows of it.
-    """
+    """A task's result, `failed` for an exception. Raises SchedulerLostError if the task is unknown."""
     if future.cancelled():
         where = future.client.scheduler.address
         raise SchedulerLostError(f"the scheduler at {where} went away; the same command goes on")
@@ -209,14 +202,11 @@ def outcome(future: Any) -> Result:
 
 
 def work(scheduler: str) -> int:
-    """Take runs of sweeps from a scheduler until a signal ends it; gives that signal's number.
-
-    Raises SweepError where the scheduler cannot be reached.
-    """
+    """Run a worker of a scheduler until a signal; return its number. Raises SweepError if none answers."""
     from job.models import load_models
 
     distributed = dask()
-    load_models()  # Paddle sets signal handlers of its own, and so must come before ours
+    load_models()  # Paddle installs signal handlers, so it must load before ours are set
     stopped_by = 0
 
     async def serve() -> None:

@@ -1,4 +1,4 @@
-"""What a sweep's worker needs, loaded by import: once, in the process that workers are forked from."""
+"""Imported by the fork server of a sweep: loads the frameworks once for all local workers."""
 
 import distributed.nanny  # noqa: F401
 

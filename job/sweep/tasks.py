@@ -1,8 +1,8 @@
 """One run for each seed and learning rate, on the workers of a Dask cluster.
 
-Dask carries the tasks and gives a dead worker's to others; the store says what each comes to. A combination
-is looked up before it is trained: what is completed stays, what was interrupted goes on, and the lease
-decides where two want the same.
+Dask distributes the tasks and moves those of a dead worker to others; the store holds the results. Every
+combination is looked up before it is trained: a completed run is kept, an interrupted one is resumed, and the
+lease prevents two processes from training the same run.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from job.verdicts.verify import verify
 
 MOST_RUNS = 100_000
 CLOSING = threading.Event()
-"""set once this worker process is about to end"""
+"""set when this worker process is about to end"""
 LOOK = 1.0
-"""seconds between two looks at whether the sweep was stopped"""
+"""seconds between checks of whether the sweep was stopped"""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One combination of a sweep, and where its history goes."""
+    """One combination of a sweep, and the store of its history."""
 
     sweep: str
     seed: int
     learning_rate: float
     epochs: int
-    database_url: str = field(repr=False)  # which Dask shows
+    database_url: str = field(repr=False)  # Dask shows it
     heartbeat_timeout: float
     database_timeout: float
     stop: str = ""
-    """name of the event in the scheduler that stops it: one for each `job sweep`, whatever their names"""
+    """name of the Dask event that stops it; each `job sweep` process has its own, even of one sweep"""
     tolerance: float | None = None
-    """parity's; None takes the one for the table's rows"""
+    """for parity; None computes it from the number of training rows"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"
@@ -55,26 +55,23 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a combination came to: a status of its run, `held` by another process, or `failed`."""
+    """The result of a combination: its run's status, `held` by another process, or `failed`."""
 
     run_id: int | None
     status: str
     why: str | None = None
     seconds: float = 0.0
     trained: bool = False
-    """whether it was trained now; False where it had been before"""
+    """whether this task trained it; False if it had ended before"""
 
     @property
     def good(self) -> bool:
-        """Whether the combination has a whole run whose verdicts passed."""
+        """Whether the combination has a completed run whose verdicts passed."""
         return self.status == "completed"
 
 
 def seeds(text: str) -> list[int]:
-    """Seeds from `0:20`, which leaves out 20 like a slice of Python's, `3`, or several with commas between.
-
-    Raises SweepError.
-    """
+    """Seeds from `0:20` (20 excluded), `3`, or several such, separated by commas. Raises SweepError."""
     found: list[int] = []
     for part in text.split(","):
         low, colon, high = part.strip().partition(":")
@@ -89,7 +86,7 @@ def seeds(text: str) -> list[int]:
 
 
 def learning_rates(text: str, check: Callable[[float], float]) -> list[float]:
-    """Learning rates from a list with commas between, each held against `check`. Raises SweepError."""
+    """Learning rates from a comma-separated list, each validated by `check`. Raises SweepError."""
     try:
         return list(dict.fromkeys(check(float(part)) for part in text.split(",")))
     except ValueError:
@@ -97,17 +94,17 @@ def learning_rates(text: str, check: Callable[[float], float]) -> list[float]:
 
 
 def combinations(every_seed: list[int], every_rate: list[float]) -> list[tuple[int, float]]:
-    """Every seed with every learning rate. Raises SweepError where they are too many."""
+    """Every seed with every learning rate. Raises SweepError if they are too many."""
     if len(every_seed) * len(every_rate) > MOST_RUNS:
         raise SweepError(f"that would be more than {MOST_RUNS:,} runs; give fewer seeds or learning rates")
     return [(seed, rate) for rate, seed in product(every_rate, every_seed)]
 
 
 def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = None) -> Result:
-    """Bring one combination to its end, in a worker's process; what cannot be trained is a result as well.
+    """Train one combination in a worker's process; if it cannot be trained, the result says why.
 
-    `stopped` is asked every second whether the sweep was given up. Raises StoreFailedError where the database
-    stays away, upon which Dask tries again.
+    `stopped` returns whether the sweep was stopped; it is called every second. Raises StoreFailedError if the
+    database stays unreachable; Dask then repeats the task.
     """
     require_pins()
     begun = time.monotonic()
@@ -128,7 +125,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
             writer = start_or_resume(store, settings)
         except StoreFailedError:
             raise
-        except StoreError as error:  # another process has it, or it cannot be resumed
+        except StoreError as error:  # another process holds it, or it cannot be resumed
             return Result(None, "held", str(error))
         stop = StopRequest()
         conclusion = train_and_judge(writer, dataset, watch(stop, ask), stop, task.tolerance)
@@ -145,7 +142,7 @@ def run_of(store: Store, settings: Settings) -> RunRow | None:
 
 
 def watch(stop: StopRequest, stopped: Callable[[], bool]) -> Callable[..., None]:
-    """What to call after each block: it sets `stop` once the sweep was stopped or this worker is to end."""
+    """A callback for each block; it sets `stop` if the sweep was stopped or this worker is closing."""
     stop.by, stop.number = "the sweep", signal.SIGINT
     looked = time.monotonic()
 
@@ -162,10 +159,10 @@ def watch(stop: StopRequest, stopped: Callable[[], bool]) -> Callable[..., None]
 
 
 def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[str, str | None]:
-    """What a run that had ended before comes to, by its newest verdicts; its status and why.
+    """The status and reason of a run that had ended before, by its newest verdicts.
 
-    A process killed between a run's end and its verdicts left none, and its parity may have been judged by
-    another tolerance than the one given: then it is judged now, unless the run has been thinned since.
+    A run is judged again if its process was killed before it stored the verdicts, or if its parity was judged
+    by another tolerance than the given one, unless the run is downsampled.
     """
     if run.status != "completed":
         return run.status, run.stop_reason
@@ -177,13 +174,13 @@ def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[s
 
 
 def concluded(verdicts: Iterable[VerdictRow]) -> tuple[str, str | None]:
-    """Status and why of a completed run with these verdicts: `failed` where one did not pass."""
+    """The status and reason of a completed run with these verdicts: `failed` if one did not pass."""
     failed = [verdict.detail for verdict in verdicts if not verdict.passed]
     return ("failed", "; ".join(failed)) if failed else ("completed", None)
 
 
 def asking_the_scheduler(stop: str) -> Callable[[], bool]:
-    """What tells a task, in a worker, whether its sweep was stopped, by the event of that name."""
+    """A function that returns, in a worker, whether the Dask event of this name is set."""
     from distributed import Event, get_client
 
     event = Event(stop, client=get_client())
@@ -191,6 +188,6 @@ def asking_the_scheduler(stop: str) -> Callable[[], bool]:
 
 
 def require_pins() -> None:
-    """Raises SweepError where this worker's numerics are not pinned, and so not those of other workers."""
+    """Raise SweepError if this worker's numerics are not pinned: its bits could differ from others'."""
     if any(os.environ.get(name) != value for name, value in pins().items()):
         raise SweepError("this worker's numerics are not pinned; start workers by `job worker`")

@@ -1,11 +1,11 @@
-"""Training as a library: start a run or go on with one, train it, judge it.
+"""The training API: start or resume a run, train it, judge it.
 
     store = Store("sqlite:///results/ledger.db", create=True)
     settings = Settings(load(DEFAULT_DATA), epochs=2000)
     conclusion = train_and_judge(start_or_resume(store, settings), settings.dataset)
 
-The commands, the sweep and the schedule are built on the same three calls. In a program of your own call
-`job.pins.pin()` before anything loads NumPy.
+The commands, the sweep and the schedule use the same three calls. In your own program, call `job.pins.pin()`
+before anything loads NumPy.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from job.verdicts.verify import verify
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a run trains on and how, and what it belongs to."""
+    """A run's data and settings, and the scheduled run or sweep that it belongs to."""
 
     dataset: Dataset
     epochs: int = 10_000
     learning_rate: float = 0.01
     seed: int = 0
-    """of the start weights"""
+    """of the initial weights"""
     trigger: str = "manual"
     """`manual`, `nightly` or `sweep`"""
     night: int | None = None
     """the scheduled run's id in the store, if it has one"""
     sweep: str | None = None
-    """name of the sweep that the run belongs to"""
+    """name of the run's sweep, if it has one"""
 
     @property
     def specification(self) -> Specification:
@@ -54,18 +54,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How a training ended, and the verdicts on it: none unless it is completed."""
+    """A training's outcome and its verdicts; there are none unless it completed."""
 
     outcome: Outcome
     verdicts: Sequence[VerdictRow] = ()
 
 
 def start(store: Store, settings: Settings) -> RunWriter:
-    """A new run, and the only writer of its history.
+    """Start a new run; return its writer, which holds the run's lease.
 
     Raises ModelError if a model's framework cannot be loaded, and HeldError as `Store.start_run` does.
     """
-    load_models()  # takes seconds: before the run has a heartbeat
+    load_models()  # takes seconds, so before the heartbeat starts
     return store.start_run(
         settings.dataset.row(),
         epochs=settings.epochs,
@@ -79,7 +79,7 @@ def start(store: Store, settings: Settings) -> RunWriter:
 
 
 def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
-    """The only writer of a stopped run, which goes on from its last stored epoch. `epochs` lengthens it.
+    """Resume a stopped run after its last stored epoch; return its writer. `epochs` extends the run.
 
     Raises ModelError as `start` does, and StoreError as `Store.resume_run` does.
     """
@@ -88,9 +88,9 @@ def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
 
 
 def start_or_resume(store: Store, settings: Settings) -> RunWriter:
-    """The writer of the newest unfinished run of these settings, or of a new run if there is none.
+    """Resume the newest unfinished run of these settings, or start a new run; return the writer.
 
-    Raises RepetitionError if the newest manual run of these settings failed and the next would fail alike.
+    Raises RepetitionError if the newest manual run of these settings failed and a new one would fail too.
     """
     unfinished = store.newest_unfinished(
         settings.specification, trigger=settings.trigger, sweep=settings.sweep
@@ -103,7 +103,7 @@ def start_or_resume(store: Store, settings: Settings) -> RunWriter:
 
 
 def refuse_repetition(store: Store, same: Specification) -> None:
-    """Raise RepetitionError as `start_or_resume` does: in the same environment the bits are the same."""
+    """Raise RepetitionError as `start_or_resume` does; the same environment gives the same bits."""
     newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
     if newest is None or not newest.environment.items() >= environment().items():
         return
@@ -125,18 +125,18 @@ def train_and_judge(
     stop: StopRequest | None = None,
     tolerance: float | None = None,
 ) -> Conclusion:
-    """Train a run to its end, or until `stop` is set; store how it ended and the verdicts on it.
+    """Train a run to its end, or until `stop` is set; store the outcome and the verdicts.
 
-    `on_block` is called with a model's name and its epochs after each stored block. `tolerance` is parity's;
-    None takes the one for the table's rows. A scheduled run is also judged for drift.
+    `on_block` is called with a model's name and its new epochs after each stored block. `tolerance` is for
+    parity; None computes it from the number of training rows. A scheduled run is also judged for drift.
 
-    Raises StoreFailedError if the database stayed away, and LeaseLostError if another process took the run
-    over; what was stored stays.
+    Raises StoreFailedError if the database stayed unreachable, and LeaseLostError if another process took
+    over the run; stored epochs are kept.
     """
     store = writer.store
     outcome = train_run(writer, dataset, on_block, stop or StopRequest())
     if outcome.status != "completed":
-        # A run that leaves float32's range magnifies rounding on its way: there is no parity to judge.
+        # Divergence amplifies rounding differences, so there is no parity to judge.
         return Conclusion(outcome)
     return Conclusion(outcome, judge(store, store.run(writer.run_id), tolerance))
 
@@ -152,10 +152,7 @@ def judge(store: Store, run: RunRow, tolerance: float | None = None) -> list[Ver
 def train_run(
     writer: RunWriter, dataset: Dataset, on_block: Callable[[str, History], None], stop: StopRequest
 ) -> Outcome:
-    """Train each model of a run from its last stored epoch, and store how the run ended.
-
-    Raises as `train_and_judge` does.
-    """
+    """Train each model from its last stored epoch; store the outcome. Raises as `train_and_judge` does."""
     run = writer.store.run(writer.run_id)
     states = first_states(dataset, run.seed) | writer.store.checkpoints(run.id)
     try:
@@ -164,7 +161,7 @@ def train_run(
             outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
     except (StoreFailedError, LeaseLostError):
         raise
-    except KeyboardInterrupt:  # a second SIGINT: this block is given up
+    except KeyboardInterrupt:  # a second SIGINT discards the current block
         writer.finish("interrupted", "stopped by SIGINT, twice")
         raise
     except BaseException as error:
@@ -175,5 +172,5 @@ def train_run(
 
 
 def first_states(dataset: Dataset, seed: int) -> dict[str, State]:
-    """The common start of all models."""
+    """The initial state of every model; all start from the same."""
     return dict.fromkeys(REGISTRY, initial_state(len(dataset.features), seed))

@@ -1,4 +1,4 @@
-"""The one training loop: advance a model, append to the store, report progress."""
+"""The training loop: advance a model and store its epochs, block by block."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from job.stop import StopRequest
 
 BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
-"""A block is what one transaction stores: at most so many epochs, or about so much training. What a kill
-costs, and how long a signal waits, is one block; half a second leaves room for a machine that slows down."""
+"""Limits of a block, which is stored in one transaction. A kill loses one block, and a signal waits for one;
+half a second leaves a margin for a machine that slows down."""
 FIRST_BLOCK = 1
-"""epoch of a model's first block, before its speed is known"""
+"""epochs in a model's first block, when its speed is not yet known"""
 
 
 class Writer(Protocol):
-    """Where the loop appends to; `db.lease.RunWriter` is one."""
+    """What the loop appends to, such as `db.lease.RunWriter`."""
 
     def append(self, model: str, history: History) -> None:
         """Store consecutive epochs of a model."""
@@ -44,10 +44,10 @@ def train(
     report: Callable[[str, History], None],
     stop: StopRequest,
 ) -> Outcome:
-    """Train every model up to `epochs` epochs, always the one that is behind, block by block.
+    """Train every model up to `epochs` epochs, block by block; the model with the fewest epochs is next.
 
-    Every block is stored before the next begins. A model whose numbers stop being finite ends there, its
-    finite epochs stored; the others go on, so that what is stored does not depend on the blocks.
+    Every block is stored before the next begins. A model stops before its first epoch that is not finite; the
+    others continue, so that the stored epochs do not depend on the blocks.
     """
     size = dict.fromkeys(models, FIRST_BLOCK)
     diverged: dict[str, int] = {}

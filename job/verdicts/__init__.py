@@ -1,1 +1,1 @@
-"""What is judged of a run: the gap between histories, parity, the notebook's numbers, and drift."""
+"""The gap between two histories, and the verdicts: parity, reference, drift."""

@@ -1,4 +1,4 @@
-"""Whether two runs' histories are the same bits: the verdict, and what it rests on model by model."""
+"""Drift: whether two runs have the same bits, and the differences by model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from job.verdicts.gap import Difference, difference
 
 
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
-    """What sets two runs apart, by model, over the epochs and the models that both hold.
+    """The differences between two runs by model, over the epochs and models that both have.
 
-    Raises StoreError for a run compared with itself, for downsampled runs, for runs of different features,
-    and if no model has an epoch in both.
+    Raises StoreError if a run is compared with itself, if a run is downsampled, if the features differ, and
+    if no model has an epoch in both.
     """
     if run.id == against.id:
         raise StoreError(f"run {run.id} compared with itself says nothing; name two runs")
@@ -49,7 +49,7 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
 
 
 def specification_changes(run: RunRow, against: RunRow) -> list[str]:
-    """What differs between the specifications of two runs, a few words each; empty if nothing does."""
+    """The differences between two runs' specifications, a few words each; empty if there is none."""
 
     def facts(each: RunRow) -> dict[str, str]:
         data = each.dataset
@@ -70,9 +70,9 @@ def specification_changes(run: RunRow, against: RunRow) -> list[str]:
 def compare(
     store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0
 ) -> tuple[VerdictRow, list[str]]:
-    """`judge` two runs, and store the verdict if they have one specification; else it has no id.
+    """`judge` two runs, and store the verdict if they have the same specification; else it has no id.
 
-    Runs of two specifications were never meant to be the same, so that their difference is no drift.
+    Runs of different specifications are expected to differ, which is not drift.
     """
     verdict, lines = judge(store, run, against, tolerance)
     if Specification.of(run) == Specification.of(against):
@@ -81,17 +81,16 @@ def compare(
 
 
 def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> tuple[VerdictRow, list[str]]:
-    """Judge whether `run` is what `against` is; the verdict, not stored, and the lines that it rests on.
+    """Judge whether `run` has the history of `against`: the `drift` verdict, not stored, and its details.
 
-    There is a line for what differs between the specifications, if something does, one for each model, and
-    one for what differs between the environments. With tolerance 0 only the same epochs with the same bits
-    pass; a model that one of the runs lacks never does. The verdict is of the kind `drift`. Raises StoreError
-    as `differences` does.
+    The details are lines: the differences between the specifications, if any; each model; the tolerance, if
+    not 0; the differences between the environments. Tolerance 0 requires the same epochs with the same bits.
+    If a run lacks a model, the verdict fails. Raises StoreError as `differences` does.
     """
     found = differences(store, run, against, tolerance)
-    # NaN sorts last, as it should: it is the worst of all gaps.
+    # NaN counts as the worst gap.
     worst = max(found.values(), key=lambda each: np.inf if np.isnan(each.worst) else each.worst)
-    # At tolerance 0 even +0 and -0 differ, which no gap shows.
+    # At tolerance 0 even +0 and -0 differ, although their gap is 0.
     exact = tolerance == 0
     lacking = [
         f"{model}: run {lacks.id} lacks it"
@@ -126,9 +125,10 @@ def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) ->
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
-    """Whether a completed night has the bits of the last one of its specification; stores the verdict.
+    """Judge whether a completed scheduled run has the bits of its baseline; store the verdict.
 
-    A night that drifted back says to which run. None for the first night of a specification.
+    The baseline is the last completed scheduled run of the specification; None if there is none. If the bits
+    are those from before a drift, the verdict names the run that had them.
     """
     last = baseline(store, run)
     if last is None:

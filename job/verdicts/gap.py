@@ -1,4 +1,4 @@
-"""How far two histories are apart: epoch by epoch, in absolute terms and in units of the last place."""
+"""The gap between two histories by epoch, absolute and in units in the last place."""
 
 from __future__ import annotations
 
@@ -11,67 +11,66 @@ import numpy as np
 from db.history import Float32s, History, Int64s
 
 TOLERANCE = 2e-6
-"""Largest gap between two implementations that counts as the same on a small table, relative to values
-beyond 1.
+"""Largest gap at which two implementations agree on a small table, relative to values beyond 1.
 
-Both work in float32, whose spacing just below 1 is 6e-8, and sum in different orders. Over 10,000 epochs
-of the default run the gap stays below 5e-7 in the losses and 3e-7 in the parameters; a wrong gradient, or
-a loss taken after the update, is off by 1e-4 and more.
+Both compute in float32, whose spacing just below 1 is 6e-8, and sum in different orders. Over 10,000 epochs
+of the default run the gap stays below 5e-7 in the losses and 3e-7 in the parameters; a wrong gradient, or a
+loss computed after the update, is off by 1e-4 or more.
 """
 
 
 def tolerance_for(rows: int) -> float:
-    """The tolerance for models that sum over so many training rows: 2e-6, or sqrt(rows) u if that is more.
+    """The tolerance for this number of training rows: 2e-6, or sqrt(rows) u if that is more.
 
     u = 2^-24 is float32's unit roundoff. The error of a sum of n terms is at most about n u if they are added
     one by one, and log2(n) u if pairwise (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.
-    2002, chapter 4); if the single roundings are independent, sqrt(n) u holds in place of n u (Higham and
+    2002, chapter 4); if the rounding errors are independent, sqrt(n) u holds in place of n u (Higham and
     Mary, A New Approach to Probabilistic Rounding Error Analysis, SIAM J. Sci. Comput. 41, 2019). NumPy adds
     the losses pairwise, Paddle one by one in a few lanes. Measured on 404 to 160,000 rows x 12, 500 epochs:
-    the largest gap is up to a fifth of this; half if the columns are zeros and ones, whose roundings are
-    alike.
+    the largest gap is up to a fifth of this; half if the columns are zeros and ones, whose rounding errors
+    are alike.
     """
     return max(TOLERANCE, math.sqrt(rows) * 2.0**-24)
 
 
 def in_words(tolerance: float) -> str:
-    """A tolerance as verdicts name it."""
+    """A tolerance as it is written in verdicts."""
     return f"tolerance {tolerance:g}, relative to values beyond 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What sets two histories apart over the epochs that both hold."""
+    """The difference between two histories over the epochs that both have."""
 
     epochs: int
-    """how many epochs were compared"""
+    """number of epochs compared"""
     first_epoch: int | None
-    """the first whose bits differ; None where all are the same"""
+    """the first whose bits differ; None if all are the same"""
     worst: float
-    """the largest absolute gap; NaN where a value is not finite"""
+    """the largest absolute gap; NaN if a value is not finite"""
     worst_epoch: int
     worst_value: str
-    """where it is: `train loss`, `test loss`, a feature's name or `bias`"""
+    """which value it is: `train loss`, `test loss`, a feature's name or `bias`"""
     ulps: int
-    """the same gap in units of the last place of float32 (near zero, where they are tiny, a gap that does not
-    matter is millions of them, so the largest number of them anywhere would say nothing)"""
+    """the same gap in units in the last place of float32; not their largest number anywhere, because near
+    zero, where the units are tiny, a negligible gap is millions of them"""
     beyond_epoch: int | None
     """the first epoch with a gap beyond the tolerance"""
     missing: str | None
-    """which epochs one of the two lacks, in words; None where both hold the same epochs"""
+    """the epochs that one of the two lacks, in words; None if both have the same epochs"""
 
     @property
     def same_bits(self) -> bool:
-        """Whether both histories hold the same epochs with the same bits."""
+        """Whether both histories have the same epochs with the same bits."""
         return self.first_epoch is None and self.missing is None
 
     @property
     def within_tolerance(self) -> bool:
-        """Whether both histories hold the same epochs with gaps within the tolerance."""
+        """Whether both histories have the same epochs with gaps within the tolerance."""
         return self.beyond_epoch is None and self.missing is None
 
     def describe(self) -> str:
-        """The gaps in a few words for a person; not what is missing."""
+        """The gaps in a few words, without the missing epochs."""
         if self.first_epoch is None:
             return f"the same bits on all {self.epochs:,} epochs"
         units = "unit" if self.ulps == 1 else "units"
@@ -84,10 +83,7 @@ class Difference:
 def difference(
     a: History, b: History, features: Sequence[str], names: tuple[str, str], tolerance: float = TOLERANCE
 ) -> Difference:
-    """What sets `a` and `b` apart; `names` are theirs, for the words.
-
-    Raises ValueError where they have no epoch in common.
-    """
+    """Compare `a` and `b`; `names` are for the text. Raises ValueError if they have no epoch in common."""
     common, rows_a, rows_b = np.intersect1d(a.epoch, b.epoch, assume_unique=True, return_indices=True)
     if not len(common):
         raise ValueError("the two histories have no epoch in common")
@@ -103,14 +99,14 @@ def difference(
         worst_epoch=int(common[row]),
         worst_value=("train loss", "test loss", *features, "bias")[column],
         ulps=int(ulps_apart(left[row, column], right[row, column])),
-        # NaN is beyond every tolerance: hence "not within" rather than "greater".
+        # NaN is beyond every tolerance, hence `not <=` instead of `>`.
         beyond_epoch=_first(common, ~(gap <= tolerance * scale)),
         missing=_missing(a.epoch, b.epoch, names),
     )
 
 
 def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
-    """How many float32 values lie between a and b, element by element; 0 for the same bits.
+    """The distance of a and b in float32 values, element by element; 0 for the same bits.
 
     Read as integers, float32 values of one sign are ordered and consecutive (Dawson, "Comparing Floating
     Point Numbers", 2012); the negative ones are mirrored here so that the order runs through zero.
@@ -124,7 +120,7 @@ def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
 
 
 def _values(history: History) -> Float32s:
-    """All numbers of a history side by side, float32 [n, 2 + features + 1]."""
+    """All values of a history as columns, float32 [n, 2 + features + 1]."""
     losses = (history.train_loss[:, None], history.test_loss[:, None])
     return np.ascontiguousarray(np.concatenate([*losses, history.weights, history.bias[:, None]], axis=1))
 

@@ -21,10 +21,10 @@ MODELS = ("paddle", "python")
 
 
 def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
-    """Judge a stored run, store the verdicts and give them back.
+    """Judge a stored run; store the verdicts and return them.
 
-    `tolerance` is parity's; None takes the one for the run's rows. Raises StoreError for a thinned run, and
-    for one that has not yet an epoch of both models.
+    `tolerance` is for parity; None computes it from the number of training rows. Raises StoreError if the run
+    is downsampled, or if a model has no epoch yet.
     """
     require_whole([run], "verified")
     histories = {model: store.history(run.id, model) for model in MODELS}
@@ -44,7 +44,7 @@ def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float 
     found = difference(histories["paddle"], histories["python"], features, MODELS, allowed)
     missing = found.missing
     if run.status != "completed":
-        missing = None  # one model may be ahead where the run stopped; that is no disagreement
+        missing = None  # one model may be ahead when a run stops; that is no disagreement
     elif missing is None and found.epochs != run.epochs:
         missing = f"both models have {found.epochs:,} epochs of {run.epochs:,}"
     passed = found.beyond_epoch is None and missing is None
@@ -76,7 +76,7 @@ def is_default_run(run: RunRow) -> bool:
 
 
 def reference_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
-    """Whether a default run has the notebook's printed losses and final parameters."""
+    """Whether a default run has the notebook's printed losses and final parameters, within TOLERANCE."""
     reference = json.loads(REFERENCE.read_text())
     gaps: list[tuple[float, int, str]] = []
     for model, history in histories.items():
