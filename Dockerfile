@@ -1,10 +1,10 @@
 # Two images from one file:
-#   job        the whole command line, Paddle included: it migrates and trains
-#   dashboard  the same code without Paddle: it serves VisualDL and answers queries
+#   job        the whole command line, with Paddle: migrates and trains
+#   dashboard  the same code without Paddle: serves VisualDL and runs queries
 # Build them with `docker compose build`, or `docker build --target job .`.
 
 FROM python:3.11-slim-bookworm AS builder
-# No pip inside: the base image's own pip installs into it from outside, and stays behind in this stage.
+# Without pip: the base image's pip installs into it from outside, and stays in this stage.
 RUN python -m venv --without-pip /opt/venv
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
@@ -30,16 +30,16 @@ COPY requirements-build.lock /tmp/
 RUN --mount=type=cache,target=/root/.cache/pip,sharing=locked \
     python -m pip install --no-deps --require-hashes -r /tmp/requirements-build.lock
 COPY . /src/
-# A wheel holds what belongs to the project and nothing else; /app gets its packages and its metadata.
+# Install the wheel, which holds only the project's own files; /app gets its packages and metadata.
 RUN python -m pip install --no-deps --no-build-isolation --target /app /src && rm -r /app/bin
 
 
 FROM python:3.11-slim-bookworm AS runtime
-# The base image's installers are of no use at run time, only to an intruder.
+# At run time only an intruder would use the base image's installers.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip setuptools wheel \
     && mkdir -p /var/lib/epoch-ledger/results \
     && chown -R 10001:10001 /var/lib/epoch-ledger
-# HOME, since VisualDL and Matplotlib write their caches there, and /tmp is what a read-only container can write.
+# HOME: VisualDL and Matplotlib write caches to it, and a read-only container can write only to /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
@@ -54,7 +54,7 @@ FROM runtime AS dashboard
 COPY --from=dashboard-packages /opt/venv /opt/venv
 COPY --from=project /app /app
 CMD ["dashboard"]
-# The commit that runs record; last, so that a new one costs no layer.
+# The commit that runs record. Last, so that a new commit rebuilds no layer.
 ARG JOB_GIT_COMMIT=""
 ENV JOB_GIT_COMMIT=$JOB_GIT_COMMIT
 LABEL org.opencontainers.image.title="epoch-ledger dashboard" \
@@ -67,7 +67,7 @@ LABEL org.opencontainers.image.title="epoch-ledger dashboard" \
 
 FROM runtime AS job
 USER 0:0
-# Paddle links against OpenMP's runtime, which its wheel does not bring.
+# Paddle links against OpenMP's runtime, which its wheel does not contain.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log

@@ -1,12 +1,12 @@
-# Every target works on a machine that has make and Python 3.11, 3.12 or 3.13, or uv in its place.
+# Every target works on a machine with make and Python 3.11, 3.12 or 3.13, or with uv instead of Python.
 PYTHON ?= python3.11 python3.12 python3.13
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
-# A lock is whole, so nothing is left to resolve: pip's resolver would take a newer release for `name[extra]`
-# than the one locked, and then refuse it for want of a hash.
+# --no-deps, because a lock is complete: for `name[extra]` pip's resolver would take a newer release than the locked
+# one, and then refuse it because it has no hash.
 LOCKED := install --no-deps --require-hashes
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
@@ -37,38 +37,38 @@ train: install  ## migrate results/ledger.db, train both models, record every ep
 	$(BIN)/job db upgrade
 	$(BIN)/job train
 
-lint: $(VENV)/.installed-dev  ## style, imports and types
+lint: $(VENV)/.installed-dev  ## check style, imports and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-test: lint  ## every test, on SQLite and on a real PostgreSQL
+test: lint  ## run every test, on SQLite and on a real PostgreSQL
 	$(BIN)/pytest -n 2
 
-quick: $(VENV)/.installed-dev  ## the tests that need no patience
+quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
 	$(BIN)/pytest -n 2 -m "not slow"
 
-fast: $(VENV)/.installed-dev  ## the tests on SQLite alone and in one process, in less than 20 s
+fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and one process, in less than 20 s
 	$(BIN)/pytest -n 2 -m fast
 
-coverage: $(VENV)/.installed-dev  ## every test, and which lines of job, db and migrations they reach
+coverage: $(VENV)/.installed-dev  ## run every test, and list the lines of job, db and migrations that they reach
 	$(BIN)/pytest -n 2 --cov --cov-report=term
 
 soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, and a PostgreSQL outage of 30 s
 	$(BIN)/python -m tests.soak --kills 200
 	LEDGER_TEST_OUTAGE=30 $(BIN)/pytest -s tests/test_outage.py
 
-test-browser: $(VENV)/.installed-dev  ## the dashboard and the report in Debian's Chromium (CHROMIUM names another)
+test-browser: $(VENV)/.installed-dev  ## test the dashboard and the report in Debian's Chromium (CHROMIUM names another)
 	$(BIN)/pytest -rP tests/browser
 
-test-compose: $(VENV)/.installed-dev  ## the containers on the docker engine there is: build, train, break, restore
+test-compose: $(VENV)/.installed-dev  ## test the containers on the local Docker engine: build, train, break, restore
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA -o faulthandler_timeout=1800
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference
 
-bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## what recording costs, as ratios, into benchmarks/results.md (30 min)
+bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## measure what recording costs, as ratios, into benchmarks/results.md (30 min)
 	$(BIN)/python -m benchmarks --mlflow $(VENV)-bench/bin/python
 
 $(VENV)-bench/.installed: requirements-bench.lock | $(BIN)/python
@@ -76,7 +76,7 @@ $(VENV)-bench/.installed: requirements-bench.lock | $(BIN)/python
 	$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) -r $<
 	@touch $@
 
-lock: $(VENV)/.installed-dev  ## resolve the dependencies anew (hashes, no addresses)
+lock: $(VENV)/.installed-dev  ## resolve the dependencies again (hashes, no URLs)
 	$(COMPILE) --extra notify --extra sweep -o requirements.lock pyproject.toml
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) --group dashboard -c requirements.lock -o requirements-dashboard.lock

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes the two roles and the schema, and sets the roles' passwords. The database's image runs it once, when
-# it initialises its volume; `docker compose exec db roles` runs it again after a password was changed.
+# Creates the two roles and the schema, and sets the roles' passwords. The database's image runs it once, when it
+# initialises its volume; `docker compose exec db roles` runs it again after a password was changed.
 #
-#   ledger         trains and migrates: owns the schema of the same name and what is in it, nothing else
-#   ledger_reader  queries: can read that schema and write nothing that outlives its session
+#   ledger         trains and migrates: owns the schema of the same name and its contents, nothing else
+#   ledger_reader  queries: can read that schema, and write nothing that outlives its session
 set -euo pipefail
 
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username postgres --dbname ledger <<'SQL'
--- A statement that fails must not leave a password in the server's log.
+-- A failed statement must not write a password to the server's log.
 SET log_min_error_statement = panic;
 SET log_statement = none;
 SET client_min_messages = warning;
@@ -31,7 +31,7 @@ REVOKE ALL ON DATABASE ledger, postgres, template1 FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION lo_create(oid), lo_creat(integer), lo_from_bytea(oid, bytea) FROM PUBLIC;
 GRANT CONNECT ON DATABASE ledger TO ledger, ledger_reader;
--- A query is wrapped in a temporary function, which lives as long as its transaction.
+-- `job query` wraps a query in a temporary function, which exists within its transaction.
 GRANT TEMPORARY ON DATABASE ledger TO ledger, ledger_reader;
 GRANT USAGE ON SCHEMA ledger TO ledger_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO ledger_reader;
