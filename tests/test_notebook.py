@@ -1,4 +1,4 @@
-"""notebooks/history.ipynb runs from top to bottom on a store that was just trained."""
+"""notebooks/history.ipynb runs from top to bottom on a store that was just filled."""
 
 from __future__ import annotations
 
