@@ -60,7 +60,7 @@ def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, 
 
 
 def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
-    """Mark stalled runs as crashed, and those whose process is known to be dead."""
+    """Mark stalled runs as crashed."""
     for run_id, owner, reason in stalled_runs(session, heartbeat_timeout):
         # Skip locked rows: their writer may itself be stuck.
         unlocked = select(RunRow.id).where(RunRow.id == run_id).with_for_update(skip_locked=True)

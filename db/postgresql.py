@@ -1,7 +1,7 @@
 """PostgreSQL connections that stop waiting for a hung server, and soon after a stop request.
 
-Keep-alives and TCP_USER_TIMEOUT detect a dead network. A hung server on a working network, or a proxy that
-swallows what is sent, is detected only by the time.
+Keep-alives and TCP_USER_TIMEOUT detect a dead network. Only a time limit detects a hung server on a working
+network, or a proxy that swallows what is sent.
 """
 
 from __future__ import annotations

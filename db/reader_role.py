@@ -27,7 +27,7 @@ def become_reader(connection: psycopg.Connection) -> str:
     If that is not allowed, the current role stays; raises InsufficientPrivilege if it is a superuser's.
     """
     refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
-    with suppress(*refused), connection.transaction():  # a savepoint: a refusal must abort no more
+    with suppress(*refused), connection.transaction():  # a savepoint: a refusal aborts only that
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(READER)))
     role, superuser = _row(
         connection, "SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user"

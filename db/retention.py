@@ -36,7 +36,7 @@ class Policy:
     keep_nights: int | None = None
     """keep only the newest N nightly runs"""
     thin_older_than: timedelta | None = None
-    """downsample runs of every kind that ended longer ago"""
+    """downsample runs of every trigger that ended longer ago than this"""
     every: int = 100
     """keep every Nth epoch of a downsampled run, besides the first, the best and the last"""
     force: bool = False
@@ -136,8 +136,7 @@ def carry_out(
 ) -> int | None:
     """Prune as planned; return the number of epochs removed, or None if the run has changed since.
 
-    `report` is called with the number of rows of each transaction. If killed, the next pruning finishes the
-    work.
+    `report` is called with the rows of each transaction. After a kill, the next pruning finishes the work.
     """
     run = pruning.run
     step = pruning.every

@@ -87,7 +87,7 @@ def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
 
 
 def record(store: Store, night: ScheduledRunRow) -> ScheduledRunRow:
-    """Store a scheduled run that has no schedule; return it with its id."""
+    """Store a scheduled run whose `schedule` is null; return it with its id."""
     return store.write(lambda session, _: add(session, night))
 
 
@@ -110,7 +110,7 @@ def settle(store: Store, night_id: int, status: str, detail: str | None = None) 
 
 
 def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
-    """Delete other schedules' due runs: a store follows one. Mark the past ones as missed and return them."""
+    """Leave one schedule: delete the others' future runs, mark their past ones as missed and return these."""
 
     def work(session: Session, _: int) -> list[ScheduledRunRow]:
         passed = seconds_since(ScheduledRunRow.due_at) >= 0  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
 
 
 def give_up_unscheduled(store: Store, seconds: float) -> None:
-    """Mark those without a schedule as failed if due for over `seconds`: they died before a run began."""
+    """Mark due rows with a null `schedule` as failed after `seconds`: their processes died before a run."""
     died = (
         update(ScheduledRunRow)
         .where(ScheduledRunRow.schedule.is_(None), ScheduledRunRow.status == "due")
@@ -187,7 +187,7 @@ def whole_nights() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
 def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
     """Runs of a schedule that are due for more than `seconds` by the database's clock, earliest first.
 
-    One without a schedule is due when its process begins, so it is never overdue.
+    A row whose `schedule` is null is due when its process begins, so it is never overdue.
     """
     query = (
         due_nights()

@@ -28,8 +28,8 @@ SUMMARY_OF_ALL = text(_SUMMARY.format(of="")).columns(**_MOMENTS)
 def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
     """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and `trained`.
 
-    `trained` is the number of epochs by model. Moments are aware, in UTC. Raises NotFoundError if there is no
-    run of that id (any more).
+    `trained` is the number of epochs by model. Times are aware, in UTC. Raises NotFoundError if the run is
+    not there.
     """
     summary, progress = (SUMMARY_OF_ALL, PROGRESS_OF_ALL) if run_id is None else (SUMMARY, PROGRESS)
     given = {} if run_id is None else {"run": run_id}
