@@ -1,1 +1,1 @@
-"""What recording everything costs, each figure a ratio of two things measured in the same run."""
+"""What recording every epoch costs; each figure compares two things measured in the same run."""

@@ -36,7 +36,7 @@ numbers = count(1)
 
 @dataclass
 class Bench:
-    """What the measurements share: a directory, a PostgreSQL, and how often each is repeated."""
+    """What the measurements share: a directory, a PostgreSQL, and the number of repetitions."""
 
     place: Path
     server: str
@@ -45,7 +45,7 @@ class Bench:
     mlflow: Path | None
 
     def __post_init__(self) -> None:
-        # Python as it comes: with its bytecode cached, above all.
+        # Python's defaults: above all, its bytecode cached.
         inherited = (name for name in os.environ if not name.startswith(("JOB_", "PYTHON")))
         environment = {name: os.environ[name] for name in inherited} | {"PYTHONPATH": str(ROOT)}
         self.run = partial(
@@ -53,7 +53,7 @@ class Bench:
         )
 
     def new_path(self) -> Path:
-        """A name in the directory that nothing has yet."""
+        """An unused name in the directory."""
         return self.place / str(next(numbers))
 
     def whole_process(self, *words: object) -> float:
@@ -65,12 +65,12 @@ class Bench:
         return time.perf_counter() - begun
 
     def said(self, *command: object) -> dict[str, Any]:
-        """The numbers that a process prints as JSON, on its last line."""
+        """The numbers that a process prints as JSON on its last line."""
         said: dict[str, Any] = json.loads(self.run(list(map(str, command))).stdout.splitlines()[-1])
         return said
 
     def trained(self, store: Callable[[], str], *options: object) -> dict[str, Any]:
-        """What `benchmarks.inside` says of one training into that store."""
+        """What `benchmarks.inside` prints about one training into that store."""
         return self.said(sys.executable, "-m", "benchmarks.inside", store(), *options)
 
     def sqlite(self) -> str:
@@ -88,7 +88,7 @@ def column(measured: list[dict[str, Any]], key: str) -> list[float]:
 
 
 def whole_processes(bench: Bench) -> Iterator[Figure]:
-    """The job beside the notebook and beside the bare loops, from the first import to the last byte."""
+    """The job against the notebook and the bare loops, from the first import to the end of the process."""
     job, notebook, bare, unread = in_turns(
         bench.rounds,
         partial(bench.whole_process, "-m", "job", "train"),
@@ -132,7 +132,7 @@ def long_and_wide(bench: Bench) -> Iterator[Figure]:
 
 
 def trackers(bench: Bench) -> Iterator[Figure]:
-    """One run's history in MLflow's store, and as VisualDL's LogWriter writes it."""
+    """One run's history written to MLflow's store, and by VisualDL's LogWriter."""
     from visualdl import LogWriter
 
     from job.data.dataset import load
@@ -205,7 +205,7 @@ def answered(store: Store, name: str) -> float:
 
 
 def many_runs(bench: Bench) -> Iterator[Figure]:
-    """Each named query on one run, in a store of one run and in one of many."""
+    """Each named query on one run, in a store of one run and in a store of many."""
     for name, new_store in (("SQLite", bench.sqlite), ("PostgreSQL", bench.postgresql)):
         few, many = new_store(), new_store()
         for url in (few, many):
@@ -223,7 +223,7 @@ def many_runs(bench: Bench) -> Iterator[Figure]:
 
 
 def start_up(bench: Bench) -> Iterator[Figure]:
-    """How soon a command answers."""
+    """How quickly a command answers."""
     url = bench.sqlite()
     bench.trained(lambda: url, "--epochs", 10)
     rounds = 2 * bench.rounds + 1
@@ -242,7 +242,7 @@ def start_up(bench: Bench) -> Iterator[Figure]:
 
 
 def sweeps(bench: Bench) -> Iterator[Figure]:
-    """40 runs of 2,000 epochs on two workers, and one after the other in one process."""
+    """40 runs of 2,000 epochs: on two workers, and one after the other in one process."""
     ours, theirs = in_turns(
         bench.rounds,
         partial(
@@ -258,7 +258,7 @@ PARTS = (whole_processes, in_process, trackers, long_and_wide, many_runs, start_
 
 
 def main() -> None:
-    """Measure all, or the parts named, print each figure as it comes, and write the table."""
+    """Measure everything, or the parts named, print each figure as it comes, and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=1000, help="runs of the large store: 4.5 MB each, twice")

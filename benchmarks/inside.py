@@ -1,9 +1,9 @@
-"""One training without its start-up, in a process of its own: `python -m benchmarks.inside STORE ...`.
+"""One training without start-up, in its own process: `python -m benchmarks.inside STORE ...`.
 
-Prints JSON: the seconds of the training alone, the microseconds that storing a value took of them, and the
-largest memory of the process in MB. STORE is a URL. With `--beside-bare` every stored block is followed by
-the bare loop over as many epochs, whose seconds are printed as `bare` and counted nowhere else: where a
-machine's speed changes by the second, only neighbours compare.
+Prints JSON: the seconds of the training alone, the microseconds of these per stored value, and the peak
+memory of the process in MB. STORE is a URL. With `--beside-bare`, each stored block is followed by the bare
+loop over as many epochs, whose seconds are printed as `bare` and not counted elsewhere: if a machine's speed
+changes within seconds, only adjacent measurements can be compared.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from job.training import Settings, start, train_run  # noqa: E402
 
 
 def made_dataset(features: int) -> Dataset:
-    """Random rows of so many features, normalised as they come, as many as the housing table has."""
+    """Random rows of `features` features, already normalised, as many as the housing table has."""
     housing = load(DEFAULT_DATA)
     random, ends = np.random.RandomState(0), np.ones(features + 1)
     train_x, test_x = (
@@ -50,7 +50,7 @@ def made_dataset(features: int) -> Dataset:
 
 
 class Timed(RunWriter):
-    """A writer that knows how long it was at work."""
+    """A writer that measures the time it takes."""
 
     seconds = 0.0
 
@@ -62,7 +62,7 @@ class Timed(RunWriter):
 
 
 class Beside:
-    """The bare loops as a training's report: after each block, as many epochs that are not stored."""
+    """The bare loops as a training's report: after each block, as many epochs, which are not stored."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
@@ -70,10 +70,10 @@ class Beside:
         self.seconds = 0.0
         """of the loops alone"""
         self.altogether = 0.0
-        """with what each needs to begin"""
+        """including each one's setup"""
 
     def __call__(self, model: str, history: History) -> None:
-        """Run a model's bare loop over as many epochs as the block has."""
+        """Run a model's bare loop for as many epochs as the block has."""
         begun = time.perf_counter()
         bare.LOOPS[model](self.dataset, len(history), 0.01, self.start)
         between = time.perf_counter()

@@ -1,8 +1,8 @@
-"""The same values into MLflow's SQLite store; runs where MLflow is installed, and imports nothing of ours.
+"""Writes the same values to MLflow's SQLite store; runs where MLflow is, and imports none of our code.
 
 `python benchmarks/mlflow_store.py VALUES.json DATABASE` prints JSON: seconds and megabytes for one run, and
-MLflow's version. VALUES holds, for each metric, its values by step and the milliseconds at which they were
-taken. The tables are made first and count neither.
+MLflow's version. VALUES holds, for each metric, its values by step and their times in milliseconds. Creating
+the tables comes first and is not counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Log one run by `log_batch`, in batches of the largest size that MLflow takes."""
+    """Log one run with `log_batch`, in the largest batches that MLflow accepts."""
     values, database = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     logging.disable(logging.INFO)
     import mlflow
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def size(database: Path) -> int:
-    """Bytes of the database and of what stands beside it."""
+    """Bytes of the database and of its companion files."""
     return sum(path.stat().st_size for path in database.parent.glob(f"{database.name}*"))
 
 

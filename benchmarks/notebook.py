@@ -1,7 +1,7 @@
 """The notebook's way: one loop over the epochs, both models in turn, VisualDL's LogWriter for every number.
 
-A port to Paddle 3 of how the notebook trains and watches: each epoch writes both models' losses as scalars
-and their weights as a histogram, with LogWriter as it comes. `python -m benchmarks.notebook LOGDIR`.
+A port of the notebook's training and logging to Paddle 3: each epoch writes both models' losses as scalars
+and their weights as a histogram, with an unmodified LogWriter. `python -m benchmarks.notebook LOGDIR`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import warnings
 
 from job.pins import pin
 
-pin()  # the same kernels and threads as the job's: what is compared is the recording
+pin()  # the job's kernels and threads: only the recording is compared
 
 import numpy as np  # noqa: E402
 

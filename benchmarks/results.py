@@ -1,4 +1,4 @@
-"""What is measured in turns, the quartiles of the rounds, and the table that holds them against goals."""
+"""Measures in turns, takes quartiles of the rounds, and writes the table that compares them with goals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = ("numpy", "paddlepaddle", "sqlalchemy", "psycopg", "visualdl", "typer
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: ours beside theirs, round by round."""
+    """One line of the table: ours and theirs, round by round."""
 
     what: str
     against: str
@@ -28,11 +28,11 @@ class Figure:
     theirs: Sequence[float]
     unit: str
     goal: float = math.inf
-    """what the ratio ours / theirs may be at most"""
+    """the most that the ratio ours / theirs may be"""
     difference: bool = False
-    """the goal is about ours - theirs instead, in the unit"""
+    """the goal applies to ours - theirs instead, in the unit"""
     limit: float = math.inf
-    """what ours may be at most, in the unit"""
+    """the most that ours may be, in the unit"""
 
     @property
     def compared(self) -> list[float]:
@@ -80,13 +80,13 @@ def spread(values: Sequence[float], unit: str) -> str:
 
 
 def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
-    """What each measure finds, one after the other in each round: a slow moment hits all alike."""
+    """The results of each measure, taken in turns in each round: a slow moment affects all alike."""
     found = [[measure() for measure in measures] for _ in range(rounds)]
     return [list(values) for values in zip(*found, strict=True)]
 
 
 def write(figures: Iterable[Figure], path: Path, postgresql: str) -> None:
-    """Write the table, with what it was measured on; `postgresql` is the server's version."""
+    """Write the table and what it was measured on; `postgresql` is the server's version."""
     machine = pyperf.Run([1.0], collect_metadata=True).get_metadata()
     names = ("cpu_model_name", "cpu_count", "platform", "python_version")
     facts = [f"{name.replace('_', ' ')}: {machine[name]}" for name in names if name in machine]

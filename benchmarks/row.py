@@ -1,4 +1,4 @@
-"""The runs of a sweep one after the other, in one process: `python -m benchmarks.row SEEDS EPOCHS`."""
+"""The runs of a sweep, one after the other in one process: `python -m benchmarks.row SEEDS EPOCHS`."""
 
 from __future__ import annotations
 

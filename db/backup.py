@@ -1,4 +1,4 @@
-"""A copy of a SQLite store at one moment, taken while others write to it."""
+"""Backs up a SQLite store while other processes write to it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from db.errors import StoreError, StoreFailedError
 
 
 def backup(url: URL, target: Path) -> int:
-    """Copy the SQLite store at `url` to the new file `target`; gives its size in bytes.
+    """Copy the SQLite store at `url` to the new file `target`; return its size in bytes.
 
-    `url` is as `db.engine.reading_url` gives it.
+    `url` is a result of `db.engine.reading_url`.
 
-    SQLite's online backup (https://www.sqlite.org/backup.html) in a single step: one read transaction, which
-    in write-ahead mode keeps no writer waiting. The copy is checked and on the disk before it gets its name.
-    Raises StoreError where `target` exists or its directory does not, and StoreFailedError where the copy
-    cannot be made; neither leaves anything behind.
+    Uses SQLite's online backup (https://www.sqlite.org/backup.html) in a single step: one read transaction,
+    which blocks no writer in write-ahead mode. The copy is checked and synced before it gets its name. Raises
+    StoreError if `target` exists or its directory does not, and StoreFailedError if the copy fails; neither
+    leaves a file behind.
     """
     try:
-        target.open("xb").close()  # the name is ours from here on
+        target.open("xb").close()  # reserves the name
     except FileExistsError:
         raise StoreError(f"{target} exists already, and a backup overwrites nothing") from None
     except OSError as error:
@@ -49,8 +49,8 @@ def backup(url: URL, target: Path) -> int:
 
 
 def copy(url: URL, draft: Path) -> None:
-    """Copy a database page by page, check the copy, and force it to the disk."""
-    # Opened for writing too: a file in write-ahead mode cannot be read if its index cannot be made.
+    """Copy all pages of a database, check the copy, and sync it to disk."""
+    # Opened for writing too: reading a file in write-ahead mode may have to create its index.
     closed = "immutable" in url.query
     source = f"{url.database}?immutable=1" if closed else str(url.database)
     with (
@@ -65,7 +65,7 @@ def copy(url: URL, draft: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Force a file, or a directory's entries, to the disk."""
+    """Sync a file, or a directory's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -17,7 +17,7 @@ def compare_type(
     inspected_type: TypeEngine[Any],
     expected_type: TypeEngine[Any],
 ) -> bool | None:
-    """False where SQLAlchemy cannot read our own type back from SQLite; None asks Alembic."""
+    """False (no difference) for our own type, which SQLAlchemy cannot read back; None defers to Alembic."""
     if context.dialect.name == "sqlite" and isinstance(
         expected_type.dialect_impl(context.dialect), SignedZeroReal
     ):

@@ -1,6 +1,6 @@
-"""An open database that has our schema, as SQLAlchemy's core sees it: enough to read lists of what there is.
+"""An open database with our schema, through SQLAlchemy Core: enough to list what is stored.
 
-`db.store` adds the object-relational mapper, whose import takes as long as a short command altogether.
+`db.store` adds the object-relational mapper, whose import alone takes as long as a short command.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 HEARTBEAT_TIMEOUT = 60.0
-"""seconds of silence after which a running run counts as crashed"""
+"""seconds without a heartbeat after which a running run counts as crashed"""
 DATABASE_TIMEOUT = 600.0
-"""seconds to wait for a database that went away"""
+"""seconds to wait for an unreachable database"""
 
 
 class Database:
-    """An open database of ours. Use it as a context manager, or `close` it.
+    """An open database with our schema. Use it as a context manager, or `close` it.
 
-    Raises StoreError when the URL, the directory, the file or the schema's version is wrong. An empty or
-    missing database is refused unless `create`, which makes its tables. `answer_timeout`: how many seconds a
-    PostgreSQL that is there may take to answer; by default `database_timeout`, too.
+    Raises StoreError if the URL, the directory, the file or the schema version is wrong. A missing or empty
+    database raises NotFoundError unless `create`, which makes its tables. `answer_timeout`: seconds that a
+    reachable PostgreSQL may take to answer, by default `database_timeout`.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Database:
             except BaseException:
                 self.close()
                 raise
-        except (TypeError, ValueError) as error:  # what drivers make of parameters that they do not know
+        except (TypeError, ValueError) as error:  # drivers raise these for unknown parameters
             raise StoreError(f"the database URL has a parameter that cannot be used: {error}") from error
 
     @property
     def path(self) -> Path | None:
-        """The SQLite file, None on PostgreSQL."""
+        """The SQLite file; None on PostgreSQL."""
         return sqlite_path(self.url)
 
     def _open(self, create: bool) -> None:
@@ -88,14 +88,11 @@ class Database:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back. On SQLite the last one to close folds the write-ahead log in."""
+        """Close the connections. On SQLite, closing the last one checkpoints the write-ahead log."""
         self.engine.dispose()
 
     def connected(self, work: Callable[[Connection], Result]) -> Result:
-        """The result of `work` in one read transaction, repeated over passing faults.
-
-        Raises StoreFailedError once the database has been away for too long.
-        """
+        """The result of `work` in one read transaction, retried. Raises StoreFailedError after a timeout."""
 
         def attempt(_: int) -> Result:
             with self.engine.connect() as connection:
@@ -106,7 +103,7 @@ class Database:
 
 
 def check_directory(path: Path | None) -> None:
-    """Raises StoreError if a SQLite file cannot be there: no directory, or something else in its place."""
+    """Raises StoreError if `path` cannot be a SQLite file: no such directory, or not a regular file."""
     if path is None:
         return
     if path.is_dir():

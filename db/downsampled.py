@@ -1,4 +1,4 @@
-"""Runs that have lost epochs to `job prune`: never taken for whole ones."""
+"""Checks for runs that have lost epochs to `job prune`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens the database: the URL, SQLite's pragmas, and which errors are worth a second try."""
+"""Opens the database: the URL, SQLite's pragmas, and which errors are worth a retry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db.errors import StoreError
 from db.files import read_regular
 
 PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"  # noqa: S105
-"""names the file with the password of a PostgreSQL URL that has none: a mounted secret"""
+"""names a file (a mounted secret) with the password for a PostgreSQL URL that has none"""
 REFUSED = (
     "authentication failed",
     "no password supplied",
@@ -26,22 +26,22 @@ REFUSED = (
     "does not exist",
     "is not permitted to log in",
 )
-"""what PostgreSQL says at login that no waiting mends; the driver keeps no SQLSTATE of a failed login"""
+"""texts of PostgreSQL's permanent login errors; the driver keeps no SQLSTATE of a failed login"""
 SECRET = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-"""parameters of a PostgreSQL URL that are shown to nobody, besides `password`"""
+"""secret parameters of a PostgreSQL URL, besides `password`"""
 SQLITE_PARAMETERS = {
     *("timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"),
     *("mode", "cache", "vfs", "immutable", "nolock", "psow", "modeof"),
 }
 BUSY_TIMEOUT = 1.0
-"""seconds that SQLite itself waits for another writer; short, so that a signal is heard in between"""
+"""seconds that SQLite itself waits for another writer; short, so that signals are handled in between"""
 
 IDLE_TIMEOUT = 30
-"""seconds after which PostgreSQL ends a writer that stands still in mid-transaction, and frees its locks"""
+"""seconds after which PostgreSQL ends a writer that idles in a transaction, and frees its locks"""
 
 
 def parse_url(text: str) -> URL:
-    """The URL of a store, its password read from PASSWORD_FILE where it needs one and has none.
+    """The URL of a store, with the password from PASSWORD_FILE if it needs one and has none.
 
     Raises StoreError for a URL that is neither SQLite's nor PostgreSQL's or has unknown parameters, and for
     an unusable password file. No message repeats what may be part of a password.
@@ -58,12 +58,12 @@ def parse_url(text: str) -> URL:
     if backend == "postgresql":
         require_postgresql(text)
         url = url.set(drivername="postgresql+psycopg")
-        if password := url.query.get("password"):  # which comes before that of `user:password@`
+        if password := url.query.get("password"):  # takes precedence over `user:password@`
             password = password if isinstance(password, str) else password[-1]
             url = url.difference_update_query(["password"]).set(password=password)
         if url.password:
             return url
-        # An empty password (`user:@host`) is none, and would be shown as one.
+        # An empty password (`user:@host`) counts as none, but would be shown as a masked one.
         file = os.environ.get(PASSWORD_FILE)
         return URL.create(**(url._asdict() | {"password": read_password(Path(file)) if file else None}))
     if backend == "sqlite":
@@ -83,7 +83,7 @@ def parse_url(text: str) -> URL:
 
 
 def require_postgresql(text: str) -> None:
-    """Raises StoreError for unknown parameters, and where a part of the password may be taken for others."""
+    """Raises StoreError for unknown parameters, and for an unescaped @, ? or & that may be the password's."""
     before, _, after = text.partition("@")
     if "@" in after or (after and "?" in before):
         raise StoreError("the database URL has two @, or a ? before the @; in a value write %40 and %3F")
@@ -93,19 +93,19 @@ def require_postgresql(text: str) -> None:
 
         known = {option.keyword.decode() for option in Conninfo.get_defaults()}
         for i, (name, _) in enumerate(given, 1):
-            if name not in known:  # it may be the end of a password with & in it
+            if name not in known:  # not quoted: it may be the end of a password with &
                 raise StoreError(
                     f"the database URL's parameter {i} is unknown to PostgreSQL; in a value write & as %26"
                 )
 
 
 def shown(url: URL) -> str:
-    """The URL as anybody may see it: without driver and passwords."""
+    """The URL for printing: without driver and secret parameters, the password masked."""
     return url.set(drivername=url.get_backend_name()).difference_update_query(SECRET).render_as_string()
 
 
 def read_password(file: Path) -> str:
-    """The password in a file of one line. Raises StoreError, which never repeats what the file holds."""
+    """The password in a one-line file. Raises StoreError, whose message never quotes the file."""
     try:
         password = read_regular(file).decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
@@ -125,10 +125,10 @@ def sqlite_path(url: URL) -> Path | None:
 
 
 def reading_url(url: URL) -> URL:
-    """The URL with which a store is read: another one only for a SQLite file in a closed directory.
+    """The URL for reading a store: differs from `url` only for a SQLite file in a read-only directory.
 
-    To read a file in write-ahead mode, SQLite makes files beside it. Where it cannot, and where none of
-    them shows that somebody is writing, the file is opened as one that does not change.
+    To read a file in write-ahead mode, SQLite creates files beside it. If it cannot, and no such file shows
+    that somebody is writing, the file is opened as immutable.
     """
     path = sqlite_path(url)
     if path is None or os.access(path.parent, os.W_OK) or Path(f"{path}-wal").exists():
@@ -137,15 +137,15 @@ def reading_url(url: URL) -> URL:
 
 
 def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = None) -> Engine:
-    """An engine for the store at `url`. Connects to nothing yet. `gives_up`: see `db.postgresql`.
+    """An engine for the store at `url`; connects to nothing yet. `gives_up`: see `db.postgresql`.
 
-    On SQLite a transaction that is opened with the execution option `write` takes the writer's lock at
-    its start (BEGIN IMMEDIATE): it then waits its turn, where an upgrade in mid-transaction would fail.
+    On SQLite, a transaction with the execution option `write` takes the write lock at its start (BEGIN
+    IMMEDIATE) and waits for it there; upgrading a read transaction would fail instead.
     """
     try:
         if url.get_backend_name() == "postgresql":
-            # A server that vanished is noticed within about half a minute: by keep-alives on a connection
-            # that is idle, by TCP_USER_TIMEOUT (in milliseconds) on one with data under way.
+            # A lost server is noticed within about half a minute: by keep-alives on an idle connection,
+            # by TCP_USER_TIMEOUT (in milliseconds) on one with data in flight.
             engine = create_engine(
                 url,
                 pool_size=2,
@@ -185,7 +185,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _require_utf8(connection: Any, _record: Any) -> None:
     encoding, name = connection.info.parameter_status("server_encoding"), connection.info.dbname
-    if encoding not in (None, "UTF8"):  # a pooler may keep it to itself
+    if encoding not in (None, "UTF8"):  # a pooler may not pass it on
         connection.close()
         raise StoreError(
             f"the encoding of the database {name} is {encoding}, which cannot hold every name; make another: "
@@ -200,12 +200,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get("write", False):
-        # For the transaction alone: a connection pooler may hand the session to others.
+        # For this transaction only: a connection pooler may give the session to other clients.
         connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'")
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether a database error may be gone on a second try: a lost or refused connection, a lock."""
+    """Whether a retry may succeed after this database error: a lost or refused connection, a lock."""
     if not isinstance(error, DBAPIError):
         return False
     cause = error.orig
@@ -215,18 +215,18 @@ def is_passing(error: BaseException) -> bool:
     if error.connection_invalidated:
         return True
     state = getattr(cause, "sqlstate", None)
-    if state is None:  # psycopg never reached a server that could give one, or was not let in
+    if state is None:  # psycopg reached no server, or the login failed
         if any(reason in str(cause) for reason in REFUSED):
             return False
         return type(cause).__name__ in ("OperationalError", "ConnectionTimeout", "InterfaceError")
     # Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback
     # (deadlock, serialisation), too many connections, operator intervention (shutdown, start-up), and a
-    # session that was ended because it stood still in mid-transaction.
+    # session that was ended because it idled in a transaction.
     return state[:2] in ("08", "40") or state in ("53300", "25P03") or state[:3] == "57P"
 
 
 def describe(error: DBAPIError, url: URL) -> str:
-    """One line for a database error, without the SQL, the parameters or the password."""
+    """One line for a database error, without SQL, parameters or password."""
     cause = str(error.orig).strip()
     line = cause.splitlines()[0] if cause else type(error.orig).__name__
     if line == "database is locked":

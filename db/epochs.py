@@ -1,4 +1,4 @@
-"""Epochs as rows: read and written in blocks, the way that costs least on each database."""
+"""Epochs as rows: read and written in blocks, in the fastest way on each database."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _PROGRESS = """
     FROM models WHERE model IS NOT NULL ORDER BY run_id, model
 """
 PROGRESS = text(_PROGRESS.format(of="WHERE r.id = :run"))
-"""from one model to the next through the primary key: two look-ups a model, however many epochs it has"""
+"""epochs of each model of a run; two look-ups per model in the primary key, however many epochs it has"""
 PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
-"""the same of every run"""
+"""the same for every run"""
 
 
 def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`; of no features if there are no rows.
+    """A history from rows of `HISTORY_COLUMNS`; without features if there are no rows.
 
-    Raises ValueError, which names the first epoch that cannot be read.
+    Raises ValueError naming the first epoch that cannot be read.
     """
     try:
         return _as_history(rows)
@@ -57,7 +57,7 @@ def as_history(rows: Sequence[Any]) -> History:
 
 
 def _as_history(rows: Sequence[Any]) -> History:
-    import numpy as np  # not for those who read no epochs: they start in half the time
+    import numpy as np  # not at the top: commands that read no epochs start in half the time
 
     from db.history import History
 
@@ -75,10 +75,10 @@ def _as_history(rows: Sequence[Any]) -> History:
 
 
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
-    """Insert all epochs of `history`, inside the connection's transaction.
+    """Insert all epochs of `history` in the connection's transaction.
 
-    SQLite gets one executemany of the driver's, PostgreSQL one binary COPY: measured, a quarter and four
-    fifths cheaper than SQLAlchemy's bulk insert of the same rows.
+    Uses one executemany of the driver on SQLite and one binary COPY on PostgreSQL: measured, a quarter and
+    four fifths less time than SQLAlchemy's bulk insert of the same rows.
     """
     columns = ", ".join(COLUMNS)
     if connection.dialect.name == "sqlite":
@@ -94,25 +94,25 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
         rows = [(run_id, model, *row) for row in values]
         connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?,?)", rows)  # noqa: S608
         return
-    import psycopg  # not for readers, nor for SQLite
+    import psycopg  # readers and SQLite do not need it
 
     driver = connection.connection.driver_connection
     assert driver is not None
-    rows_as_bytes = binary_rows(run_id, model, history)  # before COPY: no timeout ends one that stands still
+    rows_as_bytes = binary_rows(run_id, model, history)  # before COPY: no timeout ends an idle one
     statement = f"COPY epochs ({columns}) FROM STDIN WITH (FORMAT binary)"
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(rows_as_bytes)
-    except psycopg.Error as error:  # SQLAlchemy does not see what goes through the driver's own cursor
+    except psycopg.Error as error:  # SQLAlchemy does not wrap errors of the driver's own cursor
         raise DBAPIError(statement, None, error, connection_invalidated=driver.closed) from error
 
 
 def binary_rows(run_id: int, model: str, history: History) -> bytes:
-    """The epochs as PostgreSQL's binary COPY wants them: all rows in one go, since all are of one size.
+    """The epochs in PostgreSQL's binary COPY format: all rows at once, since all have one size.
 
-    A row is the number of its fields, and each field its length and its value, all big-endian. An array is
-    its number of dimensions, a flag, the element type (700 is float4), size and first index of the dimension,
-    and elements that are fields themselves. (https://www.postgresql.org/docs/current/sql-copy.html, File
+    A row is the number of its fields, then each field's length and value, all big-endian. An array value is
+    its number of dimensions, a flag, the element type (700 is float4), the dimension's size and first index,
+    and the elements, each again with its length. (https://www.postgresql.org/docs/current/sql-copy.html, File
     Formats, and `array_send` in PostgreSQL's source.)
     """
     import numpy as np

@@ -1,4 +1,4 @@
-"""Reads files that a user names, and waits for none."""
+"""Reads files that a user names, and never blocks on one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import stat
 from pathlib import Path
 
 LARGEST = 10**9
-"""bytes of a file that is read"""
+"""largest size of a file that is read, in bytes"""
 
 
 def read_regular(path: Path) -> bytes:
-    """What a regular file holds.
+    """The content of a regular file.
 
-    Raises OSError, whose `strerror` says why, if it cannot be read, has more than 1 GB, or is a pipe or a
-    device: those may have no end, or no beginning.
+    Raises OSError, whose `strerror` gives the reason, if it cannot be read, is larger than 1 GB, or is a pipe
+    or a device: reading those may never begin or end.
     """
     found = path.stat()
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):

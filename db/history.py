@@ -1,4 +1,4 @@
-"""`History`: the one shape in which training history travels through the whole house."""
+"""`History`: the one form in which all packages pass training history."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Int64s = NDArray[np.int64]
 
 
 class State(NamedTuple):
-    """All that a model needs to go on: its parameters and how many epochs they have seen."""
+    """All that a model needs to continue: its parameters and the number of epochs trained."""
 
     weights: Float32s
     """float32 [features]"""
     bias: np.float32
     epoch: int
-    """the next epoch to train; 0 for a model that has seen none"""
+    """the next epoch to train; 0 for an untrained model"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """Epochs of one model in order, n of them: consecutive, but where only some were asked for or are left.
+    """n epochs of one model, in order; consecutive unless only some were read or kept.
 
-    The losses of an epoch belong to the parameters before its update; `weights` and `bias` are those
-    after it. So the last row is the model's whole state, and the store is the checkpoint.
+    The losses of an epoch belong to the parameters before its update; `weights` and `bias` are those after
+    it. So the last row is the model's whole state, and the store is the checkpoint.
     """
 
     epoch: Int64s
@@ -47,7 +47,7 @@ class History:
 
     @classmethod
     def empty(cls, epochs: int, features: int, first_epoch: int = 0) -> History:
-        """Room for `epochs` epochs from `first_epoch` on, its values not yet set."""
+        """Space for `epochs` epochs from `first_epoch` on, with all other values not yet set."""
         return cls(
             epoch=np.arange(first_epoch, first_epoch + epochs, dtype=np.int64),
             train_loss=np.empty(epochs, np.float32),
@@ -59,7 +59,7 @@ class History:
 
     @classmethod
     def concatenate(cls, parts: Sequence[History]) -> History:
-        """One history of all `parts`, in their order. Raises ValueError for none."""
+        """All `parts` in their order, as one history. Raises ValueError if there are none."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     def __len__(self) -> int:
@@ -74,13 +74,13 @@ class History:
         return State(self.weights[-1], self.bias[-1], int(self.epoch[-1]) + 1)
 
     def finite(self) -> History:
-        """The epochs before the first that holds a NaN or an infinity; all of them if none does."""
+        """The epochs before the first with a NaN or an infinity; all of them if there is none."""
         good = np.isfinite(self.train_loss) & np.isfinite(self.test_loss) & np.isfinite(self.bias)
         good &= np.isfinite(self.weights).all(axis=1)
         return self if good.all() else self[: int(np.argmin(good))]
 
     def same_bits(self, other: History) -> bool:
-        """Whether epochs, losses and parameters are equal bit for bit (`trained_at` is no result)."""
+        """Whether epochs, losses and parameters are equal bit for bit (`trained_at` is ignored)."""
         return np.array_equal(self.epoch, other.epoch) and all(
             np.array_equal(mine.view(np.uint32), theirs.view(np.uint32))
             for mine, theirs in (

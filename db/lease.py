@@ -1,4 +1,4 @@
-"""Who may write to a run: exactly the process whose token stands in it."""
+"""The lease of a run: only the process whose token is in the run's row may write to it."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 BEAT = 2.0
-"""seconds without a block after which a trainer renews its heartbeat"""
+"""seconds without a stored block after which a trainer renews its heartbeat"""
 QUIET = 3.0
-"""seconds of silence that are longer than a living trainer's"""
+"""seconds between heartbeats that a live trainer does not exceed"""
 
 
 def update_run(run_id: int) -> Update:
-    """An UPDATE of one run that leaves the session's objects alone."""
+    """An UPDATE of one run that does not synchronise the session's objects."""
     return update(RunRow).where(RunRow.id == run_id).execution_options(synchronize_session=False)
 
 
 def changed(session: Session, statement: Update) -> bool:
-    """Whether an UPDATE found its row: the "swap" of compare-and-swap."""
+    """Whether an UPDATE changed its one row, as in compare-and-swap."""
     result = session.execute(statement)
     assert isinstance(result, CursorResult)
     return result.rowcount == 1
 
 
 def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
-    """The running runs of which nothing is to be expected any more: id, owner, and how that is known."""
+    """The stalled runs, and running ones whose process is known to be dead: id, owner, reason."""
     silent_for = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
     running = select(RunRow.id, RunRow.owner, silent_for > heartbeat_timeout).where(
         RunRow.status == "running"
     )
     found = []
     for run_id, owner, silent in session.execute(running).all():
-        if silent and not is_alive(owner):  # a clock may be wrong, a process that is seen to run is not
+        if silent and not is_alive(owner):  # a clock may be wrong; a process seen running is alive
             found.append((run_id, owner, f"no heartbeat for more than {heartbeat_timeout:g} s"))
         elif is_gone(owner):
             found.append((run_id, owner, "its process is gone"))
@@ -60,11 +60,11 @@ def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, 
 
 
 def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
-    """Mark running runs as crashed that were silent for too long, or whose process is known to be dead."""
+    """Mark stalled runs as crashed."""
     for run_id, owner, reason in stalled_runs(session, heartbeat_timeout):
-        # A locked run is being written to: whoever does so is not waited for, he may stand still himself.
+        # Skip locked rows: their writer may itself be stuck.
         unlocked = select(RunRow.id).where(RunRow.id == run_id).with_for_update(skip_locked=True)
-        # The owner stays: a trainer that only lost sight of its database takes the run back.
+        # Keep the owner: a trainer that only lost its connection takes the run back.
         session.execute(
             update_run(run_id)
             .where(RunRow.id.in_(unlocked), RunRow.status == "running", RunRow.owner == owner)
@@ -74,7 +74,7 @@ def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Why a run could not be claimed just now: somebody holds it, or another that must end first."""
+    """Why a run could not be acquired: the lease holder of it, or of another that must end first."""
 
     run_id: int
     owner: str
@@ -83,20 +83,20 @@ class Held:
 
 
 def held(session: Session, run: RunRow) -> Held:
-    """Who holds a running run, and for how long nothing was heard of it."""
+    """The lease holder of a running run."""
     silence = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))  # type: ignore[arg-type]
     return Held(run.id, run.owner or "", float(silence or 0.0))
 
 
 def live_nightly(session: Session, heartbeat_timeout: float) -> Held | None:
-    """Who holds the one nightly run that there may be; None where none lives."""
+    """The lease holder of the live nightly run; None if there is none."""
     notice_crashes(session, heartbeat_timeout)
     run = session.scalar(select(RunRow).where(RunRow.trigger == "nightly", RunRow.status == "running"))
     return None if run is None else held(session, run)
 
 
 def begin_night(session: Session, night_id: int, run_id: int) -> bool:
-    """Give a night that is due its run; False where it is not due any more."""
+    """Give a due scheduled run its run; False if it is no longer due."""
     statement = (
         update(ScheduledRunRow)
         .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
@@ -112,9 +112,9 @@ def win(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> Result:
-    """The result of `attempt`, repeated while a holder that may be dead keeps silent.
+    """The result of `attempt`, retried while the lease holder may be dead.
 
-    Raises HeldError once the holder is seen to live, and StoreError when `stop` is set first.
+    Raises HeldError once the holder is seen to be alive, and StoreError if `stop` is set first.
     """
     first: Held | None = None
     deadline = time.monotonic() + heartbeat_timeout + 5
@@ -140,15 +140,15 @@ def win(
 def claim(
     session: Session, run_id: int, token: str, heartbeat_timeout: float, epochs: int | None, environment: Any
 ) -> Held | RunRow:
-    """Take a stopped run over for `token`, or say who holds it. `epochs` lengthens it.
+    """Acquire the lease of a stopped run for `token`, or return its holder. `epochs` lengthens the run.
 
-    Raises StoreError for a run that cannot be taken up at all.
+    Raises StoreError for a run that cannot be resumed.
     """
     notice_crashes(session, heartbeat_timeout)
     run = session.get_one(RunRow, run_id)
     wanted = run.epochs if epochs is None else epochs
     if run.owner == token and run.status == "running":
-        return run  # an earlier attempt, whose connection broke, was committed after all
+        return run  # an earlier attempt was committed before its connection broke
     if run.status == "running":
         return held(session, run)
     if run.status == "diverged":
@@ -185,10 +185,7 @@ def claim(
 
 
 def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
-    """Where each model of a run goes on: the state after its last stored epoch.
-
-    Raises StoreError if a model's epochs cannot be continued: some are missing, or the last is corrupted.
-    """
+    """Each model's state after its last epoch. Raises StoreError if that is corrupted or one is missing."""
     epochs = EpochRow.__table__
     found = session.execute(
         select(epochs.c.model, func.count(), func.max(epochs.c.epoch) + 1)
@@ -213,16 +210,16 @@ def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
 
 
 def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """The environment of a run that goes on from `epoch`: the first one, and what has changed since."""
+    """The environment of a run resumed at `epoch`: the original one, and what has changed since."""
     changes = {name: value for name, value in now.items() if before.get(name) != value}
     return before | {"resumes": [*before.get("resumes", []), {"epoch": epoch, "changed": changes}]}
 
 
 class RunWriter:
-    """The only writer of one run, for as long as its token stands in the run's row.
+    """The lease holder of one run and its only writer, as long as its token is in the run's row.
 
-    Every method raises LeaseLostError once another process has taken the run over, and StoreFailedError once
-    the database has been away for too long.
+    Every method raises LeaseLostError if the lease is lost, and StoreFailedError if the database stays
+    unreachable for too long.
     """
 
     def __init__(self, store: Store, run_id: int, token: str) -> None:
@@ -233,9 +230,9 @@ class RunWriter:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """While open, a thread renews the heartbeat whenever no block has done so for BEAT seconds.
+        """While open, a thread renews the heartbeat if no block has done so for BEAT seconds.
 
-        A heartbeat thus says that the process lives and reaches the database, not that its model gets on.
+        A heartbeat means that the process is alive and reaches the database, not that training advances.
         """
         ended = threading.Event()
         thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
@@ -244,7 +241,7 @@ class RunWriter:
             yield
         finally:
             ended.set()
-            thread.join(1)  # no longer: the database may hang
+            thread.join(1)  # at most a second: the database may hang
 
     def _beat(self, ended: threading.Event) -> None:
         store, own = self.store, None
@@ -252,8 +249,8 @@ class RunWriter:
         while not ended.wait(pause):
             if time.monotonic() - self._renewed < pause:
                 continue
-            with suppress(StoreError):  # the next block tells of it
-                # A connection of its own: the trainer's may be waiting for an answer.
+            with suppress(StoreError):  # storing the next block raises it
+                # On its own connection: the trainer's may be blocked.
                 own = own or type(store)(
                     store.url.render_as_string(hide_password=False),
                     database_timeout=store.waiting.limit,
@@ -264,7 +261,7 @@ class RunWriter:
             own.close()
 
     def append(self, model: str, history: History) -> None:
-        """Store consecutive epochs of a model and renew the heartbeat, all in one transaction."""
+        """Store consecutive epochs of a model and renew the heartbeat in one transaction."""
 
         def work(session: Session, attempt: int) -> None:
             self._renew(session, attempt)
@@ -281,7 +278,7 @@ class RunWriter:
         self.store.write(work)
 
     def finish(self, status: str, stop_reason: str | None = None) -> None:
-        """End the run with a status other than `running` and give the lease back."""
+        """End the run with a status other than `running` and release the lease."""
         values = {
             "status": status,
             "stop_reason": stop_reason,
@@ -299,8 +296,8 @@ class RunWriter:
         self.store.write(work)
 
     def _renew(self, session: Session, attempt: int, **values: object) -> None:
-        # A run that others declared crashed while its database was away is taken back by its trainer.
-        # One declared crashed while the trainer itself stood still is not: that trainer has lost it.
+        # After a lost connection, a trainer takes back a run that others have marked as crashed. A trainer
+        # that was itself stuck does not: it has lost the lease.
         alive = ("running",) if attempt == 1 else ("running", "crashed")
         statement = (
             update_run(self.run_id)
@@ -310,7 +307,7 @@ class RunWriter:
         )
         try:
             renewed = changed(session, statement)
-        except IntegrityError:  # one live nightly at a time, and another lives by now
+        except IntegrityError:  # only one nightly run may be live, and another one is
             renewed = False
         if not renewed:
             raise LeaseLostError(

@@ -1,4 +1,4 @@
-"""Takes the schema up and down, and says how it differs from what the code expects."""
+"""Upgrades and downgrades the schema, and compares it with what the code expects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration for our migrations, which need no alembic.ini."""
+    """Alembic's configuration, made without an alembic.ini."""
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     if connection is not None:
@@ -35,7 +35,7 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def pragma(driver: Any, setting: str) -> None:
-    """Set a pragma outside a transaction, its errors like those of SQLAlchemy's own statements."""
+    """Set a pragma outside a transaction. Raises DBAPIError, as SQLAlchemy's own statements do."""
     try:
         driver.execute(f"PRAGMA {setting}")
     except sqlite3.Error as error:
@@ -44,7 +44,7 @@ def pragma(driver: Any, setting: str) -> None:
 
 @contextmanager
 def _only_migrator(engine: Engine) -> Iterator[Connection]:
-    """One write transaction in which nobody else migrates: all of a migration happens, or nothing."""
+    """One write transaction for a whole migration, with other migrations locked out."""
     with engine.execution_options(write=True).connect() as connection:
         sqlite = connection.dialect.name == "sqlite"
         driver = connection.connection.driver_connection
@@ -53,7 +53,7 @@ def _only_migrator(engine: Engine) -> Iterator[Connection]:
             # A batch migration drops and recreates tables; with foreign keys on, SQLite would first
             # delete the rows that refer to them. Neither pragma works inside a transaction.
             pragma(driver, "foreign_keys = OFF")
-            # From now on readers and the trainer never block each other; the file remembers it.
+            # Readers and the trainer then never block each other; the setting stays in the file.
             pragma(driver, "journal_mode = WAL")
         try:
             with connection.begin():
@@ -70,7 +70,7 @@ def _only_migrator(engine: Engine) -> Iterator[Connection]:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Lift the schema to `revision`. Raises StoreError for a foreign, newer or unknown one."""
+    """Upgrade the schema to `revision`. Raises StoreError if that or the schema is unknown or too new."""
     with _only_migrator(engine) as connection:
         known = current(connection)
         if known is not None and known > HEAD:
@@ -79,9 +79,9 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the schema down to `revision`; what that one cannot hold is lost.
+    """Downgrade the schema to `revision`; data that it cannot hold is lost.
 
-    Raises StoreError for an empty database and for a revision that there is not.
+    Raises StoreError for an empty database and for an unknown revision.
     """
     with _only_migrator(engine) as connection:
         if current(connection) is None:
@@ -90,7 +90,7 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def _run(action: str, connection: Connection, revision: str) -> None:
-    # Paddle turns the root logger's INFO on; Alembic's steps are no news to a trainer.
+    # Paddle sets the root logger to INFO, which would log Alembic's steps.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         getattr(command, action)(config(connection), revision)
@@ -99,6 +99,6 @@ def _run(action: str, connection: Connection, revision: str) -> None:
 
 
 def differences(connection: Connection) -> list[str]:
-    """How the database differs from what the code expects, one line each; none if it does not."""
+    """How the database differs from what the code expects, one line each."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, **COMPARISON})
     return [str(difference) for difference in compare_metadata(context, Base.metadata)]

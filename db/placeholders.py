@@ -1,4 +1,4 @@
-"""Finds the `:name` parameters of a query, and only those: not `::casts`, text, or comments."""
+"""Finds the `:name` parameters of a query, except in `::casts`, strings and comments."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TOKEN = re.compile(
 
 
 def names(sql: str) -> list[str]:
-    """The parameters of a query, each once, in the order in which they first appear."""
+    """The parameters of a query, each once, in order of first appearance."""
     found = (match["name"] for match in _TOKEN.finditer(sql))
     return list(dict.fromkeys(name for name in found if name))
 
 
 def replace(sql: str, value: Callable[[str], str]) -> str:
-    """The query with `value(name)` in the place of each parameter."""
+    """The query with each parameter replaced by `value(name)`."""
     return _TOKEN.sub(lambda match: value(match["name"]) if match["name"] else match[0], sql)

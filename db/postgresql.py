@@ -1,7 +1,7 @@
-"""PostgreSQL connections whose waits end: where the server hangs, and soon after the process is told to stop.
+"""PostgreSQL connections that stop waiting for a hung server, and soon after a stop request.
 
-Keep-alives and TCP_USER_TIMEOUT find a dead network. A server that stands still behind a living one, or a
-proxy that swallows what it is sent, is found only by the clock.
+Keep-alives and TCP_USER_TIMEOUT detect a dead network. Only a time limit detects a hung server on a working
+network, or a proxy that swallows what is sent.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import psycopg
 from psycopg.waiting import wait
 
 POLL = 0.1
-"""seconds between two looks at the clock, and at whether to stop"""
+"""seconds between two checks of the time and of the stop request"""
 CANCEL = 1.0
-"""seconds that a Ctrl-C waits for the server to hear of it"""
+"""seconds that Ctrl-C waits for the server to accept the cancel"""
 GivesUp = Callable[[float], bool]
-"""whether to wait no longer for a server that was last heard at a time by time.monotonic()"""
+"""whether to stop waiting for a server that last answered at a given time.monotonic()"""
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that asks `gives_up` while it waits, and is closed once told to."""
+    """A connection that calls `gives_up` while it waits, and closes once that is true."""
 
     gives_up: GivesUp
     lost: psycopg.OperationalError | None = None
-    """why it was closed; the end of a COPY asks again"""
+    """why it was closed; raised again at the end of a COPY"""
 
     def wait(self, gen: Generator[Any, Any, Any], *_: Any, **__: Any) -> Any:
-        """What psycopg waits with, for every statement, COPY and commit. Raises OperationalError."""
+        """How psycopg waits in every statement, COPY and commit. Raises OperationalError."""
         if self.lost:
             raise self.lost
         try:
             return wait(self._watched(gen), self.pgconn.socket, interval=POLL)
-        except KeyboardInterrupt:  # psycopg itself would wait ten seconds for a server that hangs
+        except KeyboardInterrupt:  # psycopg itself would wait ten seconds for a hung server
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=CANCEL)
             self.close()
             raise
 
     def _watched(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """The same generator of psycopg's, ended when `gives_up`. It is sent 0 where POLL brought nothing."""
+        """The generator of psycopg, ended when `gives_up`. It is sent 0 if nothing arrived within POLL."""
         ready, heard = None, time.monotonic()
         while True:
             try:
@@ -61,9 +61,9 @@ class Connection(psycopg.Connection[Any]):
 
 
 def connect(gives_up: GivesUp, *arguments: Any, **parameters: Any) -> Connection:
-    """A connection as `psycopg.connect` makes it, made in a thread that is left alone when `gives_up`.
+    """Like `psycopg.connect`, but in a thread that is abandoned when `gives_up`.
 
-    No signal would be heard while the system looks up a host's name. Raises OperationalError.
+    In the main thread, looking up a host name would block signals. Raises OperationalError.
     """
     future: Future[Connection] = Future()
 
@@ -76,7 +76,7 @@ def connect(gives_up: GivesUp, *arguments: Any, **parameters: Any) -> Connection
             return
         try:
             future.set_result(made)
-        except InvalidStateError:  # nobody waits any more
+        except InvalidStateError:  # abandoned
             made.close()
 
     threading.Thread(target=make, daemon=True).start()
@@ -94,5 +94,5 @@ def connect(gives_up: GivesUp, *arguments: Any, **parameters: Any) -> Connection
 
 
 def no_answer(heard: float) -> psycopg.OperationalError:
-    """The error for a server that was last heard at that time."""
+    """The error for a server that last answered at `heard`."""
     return psycopg.OperationalError(f"no answer for {time.monotonic() - heard:.0f} s")

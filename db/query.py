@@ -1,6 +1,6 @@
-"""Asks the store in SQL, read only: named queries of `db/queries` and the user's own.
+"""Runs SQL queries on the store, read-only: the named queries of `db/queries` and the user's own.
 
-That nothing is changed is up to the database, not to a look at the text: see `db.readonly_sqlite` and
+The database enforces read-only access, not a check of the text: see `db.readonly_sqlite` and
 `db.readonly_postgresql`.
 """
 
@@ -24,9 +24,9 @@ FOLDER = Path(__file__).resolve().parent / "queries"
 TIMEOUT = 30.0
 """seconds that a query may take"""
 LIMIT = 1000
-"""rows that a query gives"""
+"""most rows of an answer"""
 MAX_BYTES = 256_000_000
-"""bytes that an answer may take in memory"""
+"""most bytes that an answer may take in memory"""
 Value = int | float | str | None
 _PARAMETER = re.compile(r"^-- :(?P<name>\w+)(?: = (?P<default>\S+))? +(?P<help>.+)$")
 
@@ -43,12 +43,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NamedQuery:
-    """A query of `db/queries`: its text, what it answers, and its parameters."""
+    """A query of `db/queries`: its text, its question, and its parameters."""
 
     name: str
     question: str
     parameters: dict[str, str]
-    """name to what it is"""
+    """name to description"""
     defaults: dict[str, Value]
     sql: str
 
@@ -59,15 +59,15 @@ def names() -> list[str]:
 
 
 def named_queries(backend: str) -> list[NamedQuery]:
-    """All of them, by name, as `backend`, "sqlite" or "postgresql", understands them."""
+    """All named queries, by name, for `backend`: "sqlite" or "postgresql"."""
     return [named_query(name, backend) for name in names()]
 
 
 @cache
 def named_query(name: str, backend: str) -> NamedQuery:
-    """The query of that name. Raises QueryError, naming those there are.
+    """The query of that name. Raises QueryError, listing the known names.
 
-    One text serves both databases, but where SQLite cannot, or is much faster otherwise.
+    Both databases share one text unless SQLite cannot run it or runs another much faster.
     """
     if name not in names():
         raise QueryError(f"there is no query {name!r}; there are {', '.join(names())}")
@@ -86,7 +86,7 @@ def named_query(name: str, backend: str) -> NamedQuery:
 
 
 def read_value(text: str) -> Value:
-    """A parameter's value from its text: `null`, a whole number, a number, or the text itself."""
+    """A parameter's value from its text: `null`, an integer, a float, or the text itself."""
     if text.lower() == "null":
         return None
     for kind in (int, float):
@@ -107,12 +107,12 @@ def ask(
     max_bytes: int = MAX_BYTES,
     take: Callable[[Sequence[tuple[Any, ...]]], object] | None = None,
 ) -> Answer:
-    """The answer of the store at `url` to one query, in a connection of its own that can only read.
+    """The answer of the store at `url` to one query, on a separate read-only connection.
 
-    `limit` None gives all rows. `take` is given the column names and then the rows, in parts, as they come;
-    the Answer then holds none. Raises QueryError for a query that is wrong or does more than read, or whose
-    parameters are not exactly those given, QueryTimeoutError after `timeout` seconds of waiting for the
-    database, and QueryTooLargeError once the answer takes more than `max_bytes` of memory.
+    `limit` None returns all rows. `take` is called with the column names and then the rows, in parts, as they
+    arrive; the Answer then has none. Raises QueryError for a query that is wrong or does more than read, or
+    whose parameters are not exactly those given, QueryTimeoutError after `timeout` seconds of waiting for the
+    database, and QueryTooLargeError if the answer takes more than `max_bytes` of memory.
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)
@@ -131,7 +131,7 @@ def ask(
     tell = take or kept.extend
     watch = Watch(timeout, max_bytes)
     with closing(watch.rows(fetch(url, sql, given, None if limit is None else limit + 1, watch))) as parts:
-        count = -1  # the first row is the names
+        count = -1  # the first row has the column names
         for rows in parts:
             count += len(rows)
             more = limit is not None and count > limit

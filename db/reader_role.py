@@ -1,4 +1,4 @@
-"""The PostgreSQL role that can do nothing but read the ledger's tables."""
+"""The PostgreSQL role that can only read the ledger's tables."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ RELATIONS = (*Base.metadata.tables, VERSION_TABLE, "parameter_history", "parity_
 
 
 def provide_reader(connection: psycopg.Connection) -> None:
-    """Make the reader's role where it is missing, and let it read, as far as one's own rights go."""
+    """Create the reader role if it is missing and let it read, as far as the current role's rights go."""
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
         _provide(connection)
 
 
 def become_reader(connection: psycopg.Connection) -> str:
-    """Take the reader's role for the rest of the transaction; gives the role that is then in force.
+    """Switch to the reader role for the rest of the transaction; return the role then in force.
 
-    Who may not take it keeps the own role, which must not be a superuser's: InsufficientPrivilege.
+    If that is not allowed, the current role stays; raises InsufficientPrivilege if it is a superuser's.
     """
     refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
-    with suppress(*refused), connection.transaction():  # a savepoint, so that a refusal spoils nothing
+    with suppress(*refused), connection.transaction():  # a savepoint: a refusal aborts only that
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(READER)))
     role, superuser = _row(
         connection, "SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -38,7 +38,7 @@ def become_reader(connection: psycopg.Connection) -> str:
 
 
 def _provide(connection: psycopg.Connection) -> None:
-    """Make the role and let it read, as far as that is not done yet."""
+    """Create the role and grant it what is missing."""
     reader = sql.Identifier(READER)
     if not _true(connection, "SELECT count(*) = 1 FROM pg_roles WHERE rolname = %s", READER):
         if not _true(

@@ -1,19 +1,18 @@
-"""One query on a PostgreSQL store, in a connection that can do nothing but read.
+"""One query on a PostgreSQL store, in a connection that can only read.
 
-What the server enforces, whoever is connected:
+The server enforces, whoever is connected:
 
-* The query is one statement: the server's parser is asked for its columns, and refuses several.
-* It is a query: the server must be able to make a view of it, which it refuses for every other command and
-  for a WITH that changes rows.
-* It calls no function that the server knows as volatile, a few harmless ones excepted: these are the ones
-  with side effects (nextval, set_config, pg_advisory_lock, pg_terminate_backend, lo_import) or a way around
-  the rest (pg_read_file, query_to_xml, dblink). The view's stored parse tree names every function by number.
-* It runs in a transaction that has become READ ONLY and has taken a snapshot, after which the server lets
-  nobody turn it back.
-* It runs as a role that can only SELECT. SET ROLE alone would not do: RESET ROLE undoes it. So the query runs
-  inside a SECURITY DEFINER function of that role, where the server refuses to change the role at all.
-* statement_timeout ends it, and so does the end of the client, between two of the server's own looks: inside
-  a single call of a function it may not look for long. The answer's size and temporary files are bounded.
+* The query is one statement: it is prepared to learn its columns, and the server prepares no more than one.
+* It is a query: the server must accept it as a view, which it refuses for every other command and for a WITH
+  that changes rows.
+* It calls no volatile function except a few harmless ones: the volatile ones include those with side effects
+  (nextval, set_config, pg_advisory_lock, pg_terminate_backend, lo_import) and ways around the other rules
+  (pg_read_file, query_to_xml, dblink). The view's stored parse tree names every function by number.
+* Its transaction is READ ONLY and has a snapshot, after which the server refuses to make it writable again.
+* It runs as a role that can only SELECT. SET ROLE alone is not enough: RESET ROLE undoes it. So the query
+  runs inside a SECURITY DEFINER function of that role, where the server refuses to change the role at all.
+* statement_timeout ends it, and so does a lost client, whenever the server checks for interrupts; within a
+  single function call it may not check for long. The answer's size and temporary files are bounded.
 
 The function and the view are temporary, and the transaction that makes them is always rolled back.
 """
@@ -37,10 +36,10 @@ HARMLESS = (
     *("random", "clock_timestamp", "timeofday", "gen_random_uuid"),
     *("pg_relation_size", "pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_database_size"),
 )
-"""volatile functions of PostgreSQL's own that change nothing: their result varies, that is all"""
+"""PostgreSQL's own volatile functions without side effects: only their result varies"""
 
 TEMPORARY_FILES = "1GB"
-"""what a query may write of them, where the job is allowed to set it"""
+"""limit of a query's temporary files, if the role may set it"""
 TOO_LARGE = "EL001"
 ASK = f"""
 CREATE FUNCTION pg_temp.ledger_ask(query text, parameters text[], most bigint, bytes bigint)
@@ -71,7 +70,7 @@ ORDER BY 1
 """
 CASTS = {bool: "boolean", int: "bigint", float: "double precision", str: "text"}
 TEXT_ARRAY = 1009
-"""PostgreSQL's number for the type text[]"""
+"""PostgreSQL's OID of the type text[]"""
 
 
 def fetch(
@@ -102,7 +101,7 @@ def fetch(
 
 
 def _connect(url: URL) -> psycopg.Connection:
-    # Keywords rather than a URL, which libpq's messages would repeat with its password.
+    # Keywords, not a URL: libpq's messages would repeat the URL with its password.
     ours = {"connect_timeout": 10, "application_name": "epoch-ledger query", "client_encoding": "utf8"}
     given = url.get_dialect()().create_connect_args(url)[1]
     return psycopg.connect(**{**given, **ours}, options="-c timezone=UTC", autocommit=True)
@@ -114,18 +113,18 @@ def _cancel(connection: psycopg.Connection) -> None:
 
 
 def _set(connection: psycopg.Connection, name: str, value: str) -> None:
-    """Set a parameter for the transaction alone: a connection pooler may hand the session to others."""
+    """Set a parameter for this transaction only: a pooler may give the session to other clients."""
     connection.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
 def _bound(connection: psycopg.Connection, timeout: float) -> None:
-    """Bound what the server does in this transaction, also if nobody is left to cancel it."""
+    """Limit the server's work in this transaction, even if no client is left to cancel it."""
     _set(connection, "statement_timeout", f"{timeout + GRACE:g}s")
-    # Compiling a query of a tenth of a second takes as long again.
+    # Compiling a query that runs for a tenth of a second takes as long again.
     _set(connection, "jit", "off")
     if connection.info.server_version >= 140000:
         _set(connection, "client_connection_check_interval", "1s")
-    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():  # a superuser's alone
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():  # only a superuser may
         _set(connection, "temp_file_limit", TEMPORARY_FILES)
 
 
@@ -148,17 +147,17 @@ def _fetch(
     call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s, %s) AS answer ({})").format(columns)
     with connection.cursor("ledger_answer") as cursor:
         cursor.execute(call, [text, values, limit, max_bytes])
-        yield from cursor.fetchmany(1)  # for which the server works out the whole answer
-        _set(connection, "statement_timeout", "0")  # from here on it waits for who reads us
+        yield from cursor.fetchmany(1)  # for this row, the server computes the whole answer
+        _set(connection, "statement_timeout", "0")  # from here on it waits for our reader
         yield from connection.cursor().stream("FETCH ALL FROM ledger_answer")
 
 
 def numbered(query: str, parameters: Mapping[str, Any]) -> tuple[str, list[str | None]]:
-    """The query with each `:name` as a typed element of the one text array $1, and that array."""
+    """The query with each `:name` replaced by a typed element of the text array $1, and that array."""
     order = placeholders.names(query)
 
     def element(name: str) -> str:
-        if parameters[name] is None:  # of no type, so that it fits everywhere
+        if parameters[name] is None:  # untyped, so that it fits everywhere
             return "NULL"
         return cast(f"$1[{order.index(name) + 1}]", parameters[name])
 
@@ -167,12 +166,12 @@ def numbered(query: str, parameters: Mapping[str, Any]) -> tuple[str, list[str |
 
 
 def cast(expression: str, value: Any) -> str:
-    """The expression as the SQL type of the parameter's value."""
+    """The expression, cast to the SQL type of the parameter's value."""
     return f"CAST({expression} AS {CASTS[type(value)]})"
 
 
 def describe(connection: psycopg.Connection, query: str) -> tuple[list[str], list[str]]:
-    """Names and SQL types of the columns of one statement, which is parsed and not run."""
+    """Names and SQL types of the columns of one statement, which is parsed but not run."""
     link = connection.pgconn
     prepared = link.prepare(b"ledger_query", query.encode(), [TEXT_ARRAY])
     if prepared.status == psycopg.pq.ExecStatus.COMMAND_OK:
@@ -190,16 +189,16 @@ def describe(connection: psycopg.Connection, query: str) -> tuple[list[str], lis
 
 
 def refuse_side_effects(connection: psycopg.Connection, query: str, parameters: Mapping[str, Any]) -> None:
-    """Raises QueryError for what is no query, changes rows, or calls a function with side effects."""
+    """Raises QueryError for what is not a query, changes rows, or calls a function with side effects."""
 
-    def element(name: str) -> str:  # a view has no parameters; only their types matter here
+    def element(name: str) -> str:  # a view has no parameters; only their types matter
         return "NULL" if parameters[name] is None else cast("NULL", parameters[name])
 
-    # Inside EXISTS, columns need no names of their own.
+    # Inside EXISTS, column names need not be unique.
     view = f"CREATE TEMP VIEW ledger_query AS SELECT EXISTS (\n{placeholders.replace(query, element)}\n)"
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute(view.encode(), prepare=True)  # prepared: the server takes one statement only
+            connection.execute(view.encode(), prepare=True)  # prepared: one statement only
             volatile = [row[0] for row in connection.execute(VOLATILE_FUNCTIONS, [list(HARMLESS)])]
     except psycopg.Error as error:
         raise QueryError(f"only reading is allowed here: {first_line(error)}") from error
@@ -208,5 +207,5 @@ def refuse_side_effects(connection: psycopg.Connection, query: str, parameters: 
 
 
 def first_line(error: psycopg.Error) -> str:
-    """What the server said, without the position and the context."""
+    """The server's message, without position and context."""
     return str(error).strip().partition("\n")[0]

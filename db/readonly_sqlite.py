@@ -1,8 +1,8 @@
-"""One query on a SQLite store, in a connection that can do nothing but read.
+"""One query on a SQLite store, in a connection that can only read.
 
-Two locks, each of SQLite's own: the file is opened read only; an authorizer refuses, while a statement is
+SQLite enforces this twice: the file is opened read-only, and an authorizer refuses, while a statement is
 compiled, every action except reading tables and calling functions. A progress handler stops the query between
-two instructions of SQLite's machine.
+two instructions of SQLite's virtual machine.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from db.watch import Row, Watch
 
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 STEPS = 10_000
-"""instructions of SQLite's machine between two looks at whether to stop: well under a millisecond"""
+"""instructions of SQLite's virtual machine between two stop checks: well under a millisecond"""
 LARGEST_VALUE = 16 * 2**20
-"""bytes of one value"""
+"""most bytes of one value"""
 PATIENCE = 5.0
-"""seconds to wait where another process has the file to itself"""
+"""seconds to wait for a file that another process has locked"""
 
 
 def fetch(
@@ -38,7 +38,7 @@ def fetch(
     connection = sqlite3.connect(f"{file}?mode=ro{closed}", uri=True, timeout=PATIENCE, isolation_level=None)
     try:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
-        # Their first use declares their columns, by a CREATE TABLE that the authorizer would refuse.
+        # Their first use declares their columns with a CREATE TABLE, which the authorizer would refuse.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
         connection.set_authorizer(_authorize)
         connection.set_progress_handler(watch.over.is_set, STEPS)
@@ -49,9 +49,9 @@ def fetch(
         yield from islice(cursor, limit)
     except sqlite3.Error as error:
         raise explained(error) from error
-    except sqlite3.Warning as error:  # Python's word for several statements in one, up to 3.11
+    except sqlite3.Warning as error:  # several statements in one, up to Python 3.11
         raise QueryError(f"not one query: {error}") from error
-    except (OverflowError, ValueError) as error:  # a value, or a character, that SQLite cannot hold
+    except (OverflowError, ValueError) as error:  # a value or a character that SQLite cannot hold
         raise QueryError(f"the query or a parameter cannot be used: {error}") from error
     finally:
         connection.close()
@@ -65,7 +65,7 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
 
 
 def explained(error: sqlite3.Error) -> Exception:
-    """What the user is told instead of SQLite's error."""
+    """The error for the user in place of SQLite's."""
     said = str(error)
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
         return QueryError(f"only reading is allowed here: {said}")

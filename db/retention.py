@@ -1,7 +1,7 @@
-"""Retention: which runs are deleted whole or thinned, and the small transactions that do it.
+"""Retention: which runs are deleted or downsampled, and the small transactions that do it.
 
-A run is marked before its first epoch goes, so nobody ever takes what is left for the whole. The mark says
-what was begun: whatever the next policy is, it finishes that, since the epochs are partly gone.
+A run is marked before its first epoch is deleted, so it is never taken for whole. The mark names the pruning
+that was begun; the next one finishes it, whatever its policy, since epochs are already gone.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from db.store import Store
 from db.types import seconds_since
 
 STEP = 5_000
-"""epochs of a model that one transaction looks at: milliseconds, which a live trainer does not feel"""
+"""epochs of a model per transaction: a few milliseconds, which do not disturb a live trainer"""
 FAILED = exists().where(
     ~VerdictRow.passed, or_(VerdictRow.run_id == RunRow.id, VerdictRow.against_run_id == RunRow.id)
 )
-"""whether a run has a failed verdict, or another was measured against it and failed"""
+"""whether a verdict on the run failed, or one on another run that was measured against it"""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is to be kept. Raises StoreError for one that asks for nothing, or for what makes no sense."""
+    """What to keep. Raises StoreError if nothing is asked for, or for a value out of range."""
 
     keep_nights: int | None = None
-    """nightly runs to keep, the newest ones"""
+    """keep only the newest N nightly runs"""
     thin_older_than: timedelta | None = None
-    """age from which runs of every kind are thinned, counted from their end"""
+    """downsample runs of every trigger that ended longer ago than this"""
     every: int = 100
-    """of a thinned run's epochs every so many-th stays, besides the first, the best and the last"""
+    """keep every Nth epoch of a downsampled run, besides the first, the best and the last"""
     force: bool = False
-    """whether runs with a failed verdict are pruned too"""
+    """prune runs with a failed verdict too"""
 
     def __post_init__(self) -> None:
         if self.keep_nights is None and self.thin_older_than is None:
@@ -53,18 +53,18 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """What the policy comes to for one run."""
+    """What the policy does to one run."""
 
     run: RunRow
     action: Literal["delete", "thin", "keep"]
-    """`keep` for a run that the policy would prune, but for a reason"""
+    """`keep` if the policy would prune the run, but `why` prevents it"""
     why: str
     every: int | None = None
-    """of a thinning: every so many-th epoch stays"""
+    """if downsampled: every Nth epoch stays"""
 
 
 def plan(store: Store, policy: Policy) -> list[Pruning]:
-    """What is to be done with which run, oldest first. Live runs, and those that stay, are not in it."""
+    """What to do with each run, oldest first; without live runs and those that the policy leaves alone."""
     query = (
         select(RunRow, seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at)), FAILED)
         .where(RunRow.status != "running")
@@ -93,7 +93,7 @@ def plan(store: Store, policy: Policy) -> list[Pruning]:
 
 
 def unfinished(run: RunRow) -> Pruning | None:
-    """What is left to do of a pruning that was killed; None where none was."""
+    """The pruning of a run that was killed before its end; None if there was none."""
     if run.pruning == "delete":
         return Pruning(run, "delete", "its deletion was begun before")
     if run.pruning == "thin":
@@ -102,7 +102,7 @@ def unfinished(run: RunRow) -> Pruning | None:
 
 
 def wanted(run: RunRow, age: float, policy: Policy, surplus: set[int]) -> Pruning | None:
-    """What the policy wants of a run that ended `age` seconds ago; `surplus` are the nights to delete."""
+    """What the policy does to a run that ended `age` seconds ago; `surplus`: nightly runs to delete."""
     if run.id in surplus:
         return Pruning(run, "delete", f"not among the newest {policy.keep_nights} nights")
     if (
@@ -116,7 +116,7 @@ def wanted(run: RunRow, age: float, policy: Policy, surplus: set[int]) -> Prunin
 
 
 def baselines(runs: Iterable[RunRow]) -> set[int]:
-    """The runs that the next night of each specification will be compared with. `runs` is oldest first."""
+    """The baseline for the next nightly run of each specification. `runs` is oldest first."""
     newest = {
         Specification.of(run): run.id
         for run in runs
@@ -126,7 +126,7 @@ def baselines(runs: Iterable[RunRow]) -> set[int]:
 
 
 def can_be_thinned(run: RunRow, every: int) -> bool:
-    """Whether thinning to every so many-th epoch leaves less of a run than it has, and what it should."""
+    """Whether keeping every Nth epoch would remove some, and none of those kept is missing already."""
     left = run.thinned_every or 1
     return run.epochs > every > left and every % left == 0
 
@@ -134,13 +134,13 @@ def can_be_thinned(run: RunRow, every: int) -> bool:
 def carry_out(
     store: Store, pruning: Pruning, policy: Policy, report: Callable[[int], None] = lambda rows: None
 ) -> int | None:
-    """Do what was planned; gives the number of epochs removed, None where the run has changed since.
+    """Prune as planned; return the number of epochs removed, or None if the run has changed since.
 
-    `report` is told the rows of each transaction. What a kill leaves undone, the next time does.
+    `report` is called with the rows of each transaction. After a kill, the next pruning finishes the work.
     """
     run = pruning.run
     step = pruning.every
-    # A run that is deleted keeps what says how much of it was left.
+    # A run that is being deleted keeps its thinned_every.
     mark: dict[str, str | int] = (
         {"pruning": "delete"} if step is None else {"pruning": "thin", "thinned_every": step}
     )
@@ -161,7 +161,7 @@ def carry_out(
             removed += gone
             report(gone)
     done = delete(RunRow) if step is None else update(RunRow).values(pruning=None)
-    # Unless another prune has gone further in the meantime.
+    # Unless another pruning has changed the mark in the meantime.
     ours = [RunRow.id == run.id, *(getattr(RunRow, name) == value for name, value in mark.items())]
     store.write(lambda session, _: count(session, done.where(*ours)))
     return removed
@@ -170,7 +170,7 @@ def carry_out(
 def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: bool) -> bool:
     """Mark a run as no longer whole, unless it was resumed, pruned, or failed a verdict, in the meantime.
 
-    Whoever held its lease loses it. What was begun before is finished whatever the verdicts.
+    Its lease holder loses the lease. What was begun before is finished whatever the verdicts.
     """
     statement = (
         update(RunRow)
@@ -183,7 +183,7 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
                     RunRow.pruning.is_not_distinct_from(run.pruning),
                     RunRow.thinned_every.is_not_distinct_from(run.thinned_every),
                 ),
-                # The attempt before this one may have been committed.
+                # An earlier attempt may have been committed.
                 and_(*(getattr(RunRow, name) == value for name, value in mark.items())),
             ),
         )
@@ -195,7 +195,7 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
 
 
 def worth_keeping(store: Store, run_id: int) -> list[int]:
-    """The epochs that a thinned run keeps for both models: the first, the best by either loss, the last."""
+    """The epochs that a downsampled run keeps of both models: first, best by either loss, last."""
     epochs: set[int] = set()
     for model, trained in store.progress(run_id).items():
         mine = select(EpochRow.epoch).where(EpochRow.run_id == run_id, EpochRow.model == model)
@@ -208,7 +208,7 @@ def worth_keeping(store: Store, run_id: int) -> list[int]:
 
 
 def count(session: Session, statement: object) -> int:
-    """Execute an UPDATE or DELETE; gives the number of its rows."""
+    """Execute an UPDATE or DELETE; return the number of rows."""
     result = session.execute(statement)  # type: ignore[call-overload]
     assert isinstance(result, CursorResult)
     return result.rowcount

@@ -1,4 +1,4 @@
-"""Waits out a database that is away for a while, instead of losing the run with it."""
+"""Retries work on an unreachable database, so that its absence does not end the run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 PATIENCE = 2.0
-"""seconds of waiting that pass in silence: a busy SQLite file is no news"""
+"""seconds of waiting that are not logged: a busy SQLite file is normal"""
 LONG = 10.0
-"""seconds after which it is said that a server does not answer; a statement may take a while"""
+"""seconds after which a missing answer is logged; a statement may take a while"""
 GRACE = 1.5
-"""seconds in which a server may still answer once `stop` is set"""
+"""seconds in which a server may still answer after `stop` is set"""
 PERMANENT = {
     "attempt to write a readonly database": (StoreError, "the database is read only"),
     "unable to open database file": (StoreError, "the database file cannot be opened"),
@@ -33,20 +33,20 @@ PERMANENT = {
     "invalid page in block": (CorruptedError, "a page of the database is corrupted"),
     "database or disk is full": (StoreFailedError, "the disk is full"),
 }
-"""what SQLite and PostgreSQL say, and what we make of it"""
+"""texts of SQLite's and PostgreSQL's errors, and what is raised for them"""
 
 
 class _Deadline(threading.local):
-    """The moment by time.monotonic() at which a thread's work on the database ends, answer or not."""
+    """The time.monotonic() at which a thread's database work ends, with or without an answer."""
 
     at = math.inf
 
 
 class RetryPolicy:
-    """Repeats database work over passing faults, with growing pauses, up to `limit` seconds.
+    """Retries database work on transient errors, with growing pauses, for up to `limit` seconds.
 
-    `stop` ends the waiting early, `say` is told once that it waits and once that it is over. `silence`: how
-    many seconds a server may take to answer; by default `limit`, too.
+    `stop` ends the waiting early. `say` is called once when it waits and once when that is over. `silence`:
+    seconds that a server may take to answer, by default `limit`.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class RetryPolicy:
         self._said = False
 
     def gives_up(self, heard: float) -> bool:
-        """Whether to wait no longer for a server that was last heard at a time by time.monotonic()."""
+        """Whether to stop waiting for a server that last answered at `heard` (time.monotonic())."""
         now = time.monotonic()
         silent = now - heard
         if self.stop.is_set() and silent > self._grace:
-            self._grace = 0.0  # for all that is still to be done, not for each
+            self._grace = 0.0  # one grace period for all remaining work
             return True
         if silent > LONG:
             self._announce(self.silence, f"no answer for {silent:.0f} s")
@@ -80,8 +80,8 @@ class RetryPolicy:
     def __call__(self, work: Callable[[int], Result]) -> Result:
         """The result of `work(attempt)`, attempts counted from 1.
 
-        Raises StoreFailedError once the limit has passed or `stop` is set, and StoreError or
-        StoreFailedError at once for a fault that no waiting mends.
+        Raises StoreFailedError once the limit has passed or `stop` is set, and StoreError or StoreFailedError
+        at once for a permanent error.
         """
         self._said = False
         started = time.monotonic()
@@ -96,11 +96,11 @@ class RetryPolicy:
         return result
 
     def _repeated(self, work: Callable[[int], Result], first: DBAPIError, started: float) -> Result:
-        """The result of further attempts, after a `first` one that failed in passing. Raises likewise.
+        """The result of further attempts after the transient error `first`. Raises likewise.
 
-        The time that counts runs from `started`, when the first one began: it may have taken long itself.
+        The limit counts from `started`, when the first attempt began: that one may have taken long.
         """
-        from tenacity import (  # which most processes never need
+        from tenacity import (  # most processes never need it
             Retrying,
             retry_if_exception,
             sleep_using_event,

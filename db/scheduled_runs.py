@@ -1,7 +1,7 @@
-"""The nights in the store: which are due, what became of them, and what a night is compared with.
+"""Scheduled runs in the store: which are due, what became of them, and their baselines.
 
-A schedule's next night stands in the store before it comes. So whoever looks can tell that a night was
-missed, even where the scheduler that should have started it is gone, and of two schedulers one gets it.
+A schedule's next run is stored before it is due. So a missed one is on record even if the scheduler that
+should have started it is gone, and only one of two schedulers starts it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ baseline_row = aliased(RunRow)
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """A night, the run that it started and the verdict on whether that run drifted, where there are any."""
+    """A scheduled run, the run that it started and that run's drift verdict, if there are any."""
 
     row: ScheduledRunRow
     run: RunRow | None
@@ -34,38 +34,38 @@ class Night:
 
     @property
     def outcome(self) -> str:
-        """`due`, `skipped`, `missed`, `failed`; or the run's status; or `pruned`, where the run is."""
+        """`due`, `skipped`, `missed`, `failed`; or the run's status; or `pruned` if the run is gone."""
         if self.row.status != "started":
             return self.row.status
         return "pruned" if self.run is None else self.run.status
 
     @property
     def seconds(self) -> float | None:
-        """How long the run took, from its start to its end; None where it has not both."""
+        """How long the run took from its start to its end; None if it has not ended or there is none."""
         if self.run is None or self.run.finished_at is None:
             return None
         return (self.run.finished_at - self.run.created_at).total_seconds()
 
 
 def planned(store: Store, schedule: str) -> ScheduledRunRow | None:
-    """The earliest night of a schedule that is still due; None where none is."""
+    """The earliest scheduled run of a schedule that is still due; None if there is none."""
     query = due_nights().where(ScheduledRunRow.schedule == schedule).order_by(ScheduledRunRow.due_at).limit(1)
     return store.read(lambda session: session.scalar(query))
 
 
 def due_until(store: Store, schedule: str, moment: datetime) -> Sequence[ScheduledRunRow]:
-    """The nights of a schedule that are still due and were so by that moment, the earliest first."""
+    """The scheduled runs of a schedule that are due by `moment`, earliest first."""
     query = due_nights().where(ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at <= moment)
     return store.read(lambda session: session.scalars(query.order_by(ScheduledRunRow.due_at)).all())
 
 
 def due_nights() -> Select[ScheduledRunRow]:
-    """The nights that have not begun and were not given up."""
+    """The scheduled runs that have neither started nor been given up."""
     return select(ScheduledRunRow).where(ScheduledRunRow.status == "due")
 
 
 def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
-    """The night of a schedule at that moment, put on record as due where it is not there yet."""
+    """The scheduled run of a schedule at that moment, stored as due if it is new."""
     query = select(ScheduledRunRow).where(
         ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at == due_at
     )
@@ -87,12 +87,12 @@ def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
 
 
 def record(store: Store, night: ScheduledRunRow) -> ScheduledRunRow:
-    """Put a night of no schedule on record; gives it back with its id."""
+    """Store a scheduled run whose `schedule` is null; return it with its id."""
     return store.write(lambda session, _: add(session, night))
 
 
 def settle(store: Store, night_id: int, status: str, detail: str | None = None) -> bool:
-    """Say what became of a night that was due; False where somebody else has said it before."""
+    """Set what became of a due scheduled run; False if another process already has."""
     statement = (
         update(ScheduledRunRow)
         .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
@@ -110,10 +110,7 @@ def settle(store: Store, night_id: int, status: str, detail: str | None = None) 
 
 
 def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
-    """Forget what other schedules planned for later: a store follows one at a time.
-
-    What they planned for a moment that has passed was missed; gives those nights.
-    """
+    """Leave one schedule: delete the others' future runs, mark their past ones as missed and return these."""
 
     def work(session: Session, _: int) -> list[ScheduledRunRow]:
         passed = seconds_since(ScheduledRunRow.due_at) >= 0  # type: ignore[arg-type]
@@ -129,7 +126,7 @@ def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
 
 
 def give_up_unscheduled(store: Store, seconds: float) -> None:
-    """Settle the nights of no schedule that are due for so long: their processes died before a run began."""
+    """Mark due rows with a null `schedule` as failed after `seconds`: their processes died before a run."""
     died = (
         update(ScheduledRunRow)
         .where(ScheduledRunRow.schedule.is_(None), ScheduledRunRow.status == "due")
@@ -141,14 +138,14 @@ def give_up_unscheduled(store: Store, seconds: float) -> None:
 
 
 def nights(store: Store, limit: int | None = None) -> Sequence[Night]:
-    """The nights, the latest due first, each with its run and the verdict on that run's drift."""
+    """The scheduled runs, latest due first, each with its run and that run's drift verdict."""
     query = whole_nights().order_by(ScheduledRunRow.due_at.desc(), ScheduledRunRow.id.desc()).limit(limit)
     rows = store.read(lambda session: session.execute(query).all())
     return [Night(row, run, verdict) for row, run, verdict in rows]
 
 
 def find(store: Store, night_id: int) -> Night:
-    """One night by its id. Raises NotFoundError."""
+    """One scheduled run by its id. Raises NotFoundError."""
     query = whole_nights().where(ScheduledRunRow.id == night_id)
     rows = store.read(lambda session: session.execute(query).all())
     if not rows:
@@ -157,10 +154,10 @@ def find(store: Store, night_id: int) -> Night:
 
 
 def whole_nights() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
-    """Nights with their runs and those runs' verdicts on drift, None where there are none.
+    """Scheduled runs with their runs and drift verdicts, None if there are none.
 
-    A night's own verdict is the first that asked for the same bits as an earlier night's. What `job compare`
-    has said of its run since, with a tolerance or against other runs, is not about the night.
+    The verdict is the first that asked for the same bits as an earlier nightly run. Later ones of `job
+    compare`, with a tolerance or against other runs, do not count.
     """
     earlier = exists().where(
         baseline_row.id == VerdictRow.against_run_id,
@@ -182,15 +179,15 @@ def whole_nights() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
         select(ScheduledRunRow, RunRow, VerdictRow)
         .outerjoin(RunRow, RunRow.id == ScheduledRunRow.run_id)
         .outerjoin(VerdictRow, VerdictRow.id == own)
-        # The run's own eager join is an inner one, which would drop nights without a run.
+        # The run's own eager join is an inner one, which would drop rows without a run.
         .options(joinedload(RunRow.dataset, innerjoin=False))
     )
 
 
 def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
-    """The scheduled nights that are due for longer than so many seconds by the database's clock, in order.
+    """Runs of a schedule that are due for more than `seconds` by the database's clock, earliest first.
 
-    A night of no schedule is due when its process begins, which nobody but that process can be late with.
+    A row whose `schedule` is null is due when its process begins, so it is never overdue.
     """
     query = (
         due_nights()
@@ -201,7 +198,7 @@ def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
 
 
 def baseline(store: Store, run: RunRow) -> RunRow | None:
-    """The last completed nightly run before `run` of the same specification, whole; None for the first."""
+    """The last whole, completed nightly run of the same specification before `run`; None for the first."""
     query = (
         Specification.of(run)
         .runs()
@@ -218,7 +215,7 @@ def baseline(store: Store, run: RunRow) -> RunRow | None:
 
 
 def before_drift(store: Store, run: RunRow) -> RunRow | None:
-    """The run that the last night of drift before `run`, of its specification, drifted from; None if none."""
+    """The baseline of the last nightly run that drifted before `run`, of its specification; None if none."""
     nightly = Specification.of(run).runs().where(RunRow.id < run.id, RunRow.trigger == "nightly")
     query = (
         select(RunRow)

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy sees them. Users write SQL against these: a change needs a migration."""
+"""The tables, as SQLAlchemy classes. Users write SQL against them: a change needs a migration."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from db.types import Bias, JsonObject, PackedWeights, UtcDateTime, database_now
 TRIGGERS = ("manual", "nightly", "sweep")
 STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "failed")
 UNFINISHED = ("interrupted", "crashed", "failed")
-"""statuses of runs that can be taken up again"""
+"""statuses of runs that can be resumed"""
 PRUNINGS = ("delete", "thin")
 VERDICT_KINDS = ("parity", "reference", "drift")
 SCHEDULED_RUN_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
 
-# SQLite gives rowids only to INTEGER keys; PostgreSQL wants the room.
+# SQLite gives rowids only to INTEGER keys; PostgreSQL needs the range.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def one_of(column: str, values: tuple[str, ...]) -> str:
-    """The text of a CHECK that `column` is one of `values`."""
+    """The SQL of a CHECK that `column` is one of `values`."""
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that a migration can name it too."""
+    """Names every constraint, so that migrations can name it too."""
 
     metadata = MetaData(
         naming_convention={
@@ -57,7 +57,7 @@ class Base(DeclarativeBase):
 
 
 class StoreRow(Base):
-    """The store itself: one row with an id that no other store has, but copies of this one."""
+    """The store itself: one row with an id that only copies of the store share."""
 
     __tablename__ = "store"
 
@@ -65,7 +65,7 @@ class StoreRow(Base):
 
 
 class DatasetRow(Base):
-    """A table that was trained on, known by the hash of its file."""
+    """A table that was trained on, identified by the hash of its file."""
 
     __tablename__ = "datasets"
     __table_args__ = (UniqueConstraint("name", "sha256", "target"), {"sqlite_autoincrement": True})
@@ -86,7 +86,7 @@ class DatasetRow(Base):
 
 
 class FeatureRow(Base):
-    """A feature of a dataset, with the training rows' statistics that normalise it."""
+    """A feature of a dataset, with the statistics of the training rows that normalise it."""
 
     __tablename__ = "features"
     __table_args__ = (UniqueConstraint("dataset_id", "name"),)
@@ -138,7 +138,7 @@ class RunRow(Base):
     resumes: Mapped[int] = mapped_column(default=0)
     environment: Mapped[dict[str, Any]] = mapped_column(JsonObject)
     owner: Mapped[str | None] = mapped_column(Text)
-    """token of the process that trains the run, or that a crash cut short; null where it ended by itself"""
+    """token of the process that trains the run or crashed; null if the run ended by itself"""
     sweep: Mapped[str | None] = mapped_column(Text)
     """name of the sweep that the run belongs to"""
     thinned_every: Mapped[int | None]
@@ -148,7 +148,7 @@ class RunRow(Base):
 
     @hybrid_property
     def whole(self) -> bool:
-        """Whether no epoch was pruned, or is about to be."""
+        """Whether no epoch was pruned or is about to be."""
         return self.thinned_every is None and self.pruning is None
 
     @whole.inplace.expression
@@ -182,7 +182,7 @@ class EpochRow(Base):
 
 
 class VerdictRow(Base):
-    """What a check of a run's history said."""
+    """A stored judgement of a run's history."""
 
     __tablename__ = "verdicts"
     __table_args__ = (
@@ -218,7 +218,7 @@ class ScheduledRunRow(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     schedule: Mapped[str | None] = mapped_column(Text)
-    """cron expression and time zone; null if another clock than `job nightly` started it"""
+    """cron expression and time zone; null if another scheduler than `job nightly` started it"""
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[str] = mapped_column(Text)
     run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("runs.id", ondelete="SET NULL"))

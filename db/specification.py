@@ -11,7 +11,7 @@ from db.schema import DatasetRow, RunRow
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """A run's specification. Runs that share one should share every bit."""
+    """A run's specification. Runs that share one should have the same bits."""
 
     sha256: str
     """of the data file, in hexadecimal"""
@@ -20,16 +20,16 @@ class Specification:
     epochs: int
     learning_rate: float
     seed: int
-    """of the start weights"""
+    """of the initial weights"""
 
     @classmethod
     def of(cls, run: RunRow, dataset: DatasetRow | None = None) -> Specification:
-        """That of a run; of one that is not stored yet, with the dataset that it is going to have."""
+        """The specification of a run; give the `dataset` of a run that is not stored yet."""
         data = run.dataset if dataset is None else dataset
         return cls(data.sha256, data.target, run.epochs, run.learning_rate, run.seed)
 
     def runs(self) -> Select[RunRow]:
-        """All runs of it, the newest first."""
+        """All runs of this specification, newest first."""
         return (
             select(RunRow)
             .join(RunRow.dataset)

@@ -1,4 +1,4 @@
-"""How a run begins: its row, its dataset's, its night, in one transaction."""
+"""Starts a run: its row, its dataset and its scheduled run, in one transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def insert_run(
     night: int | None,
     heartbeat_timeout: float,
 ) -> Held | int:
-    """Put a new run on record; gives its id, or who holds the one nightly run that there may be.
+    """Store a new run; return its id, or the lease holder of the live nightly run.
 
     `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
     HeldError as `Store.start_run` does.
@@ -55,15 +55,12 @@ def insert_run(
 
 
 def lock_dataset(session: Session, dataset_id: int) -> None:
-    """Let one transaction at a time start runs on a dataset, so that no combination is started twice.
-
-    On SQLite a transaction that writes is alone in any case.
-    """
+    """Lock a dataset, so that no combination is started twice. SQLite has one writer at a time anyway."""
     session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
 
 
 def stored_dataset(session: Session, dataset: DatasetRow) -> int:
-    """The id under which a dataset is stored, storing it where it is new."""
+    """The id of a dataset, which is stored if it is new."""
     query = select(DatasetRow.id).where(
         DatasetRow.name == dataset.name,
         DatasetRow.sha256 == dataset.sha256,

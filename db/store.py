@@ -1,4 +1,4 @@
-"""The store: runs, their epochs and their verdicts, in one SQL database that is the truth."""
+"""The store: runs, their epochs and their verdicts, in one SQL database."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Store(Database):
     """An open store: runs as objects of `db.schema`, their epochs as `History`. Opened like a `Database`."""
 
     def read(self, work: Callable[[Session], Result], about: str = "") -> Result:
-        """The result of `work` in one read transaction, repeated as `connected` does. Raises likewise.
+        """The result of `work` in one read transaction, retried like `connected`. Raises likewise.
 
-        `about` is what an error names as corrupted.
+        `about` says what was read if a value is corrupted.
         """
 
         def attempt(_: int) -> Result:
@@ -45,16 +45,16 @@ class Store(Database):
             return self.waiting(attempt)
 
     def write(self, work: Callable[[Session, int], Result]) -> Result:
-        """The result of `work(session, attempt)`, committed as one transaction, repeated likewise.
+        """The result of `work(session, attempt)`, committed as one transaction, retried likewise.
 
         `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
-        StoreFailedError once the database has been away for too long, and for a full disk.
+        StoreFailedError if the database stays unreachable for too long, and for a full disk.
         """
 
         def attempt(number: int) -> Result:
             with Session(self._writing, expire_on_commit=False) as session, session.begin():
                 result = work(session, number)
-                if isinstance(result, Held):  # a refusal: not even a crash that was noticed is kept
+                if isinstance(result, Held):  # a refusal: keep nothing, not even runs marked as crashed
                     session.rollback()
                 return result
 
@@ -62,7 +62,7 @@ class Store(Database):
 
     @cached_property
     def id(self) -> str:
-        """The store's own id: 32 hexadecimal digits, the same in copies of it."""
+        """The store's id: 32 hexadecimal digits, the same in its copies."""
         return self.read(lambda session: session.scalars(select(StoreRow.id)).one())
 
     # -- runs ------------------------------------------------------------------------------------
@@ -79,10 +79,10 @@ class Store(Database):
         night: int | None = None,
         sweep: str | None = None,
     ) -> RunWriter:
-        """A new running run, and the only writer of its history. `dataset` is stored once.
+        """Start a run; return its only writer. `dataset` is stored once.
 
-        Raises HeldError while another nightly run lives; when `night`, the id of the night that the run
-        belongs to, is not due any more; and where `sweep` has a run of these settings already.
+        Raises HeldError if another nightly run is live, if `night` (the id of the scheduled run) is no longer
+        due, or if `sweep` already has a run with these settings.
         """
         token = new_token()
         run = RunRow(
@@ -108,10 +108,10 @@ class Store(Database):
         return RunWriter(self, run_id, token)
 
     def resume_run(self, run_id: int, *, epochs: int | None = None, environment: Any) -> RunWriter:
-        """Take up a stopped run, as the only writer of its history. `epochs` lengthens it.
+        """Resume a stopped run; return its only writer. `epochs` lengthens it.
 
-        A run whose trainer may be dead is watched for up to the heartbeat timeout. Raises StoreError when
-        it lives, or cannot be taken up at all.
+        If the run's trainer may be dead, waits for up to the heartbeat timeout. Raises StoreError if the
+        trainer is alive, or the run cannot be resumed.
         """
         token = new_token()
 
@@ -124,17 +124,17 @@ class Store(Database):
         return RunWriter(self, run_id, token)
 
     def notice_crashes(self) -> None:
-        """Mark running runs whose heartbeat went silent as crashed, where the store can be written."""
+        """Mark stalled runs as crashed, if the store can be written."""
         if not self.read(lambda session: stalled_runs(session, self.heartbeat_timeout)):
-            return  # the usual case needs no writer's turn
+            return  # the usual case needs no write lock
         try:
             with Session(self._writing) as session, session.begin():
                 notice_crashes(session, self.heartbeat_timeout)
         except DBAPIError:
-            return  # the store is read only, or somebody is writing: readers see the rows as they are
+            return  # the store is read-only or busy: readers see the rows as they are
 
     def runs(self, query: Select[Any] | None = None) -> Sequence[RunRow]:
-        """The runs, newest first, each with its dataset; or those of another `query`."""
+        """The runs, newest first, or those of `query`; each with its dataset."""
         wanted = select(RunRow).order_by(RunRow.id.desc()) if query is None else query
         return self.read(lambda session: session.scalars(wanted).all())
 
@@ -158,18 +158,18 @@ class Store(Database):
     # -- epochs ----------------------------------------------------------------------------------
 
     def progress(self, run_id: int) -> dict[str, int]:
-        """How many epochs each model of a run has stored: one more than its last epoch."""
+        """The number of epochs of each model of a run: one more than its last stored epoch."""
         rows = self.read(lambda session: session.execute(PROGRESS, {"run": run_id}).all())
         return {row.model: row.epochs for row in rows}
 
     def checkpoints(self, run_id: int) -> dict[str, State]:
-        """Where each model of a run goes on, as `db.lease.checkpoints` has it. Raises likewise."""
+        """The state of each model of a run, as from `db.lease.checkpoints`. Raises likewise."""
         return self.read(lambda session: checkpoints(session, session.get_one(RunRow, run_id)))
 
     def newest_unfinished(
         self, specification: Specification, *, trigger: str, sweep: str | None = None
     ) -> RunRow | None:
-        """The newest run of this specification that has not ended by itself; a live one too."""
+        """The newest whole run of this specification that is unfinished or running."""
         query = specification.runs().where(
             RunRow.trigger == trigger,
             RunRow.sweep.is_not_distinct_from(sweep),
@@ -181,10 +181,7 @@ class Store(Database):
     def history(
         self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1
     ) -> History:
-        """The stored epochs of one model, in order: from `first_epoch` to `last_epoch`, every `step`-th.
-
-        Empty where nothing is stored.
-        """
+        """The stored epochs of one model from `first_epoch` to `last_epoch`, every `step`-th; maybe none."""
         epochs = EpochRow.__table__
         query = (
             select(*(epochs.c[name] for name in HISTORY_COLUMNS))
@@ -200,9 +197,9 @@ class Store(Database):
     # -- verdicts --------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: VerdictRow) -> VerdictRow:
-        """Store a verdict unless the newest of its kind and runs says the same; gives the one that is stored.
+        """Store a verdict unless the newest of its kind and runs is equal; return the stored one.
 
-        Raises StoreError where a run that it is about was thinned while it was being judged.
+        Raises StoreError if a run that it is about was pruned while it was being judged.
         """
         newest = (
             select(VerdictRow)
@@ -233,8 +230,8 @@ class Store(Database):
 
 
 def add(session: Session, row: Row) -> Row:
-    """The row, stored: inserted now, or by an earlier attempt whose connection broke after its commit."""
-    if row.id is not None:  # given by an earlier attempt
+    """The row, stored now or by an earlier attempt whose connection broke after its commit."""
+    if row.id is not None:  # set by an earlier attempt
         # On SQLite such an attempt was rolled back, and its id may be another row's by now.
         stored = session.get(type(row), row.id) if session.get_bind().dialect.name == "postgresql" else None
         if stored is not None:

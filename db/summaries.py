@@ -1,4 +1,4 @@
-"""The list of runs, each in one row with its dataset: what `job runs` prints, without a mapped object."""
+"""The list of runs with their datasets, for `job runs`, read without the object-relational mapper."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SUMMARY_OF_ALL = text(_SUMMARY.format(of="")).columns(**_MOMENTS)
 def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
     """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and `trained`.
 
-    `trained` has how many epochs of each model are stored. Moments are aware, in UTC. Raises NotFoundError
-    where there is no run of that id (any more).
+    `trained` is the number of epochs by model. Times are aware, in UTC. Raises NotFoundError if the run is
+    not there.
     """
     summary, progress = (SUMMARY_OF_ALL, PROGRESS_OF_ALL) if run_id is None else (SUMMARY, PROGRESS)
     given = {} if run_id is None else {"run": run_id}

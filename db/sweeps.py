@@ -1,4 +1,4 @@
-"""The runs of a sweep: one for each combination of a seed and a learning rate, under a common name."""
+"""The runs of a sweep: one for each combination of a seed and a learning rate, under one name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from db.store import Store
 
 
 def runs_of(store: Store, name: str) -> list[RunRow]:
-    """The runs of a sweep, by learning rate and seed. Raises NotFoundError where there are none."""
+    """The runs of a sweep, by learning rate and seed. Raises NotFoundError if there are none."""
     query = select(RunRow).where(RunRow.sweep == name).order_by(RunRow.learning_rate, RunRow.seed, RunRow.id)
     found = list(store.runs(query))
     if not found:
@@ -25,10 +25,7 @@ def runs_of(store: Store, name: str) -> list[RunRow]:
 
 
 def tables_of(store: Store, name: str) -> set[tuple[str, str]]:
-    """(sha256 of the data, target) of the runs of a sweep: one pair, or none where it has no runs.
-
-    More only in a store from before `job sweep` refused to mix them.
-    """
+    """(data sha256, target) of a sweep's runs: none or one pair; several if an old `job sweep` mixed them."""
     query = select(DatasetRow.sha256, DatasetRow.target).join(RunRow, RunRow.dataset_id == DatasetRow.id)
     rows = store.read(lambda session: session.execute(query.where(RunRow.sweep == name).distinct()).all())
     return {(sha256, target) for sha256, target in rows}

@@ -1,4 +1,4 @@
-"""Column types that keep float32 exact, and the database's own clock, on SQLite and PostgreSQL alike."""
+"""Column types that keep float32 exact, and the database's clock, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
 
 def pack_weights(weights: Float32s) -> list[str]:
-    """One JSON array a row, of the shortest numbers that give back the same float32.
+    """One JSON array a row, of the shortest decimals that give back the same float32.
 
-    `weights` is float32 [n, features]. A reader that parses a number as a double and rounds it to
-    float32, as JSON readers do, gets the same bits. For a few values (7.038531e-26 is the famous one)
-    the shortest number does not survive these two roundings; their row is written in full double
-    precision.
+    `weights` is float32 [n, features]. A reader that parses a number as a double and rounds it to float32, as
+    JSON readers do, gets the same bits. For a few values, such as 7.038531e-26, the shortest decimal does not
+    survive these two roundings; their row is written in full double precision.
     """
-    import numpy as np  # not for those who read no epochs: they start in half the time
+    import numpy as np  # not at the top: commands that read no epochs start in half the time
     import orjson
 
     if not len(weights):
@@ -90,7 +89,7 @@ class JsonObject(TypeDecorator[Any]):
         """The type on each database."""
         if dialect.name != "postgresql":
             return dialect.type_descriptor(JSON())
-        from sqlalchemy.dialects.postgresql import JSONB  # which imports every driver's dialect
+        from sqlalchemy.dialects.postgresql import JSONB  # imports every driver's dialect
 
         return dialect.type_descriptor(JSONB())
 
@@ -98,14 +97,13 @@ class JsonObject(TypeDecorator[Any]):
 class SignedZeroReal(types.UserDefinedType[float]):
     """A double that keeps the sign of zero on SQLite, whose REAL columns store -0.0 as the integer 0.
 
-    The name holds "BLOB", which by SQLite's rules (https://www.sqlite.org/datatype3.html, 3.1) means
-    that values are stored as they come.
+    A type name with "BLOB" makes SQLite store values unchanged (https://www.sqlite.org/datatype3.html, 3.1).
     """
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """The name that the column is declared with."""
+        """The type name in the schema."""
         return "REAL_BLOB"
 
 
@@ -119,18 +117,18 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Into UTC."""
+        """Convert to UTC."""
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Out of the database, aware."""
+        """Make what the database returns aware, in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class database_now(FunctionElement[datetime]):  # noqa: N801 - named like the SQL functions it stands for
-    """The moment by the database's clock, the same clock for every trainer that writes to it."""
+class database_now(FunctionElement[datetime]):  # noqa: N801 - named like the SQL functions
+    """The current time by the database's clock, which all trainers share."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -147,7 +145,7 @@ def _now_on_sqlite(element: database_now, compiler: SQLCompiler, **_: Any) -> st
 
 
 class seconds_since(FunctionElement[float]):  # noqa: N801
-    """Seconds by the database's clock since the moment in a column."""
+    """Seconds since the time in a column, by the database's clock."""
 
     type = Double()
     inherit_cache = True

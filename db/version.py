@@ -1,4 +1,4 @@
-"""The schema's version, read without Alembic, which is slow to import and needed only to change it."""
+"""The schema's version, read without Alembic, which is slow to import and only needed for migrations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ HEAD = "0003"
 
 
 def current(connection: Connection) -> str | None:
-    """The revision of an open store, None for an empty database.
-
-    Raises StoreError for a database with tables of our names that are not ours.
-    """
+    """The revision of a store; None for an empty database. Raises StoreError if our table names are taken."""
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE in tables:
         return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
-    from db.schema import Base  # not for the usual case: the mapper takes long to import
+    from db.schema import Base  # not at the top: the mapper is slow to import
 
     taken = sorted(tables & set(Base.metadata.tables))
     if taken:
@@ -31,10 +28,7 @@ def current(connection: Connection) -> str | None:
 
 
 def require_head(connection: Connection) -> bool:
-    """Whether the store has its schema; False for an empty database.
-
-    Raises StoreError for an older schema, naming the command that lifts it, and for a newer one.
-    """
+    """True if the schema is current, False for an empty database. Raises StoreError if older or newer."""
     revision = current(connection)
     if revision in (None, HEAD):
         return revision is not None

@@ -1,4 +1,4 @@
-"""Waits for a query in a way that neither a signal nor the time limit has to wait for the database."""
+"""Waits for a query so that a signal or the time limit takes effect even if the database hangs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 from db.errors import QueryTimeoutError, QueryTooLargeError
 
 GRACE = 1.0
-"""seconds that a query which was told to stop has to end"""
+"""seconds that a cancelled query has to end"""
 PART_ROWS = 1000
 PART_BYTES = 2**20
 Row = tuple[Any, ...]
 
 
 class Watch:
-    """Reads a query's rows in a thread of its own, within `timeout` seconds and `max_bytes` bytes.
+    """Reads a query's rows in its own thread, within `timeout` seconds and `max_bytes` bytes.
 
-    The reading side looks at `over`, and sets `cancel`, which tells the database to stop, and `lives`, what
-    is said if that does not help.
+    The thread checks `over`, and sets `cancel`, which stops the query in the database, and `lives`, the text
+    of the error if that fails.
     """
 
     def __init__(self, timeout: float, max_bytes: int) -> None:
@@ -38,10 +38,10 @@ class Watch:
     def rows(self, source: Generator[Row, None, None]) -> Generator[list[Row], None, None]:
         """The rows of `source` in parts. Only waiting for them uses up the time.
 
-        Raises what `source` raises, QueryTimeoutError, QueryTooLargeError, and KeyboardInterrupt with what to
-        say about it.
+        Raises what `source` raises, QueryTimeoutError, QueryTooLargeError, and KeyboardInterrupt with a
+        message.
         """
-        # A daemon: the process ends without it if it is inside a call that nothing stops.
+        # A daemon: the process can end while the thread is in a call that nothing stops.
         thread = threading.Thread(target=self._read, args=(source,), daemon=True)
         thread.start()
         left = self.timeout
@@ -65,11 +65,11 @@ class Watch:
             raise
 
     def _stop(self, thread: threading.Thread) -> str:
-        """Have the query end, waiting briefly; what is to be said if it does not."""
+        """Stop the query and wait briefly; return text for the error if it does not end."""
         self.over.set()
-        with suppress(queue.Empty):  # the thread may be waiting to hand it over
+        with suppress(queue.Empty):  # the thread may be blocked in put()
             self._parts.get_nowait()
-        # In a thread, since a server that does not answer keeps whoever cancels waiting.
+        # In a thread: cancelling blocks if the server does not answer.
         threading.Thread(target=self.cancel, daemon=True).start()
         thread.join(GRACE)
         return self.lives if thread.is_alive() else ""
@@ -94,7 +94,7 @@ class Watch:
             self._parts.put(error)
 
     def check(self, size: int) -> None:
-        """Raises QueryTooLargeError for an answer of that many bytes."""
+        """Raises QueryTooLargeError for an answer of `size` bytes if that is too large."""
         if size > self.max_bytes:
             raise QueryTooLargeError(
                 f"the answer is larger than {self.max_bytes:,} bytes; --max-bytes allows more, "
@@ -103,14 +103,14 @@ class Watch:
 
 
 def memory(value: Any) -> int:
-    """Bytes that a value takes in memory, about."""
+    """Bytes that a value takes in memory, approximately."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     return sys.getsizeof(value) + (sum(map(memory, value)) if isinstance(value, list) else 0)
 
 
 def plain(value: Any) -> Any:
-    """A value as both databases give it: PostgreSQL's exact decimals as numbers, bytes as hex text."""
+    """A value in a form that both databases share: exact decimals as numbers, bytes as hex text."""
     if isinstance(value, Decimal):
         whole = value.is_finite() and value == value.to_integral_value()
         return int(value) if whole else float(value)

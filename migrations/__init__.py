@@ -1,1 +1,1 @@
-"""Alembic's migrations of the store, up and down, for SQLite and PostgreSQL."""
+"""Alembic's migrations of the store, up and down, on SQLite and PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `db.migrate` (or a test) hands over."""
+"""Runs the migrations on the connection that `db.migrate` (or a test) provides."""
 
 from alembic import context
 

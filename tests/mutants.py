@@ -1,7 +1,7 @@
-"""Changes the code in one place, in a copy, and says which test notices: `python -m tests.mutants`.
+"""Changes the code in one place, in a copy, and prints which test notices: `python -m tests.mutants`.
 
-Without arguments every change of mutants.toml is tried; `FILE OLD NEW` tries one of your own. OLD must occur
-in FILE exactly once. Exit status 1 if no test notices a change, 2 if one cannot be made.
+Without arguments, every change in mutants.toml is tried; `FILE OLD NEW` tries another one. OLD must occur in
+FILE exactly once. Exit status 1 if no test notices a change, 2 if one cannot be made.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Mutant:
     new: str
 
     def problem(self) -> str | None:
-        """Why it cannot be made; None if it can."""
+        """Why the change cannot be made; None if it can."""
         path = ROOT / self.file
         times = path.read_text(encoding="utf-8").count(self.old) if path.is_file() else 0
         return None if times == 1 else f"{self.file}: {self.old!r} occurs {times} times, not once"
 
 
 def listed() -> list[Mutant]:
-    """The changes of mutants.toml."""
+    """The changes in mutants.toml."""
     return [Mutant(**entry) for entry in tomllib.loads(LIST.read_text(encoding="utf-8"))["mutant"]]
 
 
@@ -72,7 +72,7 @@ def first_failure(tree: Path, *arguments: str) -> str | None:
 
 
 def killer(tree: Path, mutant: Mutant) -> str | None:
-    """The test that notices a change of the tree; None if none does. The tree is restored."""
+    """The test that notices a change in the tree; None if none does. The tree is restored."""
     path, tests = tree / mutant.file, likely(mutant.file, tree)
     original = path.read_text(encoding="utf-8")
     for selection in (["-m", "fast", *tests], tests, ["-m", "fast"], []):
@@ -88,7 +88,7 @@ def killer(tree: Path, mutant: Mutant) -> str | None:
 
 
 def main(mutants: Iterable[Mutant]) -> int:
-    """Try the changes and say what became of each."""
+    """Try the changes and print the result of each."""
     worst = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         tree = Path(directory) / "tree"

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of the tests' PostgreSQL that can hang in the ways that a network does."""
+"""A TCP proxy in front of the tests' PostgreSQL that can hang in the ways a network does."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sqlalchemy import make_url
 
 
 class Proxy:
-    """Forwards connections to a PostgreSQL. `mode` says what becomes of bytes from now on.
+    """Forwards connections to a PostgreSQL. `mode` sets what happens to bytes from now on.
 
-    `frozen` reads nothing any more, from either side; `swallow` takes the client's bytes, so that TCP
-    acknowledges them, and forwards none. Both keep every connection open, and accept new ones.
+    `frozen` reads nothing from either side; `swallow` reads the client's bytes, so that TCP acknowledges
+    them, and forwards none. Both keep every connection open, and accept new ones.
     """
 
     mode = "forward"

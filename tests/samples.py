@@ -60,7 +60,7 @@ def histories(epochs: int = 5, features: int = 3, seed: int = 0) -> dict[str, Hi
 
 
 def two_runs(store: Store, dataset: DatasetRow) -> None:
-    """Runs 1 and 2 with histories of their own, and run 3 without an epoch."""
+    """Runs 1 and 2 with their own histories, and run 3 without epochs."""
     for seed in (0, 1, 2):
         writer = store.start_run(dataset, epochs=30, learning_rate=0.1, seed=seed, environment={"a": 1})
         if seed < 2:
@@ -70,7 +70,7 @@ def two_runs(store: Store, dataset: DatasetRow) -> None:
 
 
 def run_row(**settings: object) -> RunRow:
-    """A run as the store would give it."""
+    """A run as the store would return it."""
     defaults: dict[str, object] = {"id": 1, "epochs": 10, "learning_rate": 0.1, "seed": 0}
     created = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
     return RunRow(**(defaults | settings), dataset=dataset_row(), created_at=created)

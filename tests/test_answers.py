@@ -1,4 +1,4 @@
-"""What a named query is asked with: its run, its parameters, the optimum."""
+"""How a named query gets its run, its parameters and the optimum."""
 
 from __future__ import annotations
 

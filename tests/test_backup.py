@@ -1,4 +1,4 @@
-"""`job db backup`: a whole store at one moment, taken from under a live run."""
+"""`job db backup`: a complete store at one moment, copied during a live run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import Job
 from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
-EPOCHS = 20_000  # more than are trained while the backup is taken
+EPOCHS = 20_000  # more than are trained during the backup
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_backup_of_a_live_run_is_resumed_to_the_same_bits(
 
 
 def refused(words: list[str], capsys: Output) -> str:
-    """What the one line says with which a backup is refused."""
+    """The one line that refuses a backup."""
     assert command(["db", "backup", *words]) in (1, 2)
     err = capsys.readouterr().err
     assert err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The benchmarks' opponents are honest, and the table and the pages say what was measured."""
+"""The benchmarks' bare loops give the right bits, and the table and the pages give the measured figures."""
 
 from __future__ import annotations
 

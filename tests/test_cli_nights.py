@@ -1,4 +1,4 @@
-"""What `job nights` says of each night."""
+"""What `job nights` prints about each scheduled run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def url(sqlite_url: str) -> str:
-    """A night that went well, one that drifted and failed, one that was skipped."""
+    """A scheduled run that went well, one that drifted and failed, one that was skipped."""
     settings: dict[str, Any] = {"epochs": 5, "learning_rate": 0.1, "seed": 0, "environment": {}}
     with Store(sqlite_url, create=True) as store:
         due = [
@@ -102,7 +102,7 @@ def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
         following = now + timedelta(hours=1)
         scheduled_runs.plan(store, DAILY, following)
         assert check() == (0, f"no night was missed; the next is due at {following:%Y-%m-%d %H:%M}Z\n")
-        for minutes in (14, 16):  # a quarter of an hour is the limit
+        for minutes in (14, 16):  # the limit is a quarter of an hour
             late = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=minutes))
             assert check()[0] == (minutes > 15)
         assert check() == (1, f"a night was due at {late.due_at:%Y-%m-%d %H:%M}Z and has not begun\n")

@@ -1,4 +1,4 @@
-"""`job prune`: ages, what its table says, and what became of each run."""
+"""`job prune`: ages, its table, and the result for each run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`job runs`, `show`, `verify`, `db`, and the command line's own manners."""
+"""`job runs`, `show`, `verify`, `db`, and the behaviour of the command line in general."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def filled_url(database_url: str) -> str:
-    """A store with a completed run that is whole, and an interrupted one without epochs."""
+    """A store with a completed, whole run and an interrupted one without epochs."""
     with Store(database_url) as store:
         for status in ("completed", "interrupted"):
             writer = store.start_run(

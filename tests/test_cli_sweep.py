@@ -1,4 +1,4 @@
-"""What `job sweep` is asked for, what it has trained, and what it says of that."""
+"""The options of `job sweep`, what it trains, and what it prints."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_sweep_that_cannot_be_is_one_line(
 
 
 class Cluster:
-    """Stands in for Dask's: every task ends with the next of some results."""
+    """Replaces Dask's: every task ends with the next of the given results."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *results: Result | Exception) -> None:
         self.asked: list[object] = []
@@ -113,7 +113,7 @@ def test_every_seed_is_trained_with_every_rate_and_counted(
     assert cluster.asked == [(None, 3)]
     chosen = [(task.learning_rate, task.seed) for task in cluster.tasks]
     assert chosen == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
-    # Workers have a directory of their own.
+    # Workers have their own directory.
     expected = ("housing-7", 7, f"sqlite:///{tmp_path}/ledger.db", 3.0, 4.0)
     for task in cluster.tasks:
         common = (task.sweep, task.epochs, task.database_url, task.heartbeat_timeout, task.database_timeout)

@@ -1,4 +1,4 @@
-"""What a sweep makes of Dask's answers. On a real cluster: test_sweep.py."""
+"""How a sweep handles Dask's answers. On a real cluster: test_sweep.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_only_a_scheduler_of_this_machine_shares_its_files(host: str, elsewhere:
 
 
 class Future:
-    """A task of Dask's that has ended."""
+    """A Dask task that has ended."""
 
     client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://a:1"))
 
@@ -47,7 +47,7 @@ class Unended(Future):
 
 
 class Client:
-    """A client of Dask's whose tasks have ended as they are submitted, but for those of `never`."""
+    """A Dask client whose tasks end as soon as they are submitted, except those in `never`."""
 
     def __init__(self, *never: int) -> None:
         self.never = never

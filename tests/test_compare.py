@@ -1,4 +1,4 @@
-"""`job compare` says whether two runs are the same bits, and where and how far they part."""
+"""`job compare` prints whether two runs have the same bits, and where and by how much they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safety of each container, as docker-compose.yml has it without settings. Needs no engine."""
+"""The safety of each container, as docker-compose.yml sets it by default. Needs no engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {"passwords", "db", "scheduler"} | JOBS | READERS
 
 
 def each(key: str, missing: object = None) -> dict[str, Any]:
-    """What each service has under a key."""
+    """The value of a key in each service."""
     return {name: service.get(key, missing) for name, service in SERVICES.items()}
 
 
@@ -30,7 +30,7 @@ def of_those_that_have(key: str) -> dict[str, Any]:
 
 
 def mounts(service: Service) -> dict[str, tuple[str, bool]]:
-    """Source, and whether it is read only, of each mounted path."""
+    """Source, and whether it is read-only, of each mounted path."""
     parts = [volume.split(":") for volume in service.get("volumes", [])]
     return {path: (source, mode == ["ro"]) for source, path, *mode in parts}
 

@@ -1,4 +1,4 @@
-"""A corrupted value or page is one line that says where it is, in every command that reads it."""
+"""Every command that reads a corrupted value or page prints one line with its place."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def url(database_url: str, tmp_path: Path) -> str:
 
 
 def spoil(url: str, column: str, value: str, epoch: int = 5) -> None:
-    """Put an SQL value into the Python model's column of run 1."""
+    """Put an SQL value into a column of the Python model of run 1."""
     with Store(url) as store:
         statement = (
             f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
@@ -53,7 +53,7 @@ def refusal(line: str, url: str, capsys: Output) -> str:
 
 @pytest.mark.parametrize("line", READERS)
 def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Output, line: str) -> None:
-    if line.startswith("train"):  # it takes up the newest
+    if line.startswith("train"):  # it resumes the newest
         with Store(url) as store:
             store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id = 2")))
     spoil(url, "weights", "'{0.5}'" if url.startswith("postgresql") else "'[0.5, 0.25, 0.'")

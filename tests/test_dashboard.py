@@ -1,4 +1,4 @@
-"""The dashboard keeps VisualDL's server running over sound logs, and ends with it."""
+"""The dashboard keeps VisualDL's server running over sound logs, and stops it when it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.visualdl_logs import assert_run_drawn, log_of
 
 
 class Served:
-    """A dashboard in a process of its own, and what its server says."""
+    """A dashboard in its own process, and the output of its server."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -101,7 +101,7 @@ def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) 
         last = store.history(2, "python", 1_499)
         assert_run_drawn(Path("logs"), store, 2)
     host, port = urlsplit(page).netloc.split(":")
-    with socket.create_connection((host, int(port))):  # a browser that connects in advance, and is silent
+    with socket.create_connection((host, int(port))):  # a browser that connects in advance and sends nothing
         metrics = ask(page, "hparams/list")[3]["metrics"]
     assert metrics == {"loss/train": last.train_loss[0], "loss/test": last.test_loss[0]}
     script = page.replace("/app/index", "/app/_dist_/hooks/useRequest.js")
@@ -142,7 +142,7 @@ def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed
 
 @pytest.mark.slow
 def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
-    """By a user without a home or the right to write, as in a container; one log is torn, one foreign."""
+    """By a user without a home or write permission, as in a container; one log is torn, one foreign."""
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place) / "logs"
         with Store(url) as store:
@@ -153,7 +153,7 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
         for path in (Path(place), directory, *directory.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
         command = job_command("dashboard", "--port", 0, "--log-dir", directory)
-        if os.getuid() == 0:  # root may write anywhere by this one capability
+        if os.getuid() == 0:  # this capability lets root write anywhere
             command = ["setpriv", "--bounding-set=-dac_override", *command]
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env=os.environ | {"HOME": "/nonexistent"}
@@ -194,7 +194,7 @@ def test_an_address_or_a_directory_that_cannot_be_had_is_one_line(
 
 
 def test_a_sample_keeps_the_newest_point_and_the_extremes() -> None:
-    """In a process of its own, as `job.mirror.server` changes VisualDL."""
+    """In its own process, as `job.mirror.server` changes VisualDL."""
     program = """
 from types import SimpleNamespace
 from job.mirror.server import NewestBucket

@@ -1,4 +1,4 @@
-"""Which requests the dashboard answers, and that no client can keep it from answering another."""
+"""Which requests the dashboard answers, and that no client can block the answers to others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from job.mirror.mend import mend
 from tests.conftest import job_command
 from tests.samples import dataset_row, history
 
-pytestmark = pytest.mark.slow  # it serves in processes of its own
+pytestmark = pytest.mark.slow  # starts its own servers
 
 HALF_SENT = {
     "an upload": b"POST /app/api/graph/upload HTTP/1.1\r\nHost: localhost\r\n"
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def serving(place: Path, *options: object, **environment: str) -> Iterator[tuple[int, list[str]]]:
-    """The port of a dashboard over `place`, and what it says until it serves."""
+    """The port of a dashboard over `place`, and its output until it serves."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("JOB_")}
     with subprocess.Popen(
         job_command("dashboard", "--port", 0, *options),
@@ -89,12 +89,12 @@ def answer(port: int, path: str, method: str = "GET", host: str = "localhost") -
 def test_a_half_sent_request_keeps_nobody_waiting(port: int, what: str) -> None:
     with socket.create_connection(("127.0.0.1", port)) as silent:
         silent.sendall(HALF_SENT[what])
-        time.sleep(0.2)  # it comes first
+        time.sleep(0.2)  # so that it arrives first
         assert answer(port, "/app/api/runs") == (200, '{"status": 0, "msg": "", "data": ["1/python"]}')
 
 
 def test_a_request_for_what_is_not_there_keeps_nobody_waiting(port: int) -> None:
-    """VisualDL waits for four seconds, and lets everybody wait."""
+    """VisualDL waits for four seconds and blocks all requests meanwhile."""
     begun = time.monotonic()
     for number in range(10):
         assert '"data": null' in answer(port, f"/app/api/scalar/list?run={number}/none&tag=loss/train")[1]
@@ -156,7 +156,7 @@ def test_what_no_shown_tab_asks_for_is_not_there(port: int, path: str) -> None:
 def test_what_the_shown_tabs_ask_for_is_answered(port: int, path: str) -> None:
     status, text = answer(port, path)
     assert status == (204 if path == "/alive" else 200)
-    assert ('"data": null' in text) is path.endswith("importance")  # VisualDL finds none in a single run
+    assert ('"data": null' in text) is path.endswith("importance")  # for a single run, VisualDL finds none
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_the_names_of_this_machine_and_those_allowed_are_answered(port: int, hos
 )
 @pytest.mark.parametrize("path", ["/app/index", "/app/api/runs", "/alive", "/nothing"])
 def test_another_host_is_refused(port: int, path: str, host: str) -> None:
-    """As it comes with a page whose name was made to lead here (DNS rebinding)."""
+    """As in a request from a page whose host name was pointed at this machine (DNS rebinding)."""
     status, text = answer(port, path, host=host)
     assert (status, "1/python" in text) == (403, False)
 
@@ -214,7 +214,7 @@ def test_a_refused_host_is_told_how_it_is_allowed(port: int) -> None:
 def test_served_on_every_address_it_warns_and_is_answered_under_any_address(
     place: Path, everywhere: str
 ) -> None:
-    """An address cannot be made to lead elsewhere, a name can."""
+    """A name can be pointed elsewhere, an address cannot."""
     with serving(place, "--host", everywhere, "--allow-host", "lab.example") as (port, said):
         warnings = [line for line in said if "warning" in line]
         assert len(warnings) == 1
@@ -242,7 +242,7 @@ def test_a_chart_has_no_more_points_than_asked_for_and_the_newest(place: Path) -
 
 @pytest.mark.parametrize("drip", [b"", b"x"])
 def test_a_request_has_so_much_time_and_no_more(place: Path, drip: bytes) -> None:
-    """Also one that sends a byte now and then. The limit is made short here."""
+    """Also one that sends a byte now and then. The limit is shortened here."""
     program = "from job.mirror import server; server.LIMIT = 1.0; server.main()"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

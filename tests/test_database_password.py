@@ -1,4 +1,4 @@
-"""A password comes from a file, stays out of every message, and a wrong one is said at once."""
+"""A password comes from a file and appears in no message; a wrong one is reported at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET = "p@ss/w:rd %41"
 
 @pytest.fixture
 def password_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that the setting names, holding SECRET."""
+    """The file named by the setting, with SECRET in it."""
     file = tmp_path / "password"
     file.write_text(SECRET + "\n")
     monkeypatch.setenv("JOB_DATABASE_PASSWORD_FILE", str(file))
@@ -28,7 +28,7 @@ def password_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def role(postgresql_server: str) -> Iterator[URL]:
-    """The server, as seen by a role that may not log in."""
+    """The URL of a role that may not log in."""
     administer(postgresql_server, "CREATE ROLE locked_out NOLOGIN")
     yield make_url(postgresql_server).set(username="locked_out")
     administer(postgresql_server, "DROP ROLE locked_out")

@@ -1,4 +1,4 @@
-"""What a database URL may hold: known parameters, and passwords that nothing shows."""
+"""What a database URL may contain: known parameters, and passwords that are never shown."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ COMMANDS = [
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No command waits for a database that is not there."""
+    """No command waits for an unreachable database."""
     monkeypatch.setattr(RetryPolicy, "limit", property(lambda _: 0.0, lambda _, value: None), raising=False)
 
 
@@ -112,7 +112,7 @@ def test_a_password_is_neither_stored_nor_an_argument_of_a_child(
 
 
 def arguments_of_children(parent: int, family: str) -> set[str]:
-    """The command lines of the processes that have its environment, but for itself."""
+    """The command lines of the processes with `family` in their environment, except `parent`."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

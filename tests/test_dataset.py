@@ -1,4 +1,4 @@
-"""The split, the normalisation, and the tables that cannot be trained on."""
+"""The split, the normalisation, and tables that cannot be trained on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_first_rows_are_the_ones_that_the_notebook_printed() -> None:
     assert (len(dataset.train_x), len(dataset.test_x)) == (reference["train_rows"], reference["test_rows"])
     ours = np.column_stack([dataset.train_x[:3], dataset.train_y[:3]])
     printed = np.array(reference["first_training_rows_normalised"])
-    # The notebook printed eight digits of what is a float32 here.
+    # The notebook printed eight digits; here it is a float32.
     assert (np.abs(ours - printed) <= np.spacing(np.abs(ours)) / 2 + 5e-9).all()
 
 

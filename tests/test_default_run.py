@@ -25,7 +25,7 @@ MODELS = ("paddle", "python")
 
 @pytest.fixture(scope="module")
 def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The file that `job train` makes when nothing is said, and what it printed."""
+    """The file that `job train` makes by default, and its output."""
     directory = tmp_path_factory.mktemp("default")
     done = subprocess.run(
         job_command("train"), cwd=directory, capture_output=True, text=True, check=True, timeout=300
@@ -59,8 +59,8 @@ def test_every_printed_loss_and_weight_is_met(histories: dict[str, History]) -> 
 
 def test_both_models_agree_on_every_epoch(histories: dict[str, History]) -> None:
     paddle, python = histories["paddle"], histories["python"]
-    # Four spacings of float32 between 1 and 2, where the largest losses are, and a little more than the
-    # one seen in the parameters, all below 1.
+    # Losses: four spacings of float32 between 1 and 2, where the largest are. Parameters, all below 1: a
+    # little more than the one spacing that was seen.
     assert np.abs(paddle.train_loss - python.train_loss).max() < 5e-7
     assert np.abs(paddle.test_loss - python.test_loss).max() < 5e-7
     assert np.abs(paddle.weights - python.weights).max() < 3e-7
@@ -130,5 +130,5 @@ def test_a_tampered_history_fails_its_verdict(
 
 
 def test_the_stored_run_stays_small(default_run: tuple[Path, str]) -> None:
-    """220 bytes a row: 149 of them the 13 weights, 32 four doubles; the rest is the B-tree's."""
+    """220 bytes a row: 149 for the 13 weights, 32 for four doubles; the rest is B-tree overhead."""
     assert default_run[0].stat().st_size / (2 * DEFAULT_EPOCHS) < 230

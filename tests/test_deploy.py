@@ -1,4 +1,4 @@
-"""The files for other clocks than ours: they parse, and what they start is what the command line takes."""
+"""The files for other schedulers parse, and what they start is valid on the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEPLOY = ROOT / "deploy"
 
 
 def accepted(words: list[str]) -> None:
-    """Fails where the command line does not take these words."""
+    """Fails if the command line does not accept these words."""
     command = get_command(app)
     with command.make_context("job", list(words)) as context:
         name, found, rest = command.resolve_command(context, words)  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ def unit(name: str) -> configparser.ConfigParser:
 
 
 def crontab_line() -> tuple[str, str]:
-    """When, and what, of the one line of the crontab."""
+    """The time and the command of the crontab's only line."""
     (line,) = (
         line for line in (DEPLOY / "crontab").read_text().splitlines() if line and not line.startswith("#")
     )

@@ -1,4 +1,4 @@
-"""Every command in README and docs/ is run as it stands there; of containers, read as compose does."""
+"""Every command in README and docs/ is run as written there; those for containers, as compose reads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "de
 EPOCHS = 300
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 ENTRY = {"query": ["query"], "train": []}
-"""what an image puts before the words of `docker compose run`"""
+"""what an image's entry point puts before the words of `docker compose run`"""
 NOT_RUN = ("git pull", "pre-commit install")
 
 
@@ -44,7 +44,7 @@ def each(program: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with four runs, as the pages speak of."""
+    """A directory with the four runs that the pages mention."""
     directory = tmp_path_factory.mktemp("docs")
     (directory / "results").mkdir()
     url = f"sqlite:///{directory}/results/ledger.db"
@@ -82,7 +82,7 @@ def test_the_commands_of_a_page_do_what_it_says(
 
 
 def assert_serves(words: list[str]) -> None:
-    """The dashboard says where it is, and ends by a signal."""
+    """The dashboard prints its address, and ends on a signal."""
     server = subprocess.Popen(
         job_command(*words, "--port", "0"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -108,7 +108,7 @@ def test_a_compose_line_names_services_and_commands_that_are_there(page: str, li
     flags = ("--profile", "--scale", "--rm", "-T", "--detach", "--wait", "--no-deps")
     verb, *rest = [word for word in words[2:] if word not in flags]
     if verb == "run":
-        if rest[0] == "--entrypoint":  # another program than ours
+        if rest[0] == "--entrypoint":  # not our program
             assert rest[2] in SERVICES
             return
         service, *asked = rest

@@ -1,4 +1,4 @@
-"""No command, option or setting that the pages do not know."""
+"""Every command, option and setting is in the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/schema.md says what the live schema is, and its questions are answered, on both databases."""
+"""docs/schema.md describes the live schema, and its example questions are answered, on both databases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import dataset_row, history
 
 PAGE = (ROOT / "docs" / "schema.md").read_text()
 SAME = {"DATETIME": "TIMESTAMP", "DOUBLE PRECISION": "DOUBLE", "JSONB": "JSON", "NULL": "REAL_BLOB"}
-"""SQLAlchemy knows no REAL_BLOB, and calls it NULL"""
+"""SQLAlchemy does not know REAL_BLOB and calls it NULL"""
 
 
 def sections() -> dict[str, str]:
@@ -30,7 +30,7 @@ def columns(text: str) -> list[list[str]]:
 
 
 def type_of(column: Any) -> str:
-    """A live column's type as the page has it."""
+    """A live column's type as the page writes it."""
     if hasattr(column["type"], "item_type"):
         return f"{column['type'].item_type}[]"
     name = str(column["type"]).removesuffix(" WITH TIME ZONE")

@@ -1,4 +1,4 @@
-"""The code in docs/walkthrough.md is the code that runs, and what it says of the data and the run is so."""
+"""The code in docs/walkthrough.md is the code that runs, and its claims about data and run are true."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"```python\n(.+?)```", PAGE, re.DOTALL)
 
 
 def stands_in(block: str, source: str) -> bool:
-    """Whether the lines of a block follow each other in a source, however far they are indented."""
+    """Whether the lines of a block follow each other in a source, at any indentation."""
     wanted, lines = block.rstrip().splitlines(), source.splitlines()
     return any(
         dedent("\n".join(lines[i : i + len(wanted)])) == "\n".join(wanted)
@@ -37,7 +37,7 @@ def test_there_is_code_of_both_models() -> None:
 
 
 def says(words: str) -> bool:
-    """Whether the page says so, wherever its lines end."""
+    """Whether the page has this sentence, across any line ends."""
     return words in " ".join(PAGE.split())
 
 

@@ -1,4 +1,4 @@
-"""Names in any script: databases that cannot hold them are refused, and output never fails for them."""
+"""Names in any script: databases that cannot hold them are refused, and output never fails on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ C = {"LC_ALL": "C", "PYTHONUTF8": "0"}
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A table whose columns are called NAMES."""
+    """A table whose columns have NAMES."""
     path = write_csv(tmp_path / "made.csv")
     path.write_text(NAMES + "\n" + path.read_text().partition("\n")[2], encoding="utf-8")
     return path
@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["LATIN1", "SQL_ASCII", "EUC_CN"])
 def foreign(request: pytest.FixtureRequest, postgresql_server: str) -> Iterator[tuple[str, str]]:
-    """The name of a database that has an encoding, and that encoding."""
+    """A database with another encoding, and that encoding."""
     name = f"ledger_test_{uuid.uuid4().hex[:12]}"
     options = f"TEMPLATE template0 ENCODING '{request.param}' LOCALE 'C'"
     administer(postgresql_server, f'CREATE DATABASE "{name}" {options}')
@@ -60,7 +60,7 @@ def test_a_database_of_another_encoding_is_refused_with_the_statement_that_helps
 
 
 def names_of(store: Store) -> list[str]:
-    """The names of a run's features that were stored as NAMES, as they are read."""
+    """The stored feature names of a run."""
     row = dataset_row()
     for feature, name in zip(row.features, NAMES.split(","), strict=False):
         feature.name = name

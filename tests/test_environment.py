@@ -1,4 +1,4 @@
-"""What a run records of its environment is what there is, asked in another way."""
+"""The environment that a run records is the real one, as found in another way."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with one commit, taken for the project's own."""
+    """A checkout with one commit, in place of the project's own."""
     directory = tmp_path / "checkout"
     directory.mkdir()
     (directory / "model.py").write_text("learning = 1\n")

@@ -1,4 +1,4 @@
-"""Whichever exchange with the database fails, or is the process's last: the store stays whole and goes on."""
+"""Whichever exchange with the database fails, or is the process's last, the store stays whole and usable."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FAULTS: dict[str, dict[str, Fault]] = {
     "postgresql": {"killed": killed, "lost": lost, "unanswered": unanswered},
 }
 PASSING = ("busy", "lost", "unanswered")
-"""faults that are waited out; the others end the process"""
+"""transient faults; the others end the process"""
 EPOCHS = 4
 MODELS = ("paddle", "python")
 each_fault = pytest.mark.parametrize(
     ("backend", "fault"), [(backend, fault) for backend, faults in FAULTS.items() for fault in faults]
 )
-"""the faults that each database may meet"""
+"""the faults that each database can have"""
 pytestmark = pytest.mark.slow
 
 
@@ -51,7 +51,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def train(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """What `job train` and `job resume` do, in two blocks, with NumPy's model in the place of Paddle's."""
+    """What `job train` and `job resume` do, in two blocks, with NumPy's model in place of Paddle's."""
     monkeypatch.setitem(sys.modules, "job.models.paddle", SimpleNamespace(PaddleModel=PythonModel))
     monkeypatch.setattr(loop, "FIRST_BLOCK", 3)
     dataset = load(write_csv(tmp_path / "made.csv"))
@@ -66,7 +66,7 @@ def train(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def newest_whole(store: Store) -> RunRow:
-    """The newest run, which has no hole, nor a bit that the first run has not."""
+    """The newest run, which has no gaps and the same bits as the first run."""
     newest = store.run()
     trained = store.progress(newest.id)
     for model, epochs in trained.items():
@@ -104,7 +104,7 @@ def test_a_pruning_that_meets_a_fault_at_any_exchange_is_ended_by_the_next(
             prune(own, keep_nights=1, thin_older_than=OLD / 2, every=5)
 
     def runs_to_prune() -> tuple[int, int]:
-        """A run that is to be thinned, and a night for which the one before is deleted."""
+        """A run to be downsampled, and a nightly run whose predecessor is to be deleted."""
         return made(store, trigger="manual", epochs=12), made(store, epochs=12)
 
     runs_to_prune()

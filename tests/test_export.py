@@ -29,7 +29,7 @@ def filled(store: Store) -> Store:
 def made() -> dict[str, History]:
     """Histories with numbers that are hard to write.
 
-    0x15AE43FD is the famous one: its shortest decimal, read as a double and rounded, is another float32.
+    The shortest decimal of 0x15AE43FD, read as a double and rounded, is another float32.
     """
     hard = history(5)
     famous = np.array([0x15AE43FD], np.uint32).view(np.float32)[0]

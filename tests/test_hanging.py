@@ -1,4 +1,4 @@
-"""A PostgreSQL that hangs, rather than going away: no wait outlasts the timeout, none holds up a signal."""
+"""A PostgreSQL that hangs, rather than going away: no wait outlasts the timeout or delays a signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.trainers import start_and_wait
 LIMIT = 3
 """seconds of --database-timeout"""
 SOON = 15
-"""seconds that a loaded machine gets for what is promised within two"""
+"""seconds allowed on a loaded machine for what is promised within two"""
 WAYS = pytest.mark.parametrize("way", ["frozen", "swallow"])
 
 
@@ -43,7 +43,7 @@ def start(store: Store) -> int:
 
 
 def ended(work: Callable[[], object]) -> tuple[str, float]:
-    """What `work` fails with, and after how many seconds."""
+    """The error of `work`, and the seconds until it."""
     started = time.monotonic()
     with pytest.raises(StoreFailedError) as failed:
         work()
@@ -77,7 +77,7 @@ def test_a_signal_ends_a_trainer_whose_database_hangs(
     monkeypatch.setenv("JOB_NO_MIRROR", "1" if mirror == "0" else "0")
     trainer = start_and_wait(proxy.url, 1_000_000)
     proxy.mode = way
-    time.sleep(1.5)  # by now it waits for an answer
+    time.sleep(1.5)  # now it waits for an answer
     trainer.send_signal(signal.SIGTERM)
     started = time.monotonic()
     trainer.wait(120)

@@ -1,4 +1,4 @@
-"""A run is alive for as long as its process is, however slow its model."""
+"""A run is alive as long as its process is, however slow its model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.test_lease import ELSEWHERE, execute, start
 
 
 class Slow:
-    """A model of which an epoch takes longer than the heartbeat's timeout."""
+    """A model whose epochs take longer than the heartbeat timeout."""
 
     def __init__(self, *_: object) -> None:
         self.epoch = 0
@@ -43,7 +43,7 @@ def slow_store(database_url: str) -> Iterator[Store]:
 
 
 def held_elsewhere(store: Store) -> RunWriter:
-    """The writer of a new run whose process nobody here can see."""
+    """The writer of a new run whose process is not visible from here."""
     writer = start(store, epochs=2)
     execute(store, f"UPDATE runs SET owner = '{ELSEWHERE}' WHERE id = {writer.run_id}")
     return RunWriter(store, writer.run_id, ELSEWHERE)
@@ -155,7 +155,7 @@ def test_a_process_that_is_stopped_is_not_seen_to_live() -> None:
     assert process.stdin
     process.stdin.write("\n")
     process.stdin.flush()
-    while states() != (False, True):  # a zombie at first, since nobody has asked how it ended
+    while states() != (False, True):  # a zombie until its exit status is read
         assert time.monotonic() < deadline
     process.communicate()
     assert states() == (False, True)

@@ -1,4 +1,4 @@
-"""Where VisualDL keeps its settings for a user without a home."""
+"""Where VisualDL keeps its settings if the user has no home."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from job.mirror.home import ensure_home
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory that stands in for a home that is not there."""
+    """The directory used in place of a missing home."""
     monkeypatch.setenv("HOME", "/nonexistent")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path / f"epoch-ledger-{os.getuid()}"

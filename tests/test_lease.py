@@ -1,4 +1,4 @@
-"""Exactly one process writes to a run; who lost it writes nothing more."""
+"""Exactly one process writes to a run; one that has lost the lease writes nothing more."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def execute(store: Store, statement: str) -> None:
 
 
 def silence(store: Store, run_id: int, seconds: float) -> None:
-    """Move a run's last heartbeat into the past, by the database's clock, held by another machine."""
+    """Move a run's last heartbeat into the past by the database's clock, with a holder on another machine."""
     past = {
         "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds')",
         "postgresql": f"clock_timestamp() - interval '{seconds} seconds'",
@@ -73,7 +73,7 @@ def test_a_run_whose_process_died_on_this_machine_is_crashed_at_once(store: Stor
 def test_a_living_process_is_not_gone_and_a_foreign_one_is_unknown() -> None:
     token = new_token()
     assert not is_gone(token)
-    assert is_gone(token.rpartition(":")[0] + ":1")  # the number was given to a later process
+    assert is_gone(token.rpartition(":")[0] + ":1")  # a later process has the same number
     for unknown in (None, "", "abc", ELSEWHERE, token.replace("@", "@x")):
         assert not is_gone(unknown)
 
@@ -118,7 +118,7 @@ def test_a_trainer_that_was_declared_crashed_while_it_stood_still_writes_nothing
 
 
 def away_once(then: Callable[[], object], monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    """Let every first attempt to write fail, as if the database were away, and `then` happen meanwhile."""
+    """Let every first attempt to write fail, as if the database were unreachable; call `then` meanwhile."""
     write = store.write
 
     def fails_once(work: Callable[[Session, int], object]) -> object:
@@ -216,7 +216,7 @@ def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(datab
         assert other.run(run_id).status == "crashed"
 
 
-@pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite nothing takes a lock from a living process
+@pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite, a live process keeps its lock
 def test_a_writer_that_stands_still_in_mid_transaction_loses_its_locks_and_tries_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +274,7 @@ def test_of_many_that_resume_at_once_exactly_one_wins(database_url: str) -> None
                 outcomes.append(str(error))
                 return
             epoch = 0
-            while len(outcomes) < 5:  # it lives for as long as the others ask
+            while len(outcomes) < 5:  # it lives as long as the others ask
                 writer.append("paddle", history(1, first_epoch=epoch))
                 epoch += 1
                 threading.Event().wait(0.05)
@@ -328,7 +328,7 @@ def test_a_history_with_holes_cannot_be_continued(store: Store) -> None:
 
 
 def lost_commit(store: Store, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
-    """Do `work` as if the connection broke after its first commit and before the answer came."""
+    """Run `work` as if the connection broke after its first commit but before the answer."""
     real = Session.__exit__
     calls: list[int] = []
 
@@ -357,17 +357,17 @@ def test_a_commit_whose_answer_was_lost_doubles_nothing(
     assert store.run(writer.run_id).resumes == 1
 
 
-@pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite a transaction that writes is alone
+@pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has only one write transaction
 def test_of_two_that_start_one_combination_of_a_sweep_at_once_one_wins(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each sees no run of the other's unless it waits for the other's transaction to end."""
-    start(store).finish("completed")  # the dataset is there already
+    """Neither sees the other's run unless it waits for the other's transaction to end."""
+    start(store).finish("completed")  # stores the dataset
     real = Specification.runs
     looking = threading.Barrier(2)
 
     def runs(self: Specification) -> object:
-        with suppress(threading.BrokenBarrierError):  # the second looks only after the first has ended
+        with suppress(threading.BrokenBarrierError):  # the second waits for the first to end
             looking.wait(3)
         return real(self)
 

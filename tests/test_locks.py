@@ -1,4 +1,4 @@
-"""The lock files agree: one version of everything, with hashes, wherever it is installed."""
+"""The lock files agree: one version of each package, with hashes, in all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 
 def locked(name: str) -> dict[str, tuple[str, ...]]:
-    """Requirements of a lock file, `name==version` without its marker, each with its hashes."""
+    """The requirements in a lock file, `name==version` without its marker, each with its hashes."""
     entries = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
     return {
         entry.split(" ")[0]: tuple(word for word in entry.split() if word.startswith("--hash="))

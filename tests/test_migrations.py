@@ -1,4 +1,4 @@
-"""Migrations lift every released store and bring it down again, with the data in it."""
+"""Migrations upgrade every released store and downgrade it again, and keep its data."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
     assert set(TABLES) <= set(inspect(engine).get_table_names())
 
 
-@pytest.mark.parametrize("backend", ["sqlite"])  # PostgreSQL never lets such rows in
+@pytest.mark.parametrize("backend", ["sqlite"])  # PostgreSQL never accepts such rows
 def test_a_migration_that_would_leave_rows_that_refer_to_nothing_is_refused(
     empty_url: str, engine: Engine
 ) -> None:
@@ -202,7 +202,7 @@ SNAPSHOT = {
 
 
 def test_the_whole_schema_is_the_one_on_record(database_url: str, backend: str) -> None:
-    """A change to the public schema must be meant: LEDGER_UPDATE_SNAPSHOTS=1 puts it on record."""
+    """A change to the public schema must be intended: LEDGER_UPDATE_SNAPSHOTS=1 records it."""
     engine = create_store_engine(parse_url(database_url))
     with engine.connect() as connection:
         found = [row[0] for query in SNAPSHOT[backend] for row in connection.execute(text(query))]

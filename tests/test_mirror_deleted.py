@@ -1,4 +1,4 @@
-"""The logs of deleted runs are removed, and nothing else that stands in a log directory."""
+"""The logs of deleted runs are removed, and nothing else in a log directory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trained(store: Store) -> int:
 
 
 def forget(store: Store, *runs: int) -> None:
-    """Delete runs as `job prune` does in the end."""
+    """Delete runs as `job prune` finally does."""
     store.write(lambda session, _: session.execute(delete(RunRow).where(RunRow.id.in_(runs))))
 
 
@@ -48,7 +48,7 @@ def directories(log_dir: Path) -> list[str]:
 
 @pytest.fixture
 def deleted(store: Store, log_dir: Path, said: list[str]) -> tuple[Path, int]:
-    """Three runs, drawn; the one in the middle is deleted. Its logs, and the run that was first."""
+    """Three drawn runs, of which the middle one is deleted. Its logs, and the first run."""
     first, middle, _ = (trained(store) for _ in range(3))
     mend(store, log_dir, said.append)
     forget(store, middle)
@@ -152,7 +152,7 @@ def test_a_store_without_runs_removes_nothing(
 
 
 def test_the_logs_of_another_store_stay(store: Store, log_dir: Path, said: list[str], tmp_path: Path) -> None:
-    """Also once the other store's runs were drawn over those of the same numbers."""
+    """Also if the other store's runs were drawn over those of the same numbers."""
     theirs = [trained(store) for _ in range(5)]
     mend(store, log_dir, said.append)
     with Store(f"sqlite:///{tmp_path}/other.db", create=True) as other:
@@ -195,7 +195,7 @@ def test_the_logs_of_a_run_that_came_to_be_meanwhile_stay(
 
 
 def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: list[str]) -> None:
-    """They are of the time after a backup that was restored, or of another store."""
+    """They were drawn before a backup was restored, or are another store's."""
     runs = [trained(store) for _ in range(3)]
     mend(store, log_dir, said.append)
     forget(store, *runs[1:])
@@ -206,7 +206,7 @@ def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: li
 def test_a_run_that_is_back_when_its_logs_are_locked_keeps_them(
     store: Store, log_dir: Path, said: list[str]
 ) -> None:
-    """Between the list of runs and the lock, a store that is being restored may have got the run."""
+    """Between the list of runs and the lock, a store that is being restored may get the run back."""
     run = trained(store)
     mend(store, log_dir, said.append)
     assert remove(store, log_dir, run) is False

@@ -1,4 +1,4 @@
-"""The follower beside a training: live, and neither's death harms the other."""
+"""The follower beside a training: it draws live, and the death of either does not harm the other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import Job, job_command
 from tests.samples import dataset_row, history, write_csv
 from tests.visualdl_logs import assert_run_drawn, log_of, steps
 
-ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"])  # where the store is not the point
+ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"])  # for tests that do not depend on the store
 Processes = list["subprocess.Popen[bytes]"]
 
 
@@ -186,7 +186,7 @@ def test_a_killed_follower_is_taken_up_by_the_next(
 def test_a_full_disk_is_waited_out(
     store: Store, writer: RunWriter, mirror: Callable[[], MirrorProcess], tmp_path: Path
 ) -> None:
-    """The kernel's limit on a file's size refuses a write as a full disk does: it takes a part of it."""
+    """The kernel's limit on file sizes refuses a write as a full disk does: it writes a part."""
     process = mirror()
     writer.append("paddle", history(10))
     log = log_of(tmp_path / "logs", writer.run_id, "paddle")
@@ -196,7 +196,7 @@ def test_a_full_disk_is_waited_out(
     writer.append("paddle", history(990, first_epoch=10))
     time.sleep(3)
     assert size(log) < limit
-    assert steps(log)["weights"] == list(range(10))  # all of a block or nothing of it
+    assert steps(log)["weights"] == list(range(10))  # a whole block or nothing
     assert process.process.poll() is None
     resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     assert process.finish(lambda *_: None) == 0
@@ -209,7 +209,7 @@ def test_a_disk_that_stays_full_ends_the_follower_with_one_line(
     writer: RunWriter, database_url: str, tmp_path: Path
 ) -> None:
     writer.append("paddle", history(500))
-    # Without coverage's measuring, whose own file would be too large.
+    # Without coverage, whose own file would be too large.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         ["prlimit", "--fsize=40000", *job_command("mirror", writer.run_id, "--follow", "--log-dir", "logs")],
@@ -228,7 +228,7 @@ def test_a_training_goes_on_without_a_mirror_that_cannot_draw(
     job: Job, tmp_path: Path, sqlite_url: str
 ) -> None:
     data = write_csv(tmp_path / "data.csv")
-    log_dir = data / "logs"  # in a file, where no directory can be
+    log_dir = data / "logs"  # below a file, where there can be no directory
     done = job("train", "--data", data, "--epochs", 30, "--database-url", sqlite_url, "--log-dir", log_dir)
     assert done.returncode == 0
     assert re.search(r"the logs in \S+ cannot be written: Not a directory", done.stderr)
@@ -249,9 +249,9 @@ def test_no_mirror_draws_nothing(job: Job, tmp_path: Path, sqlite_url: str) -> N
 def test_a_killed_training_is_resumed_with_every_step_drawn_once(
     job: Job, tmp_path: Path, sqlite_url: str, processes: Processes
 ) -> None:
-    """kill -9 of the whole process group, trainer and mirror, in mid-run."""
+    """kill -9 of the whole process group, trainer and mirror, during the run."""
     data = write_csv(tmp_path / "data.csv")
-    epochs = 30_000  # more than are trained before the mirror, a process of its own, has begun
+    epochs = 30_000  # more than are trained before the mirror's process starts
     options = ("--data", data, "--epochs", epochs, "--database-url", sqlite_url, "--log-dir", "logs")
     training = subprocess.Popen(
         job_command("train", *options), start_new_session=True, stderr=subprocess.DEVNULL

@@ -150,7 +150,7 @@ def test_a_log_that_is_not_the_runs_is_drawn_anew(
         log.write_bytes(content + log_of(log_dir, more.run_id, "paddle").read_bytes()[len(content) :])
     draw(store, writer, log_dir, said)
     assert_run_drawn(log_dir, store, writer.run_id)
-    assert log.stat().st_ino != before  # which tells a dashboard that has it open
+    assert log.stat().st_ino != before  # by which a dashboard that has it open notices
     assert "drawn anew" in said[-1]
 
 
@@ -263,7 +263,7 @@ def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Pa
 
 @pytest.mark.parametrize("content", [records.head(run_row(), "paddle")[:-3], b""], ids=["torn", "empty"])
 def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str], content: bytes) -> None:
-    """What is torn at its end may yet be whole to whoever wrote it."""
+    """A log with a torn end may still be complete for the program that wrote it."""
     (log_dir / "notes").mkdir(parents=True)
     (log_dir / "notes" / "vdlrecords.other.log").write_bytes(content)
     mend(None, log_dir, said.append)

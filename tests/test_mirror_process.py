@@ -1,4 +1,4 @@
-"""What the trainer sees of its mirror, and says of it."""
+"""What the trainer notices of its mirror, and logs about it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pretend(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Mir
 def test_a_mirror_that_takes_too_long_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with pretend(["sleep", "60"], monkeypatch) as mirror:
         assert mirror.finish(lambda *_: None, timeout=0.1) is None
-        os.kill(mirror.process.pid, signal.SIGKILL)  # ours, and nobody's before
+        os.kill(mirror.process.pid, signal.SIGKILL)  # ours
         _, status = os.waitpid(mirror.process.pid, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
 

@@ -1,4 +1,4 @@
-"""The mirror's records are VisualDL's, value by value, and a torn log is seen wherever it was torn."""
+"""The mirror's records equal VisualDL's in every value, and a torn log is detected wherever it is torn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of VisualDL's server that are ours, each by itself."""
+"""Each of our parts of VisualDL's server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.samples import history, run_row
 
 @pytest.fixture
 def server() -> Any:
-    from job.mirror import server  # loads VisualDL's
+    from job.mirror import server  # loads VisualDL's server
 
     return server
 
@@ -33,7 +33,7 @@ def server() -> Any:
 def test_a_log_is_read_record_by_record_while_it_grows(
     server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A byte at a time, in bites that are shorter than a record; then it is cut, and goes on."""
+    """It grows by a byte, and by pieces shorter than a record; then it is cut, and grows again."""
     monkeypatch.setattr(server, "AT_A_TIME", 7)
     content = records.head(run_row(), "paddle") + records.epoch_records(history(2))
     ends = [0, *(end for end, _ in records.values(content))]
@@ -135,7 +135,7 @@ def test_a_port_that_is_taken_is_one_line() -> None:
 
 
 class Pauses(threading.Event):
-    """Notes how long it is waited for, and is set after the tenth pause. Nobody waits in truth."""
+    """Records how long it is waited for, and is set after the tenth pause. No real time passes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The two models: the formula is right, both agree, and nothing but data and seed sets the bits."""
+"""The two models: the formula is right, both agree, and only data and seed determine the bits."""
 
 from __future__ import annotations
 

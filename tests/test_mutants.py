@@ -1,4 +1,4 @@
-"""The listed mutants can be made, and the script tells a killed one from a survivor."""
+"""The listed mutants can be made, and the script tells killed ones from survivors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each named query against numbers worked out from the arrays in NumPy, on both databases."""
+"""Each named query against numbers computed with NumPy from the arrays, on both databases."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def made_history(seed: int) -> History:
     t = np.arange(EPOCHS)
     made.train_loss[:] = 0.01 + np.exp(-t / 9) * (1 + 0.01 * seed)
     made.test_loss[:] = 0.2 + ((t - 70 - seed) / 100) ** 2
-    made.test_loss[73 + seed] = made.test_loss[70 + seed]  # the best twice
+    made.test_loss[73 + seed] = made.test_loss[70 + seed]  # the best value twice
     made.weights[:] = np.sin(t[:, None] / np.array([10, 17, 500])) + 1e-6 * made.weights
     made.bias[:] = 1e-9 * made.bias  # nothing but noise
     return made
@@ -48,7 +48,7 @@ def made_dataset() -> DatasetRow:
 @pytest.fixture
 def histories() -> dict[str, History]:
     made = {"paddle": made_history(0), "python": made_history(0)}
-    # The same from the start, then apart by a few units in the last place, in one place by more.
+    # Equal at first, then different by a few units in the last place, and by more in one place.
     other = made["python"]
     other.train_loss[5:] *= np.float32(1.0001)
     other.weights[30:, 1] = np.nextafter(other.weights[30:, 1], np.float32(9))
@@ -59,7 +59,7 @@ def histories() -> dict[str, History]:
 
 @pytest.fixture
 def run(store: Store, histories: dict[str, History]) -> RunRow:
-    """The run that is asked about, between two others that must not show."""
+    """The run that is queried, between two others that must not show."""
     ids = []
     for seed in (5, None, 6):
         writer = store.start_run(
@@ -106,7 +106,7 @@ def test_final_parameters(store: Store, run: RunRow, histories: dict[str, Histor
         last = values(histories[model])[-1]
         np.testing.assert_allclose([row["value"] for row in own], last, rtol=6e-8)
         assert [row["sign"] for row in own] == ["+" if value > 0 else "-" for value in last]
-        # What the original units are for: predicting from the table as it is.
+        # The purpose of the original units: predicting from the table itself.
         x = np.array([3.0, -7.0, 11.0])
         minimum, maximum, mean = (
             np.array([getattr(f, part) for f in dataset.features]) for part in ("minimum", "maximum", "mean")
@@ -165,7 +165,7 @@ def test_overfitting_names_the_first_of_equally_good_epochs(store: Store) -> Non
 
 
 def turns(value: np.ndarray[Any, Any], least: float) -> list[tuple[int, float, float]]:
-    """(epoch, way before, way after) of each change of direction with ways of at least `least`."""
+    """(epoch, distance before, distance after) of each change of direction, if both are at least `least`."""
     moving = [0, *(e for e in range(1, len(value)) if value[e] != value[e - 1])]
     steps = np.diff(value[moving])
     ends = [0, *(i for i in range(1, len(moving) - 1) if steps[i - 1] * steps[i] < 0), len(moving) - 1]
@@ -201,7 +201,7 @@ def test_turning_points(store: Store, run: RunRow, histories: dict[str, History]
 
 @pytest.mark.parametrize("left", [1, 2, 3, 4, 7, 60, 120])
 def test_turning_points_and_parity_of_thinned_walks(store: Store, left: int) -> None:
-    """Parameters that turn, and stand still, at every other epoch; of which only some epochs are left."""
+    """Parameters that turn, and do not move, at every other epoch; only some epochs are left."""
     random = np.random.RandomState(left)
     kept = np.sort(random.choice(EPOCHS, left, replace=False))
     writer = store.start_run(made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=0, environment={})
@@ -265,7 +265,7 @@ def test_the_optimum_is_that_of_the_runs_own_data(store: Store, tmp_path: Path) 
     table = np.loadtxt(DEFAULT_DATA)[:404]
     table = (table - table.mean(0)) / (table.max(0) - table.min(0))
     x, y = np.column_stack([np.ones(404), table[:, :-1]]), table[:, -1]
-    residual = y - x @ np.linalg.solve(x.T @ x, x.T @ y)  # by the normal equations, not as the job does it
+    residual = y - x @ np.linalg.solve(x.T @ x, x.T @ y)  # by the normal equations, unlike the job
     assert found[0]["optimum"] == pytest.approx(np.mean(residual**2), rel=1e-6)
     assert least_squares(load()) == pytest.approx(0.0112486, abs=5e-8)
 
@@ -371,7 +371,7 @@ def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:
     run = store.run(store.start_run(made_dataset(), epochs=1, learning_rate=1, seed=0, environment={}).run_id)
     for query in named_queries("sqlite"):
         if "name" in query.parameters:
-            continue  # of sweeps, which an answer needs the name of
+            continue  # about sweeps: it needs a name
         assert rows(store, query.name, run) == []
 
 

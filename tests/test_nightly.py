@@ -1,4 +1,4 @@
-"""`job nightly --once` and `job nights`: the same bits as last night, or what differs and why."""
+"""`job nightly --once` and `job nights`: the same bits as last time, or what differs and why."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
 OTHER_KERNEL = {"JOB_PIN_NUMERICS": "0", "OPENBLAS_CORETYPE": "Sandybridge"}
-"""OpenBLAS's kernel for CPUs with AVX but not AVX2, which the pinned one's also run"""
+"""OpenBLAS's kernel for CPUs with AVX but without AVX2, which all CPUs for the pinned one can run"""
 
 
 def night(url: str, *options: object, epochs: int = 30) -> int:
-    """One night in this process, on the housing table."""
+    """One scheduled run in this process, on the housing table."""
     return run(["nightly", "--once", "--database-url", url, "--epochs", str(epochs), *map(str, options)])
 
 

@@ -1,4 +1,4 @@
-"""Nights in the store: planned once, settled once, one run at a time, compared with the right one."""
+"""Scheduled runs in the store: planned once, settled once, one at a time, with the right baseline."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def complete(store: Store, **settings: Any) -> int:
 
 @contextmanager
 def beating(writer: RunWriter) -> Iterator[None]:
-    """A trainer that lives: it stores an epoch every now and then."""
+    """A live trainer: it stores an epoch now and then."""
     done = threading.Event()
 
     def train() -> None:
@@ -129,7 +129,7 @@ def test_a_second_nightly_run_is_refused_while_one_lives(store: Store) -> None:
     with beating(writer):
         with pytest.raises(HeldError, match=r"one nightly run at a time: run 1 is being trained"):
             start(store)
-        start(store, trigger="manual")  # others may
+        start(store, trigger="manual")  # other triggers may
     writer.finish("completed")
     start(store)
 
@@ -175,7 +175,7 @@ def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -
         (after, 0, False),
         (other, 0, False),
         (None, 0.1, False),
-        (None, 0, True),  # the night's own: the first with the bits of an earlier night
+        (None, 0, True),  # its own: the first against an earlier nightly run
         (None, 0, False),
     ]:
         values = {"run_id": run, "kind": "drift", "against_run_id": against, "detail": ""}
@@ -219,9 +219,7 @@ def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
 def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     now = datetime.now(UTC)
     late = nights.plan(store, DAILY, now - timedelta(minutes=2))
-    nights.record(
-        store, ScheduledRunRow(due_at=now - timedelta(minutes=2), status="due")
-    )  # nobody's to be late with
+    nights.record(store, ScheduledRunRow(due_at=now - timedelta(minutes=2), status="due"))  # has no schedule
     nights.plan(store, DAILY, now + timedelta(minutes=2))
     later = nights.plan(store, "other", now - timedelta(seconds=90))
     settled = nights.plan(store, DAILY, now - timedelta(minutes=3))
@@ -270,7 +268,7 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
     nights.settle(store, missed.id, "missed", "nobody was there")
     twin = nights.record(store, ScheduledRunRow(due_at=missed.due_at, status="due"))
-    # The second is the night's own; what `job compare` said of it before and since is not.
+    # The second is its own; those of `job compare`, before and since, are not.
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))

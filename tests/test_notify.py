@@ -1,4 +1,4 @@
-"""Notifications reach the addresses, and the addresses reach nobody."""
+"""Notifications reach the addresses, and the addresses appear nowhere else."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_night_that_fails_is_told_of(
     assert "failed: gone.csv" in received[0]["message"]
     assert run([*options, "--learning-rate", "1e30"]) == 1
     assert "run 2, diverged" in received[1]["message"]
-    with Store(sqlite_url) as store:  # tonight's run is made to differ from the next
+    with Store(sqlite_url) as store:  # make this run differ from the next
         store.write(
             lambda s, _: s.connection().exec_driver_sql(
                 "UPDATE epochs SET bias = 1 WHERE run_id = 1 AND epoch = 3"

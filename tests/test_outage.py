@@ -1,4 +1,4 @@
-"""A PostgreSQL that is stopped in mid-run and started again costs time, and nothing else.
+"""A PostgreSQL that is stopped during a run and started again costs time, and nothing else.
 
 LEDGER_TEST_OUTAGE sets how many seconds it stays away (`make soak`: 30).
 """
@@ -22,11 +22,11 @@ from tests.conftest import Job
 from tests.trainers import start_and_wait
 
 SECONDS = float(os.environ.get("LEDGER_TEST_OUTAGE", "4"))
-EPOCHS = 12_000  # so that the outage comes in mid-run
+EPOCHS = 12_000  # so that the outage falls within the run
 
 
 class Server:
-    """A PostgreSQL of the test's own, which it may stop."""
+    """A PostgreSQL of the test's own, which it can stop."""
 
     def __init__(self, directory: Path) -> None:
         with warnings.catch_warnings():

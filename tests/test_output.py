@@ -1,4 +1,4 @@
-"""What is printed is what is stored, but nothing that is stored can command a terminal or a spreadsheet."""
+"""What is stored is printed, but nothing stored can control a terminal or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_job_without_a_command_says_what_is_missing(capsys: Output) -> None:
 
 
 def test_moments_of_other_zones_are_shown_as_they_are_stored(store: Store) -> None:
-    """Whatever the session's zone, what comes out of the store is UTC, and so is what is shown."""
+    """Whatever the session's zone, the store returns UTC, and UTC is shown."""
     writer = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={})
     created = store.run(writer.run_id).created_at
     assert created.utcoffset() == timedelta(0)

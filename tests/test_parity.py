@@ -1,4 +1,4 @@
-"""What sets two histories apart is found, measured and put in words."""
+"""The difference between two histories is found, measured and described."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_distance_is_symmetric_and_zero_only_for_the_same_bits(a: float, b: floa
 
 
 def test_the_tolerance_catches_a_wrong_implementation() -> None:
-    """A loss taken after the update, the classic slip, shifts the losses by one epoch."""
+    """A loss taken after the update, the classic mistake, shifts the losses by one epoch."""
     decreasing = history(50)
     decreasing.train_loss[:] = np.geomspace(2, 0.1, 50)
     shifted = changed(decreasing, "train_loss", slice(0, 49), np.nan)

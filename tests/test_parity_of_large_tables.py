@@ -1,4 +1,4 @@
-"""Honest models agree on tables of every size, models with a mistake on none: more rows round more."""
+"""Correct models agree on tables of every size, faulty ones on none: more rows round more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from job.verdicts.verify import parity_verdict
 ROWS = (404, 20_000, 200_000)
 """training rows"""
 EPOCHS = 60
-"""by then the largest gap of 500 epochs has come, within a few percent"""
+"""within these, the largest gap of 500 epochs occurs, to a few percent"""
 
 
 def made(rows: int, kind: str) -> Dataset:
@@ -51,7 +51,7 @@ class WrongSign(PythonModel):
 
 
 class WrongFactor(PythonModel):
-    """1/n where 2/n belongs."""
+    """1/n instead of 2/n."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]

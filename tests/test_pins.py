@@ -1,4 +1,4 @@
-"""The same seed gives the same bits, whatever threads and kernels the machine asks for."""
+"""The same seed gives the same bits, whatever threads and kernels the machine is set to."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_the_same_run_gives_the_same_file(subject: Subject) -> None:
 
 
 def shown(figure: Figure) -> dict[str, list[Line2D]]:
-    """The lines by the names that the legend gives to their colour, dashes and marker."""
+    """The lines by the names that the legend gives their colour, dashes and marker."""
 
     def look(line: Any) -> object:
         return line.get_color(), line.get_linestyle(), line.get_marker()

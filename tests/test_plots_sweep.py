@@ -1,4 +1,4 @@
-"""A sweep's figures show each run's losses, and what the seeds make of them."""
+"""A sweep's figures show each run's losses, and how they depend on the seeds."""
 
 from __future__ import annotations
 
@@ -138,9 +138,9 @@ def a_fan(train: Any, epochs: list[int]) -> Fan:
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        # seeds differ by e, rates by e, and at the last epoch seeds alone
+        # seeds differ by e, rates by e; at the last epoch only seeds differ
         ([[[1, 1], [np.e, 2]], [[np.e, 1], [np.e**2, 2]]], "50 % at epoch 100, 100 % at epoch 120"),
-        # of the third seed one rate is lacking: it does not count
+        # the third seed lacks one rate: it does not count
         ([[[1, 1], [np.e, 2], [9, 9]], [[np.e, 1], [np.e**2, 2], [9, np.nan]]], None),
     ],
 )
@@ -201,7 +201,7 @@ def test_the_spread_is_told_in_a_line(store: Store) -> None:
                 dataset_row(), epochs=150, learning_rate=rate, seed=seed, environment={}, sweep="s"
             )
             made = history(150)
-            made.train_loss[:] = 1 + seed  # nothing but the seed matters
+            made.train_loss[:] = 1 + seed  # depends on the seed only
             writer.append("paddle", made)
     said = seed_in_words(read_fan(store, "s"))
     assert said == "of the spread of the train loss the seed explains 100 % at epoch 100, 100 % at epoch 149"

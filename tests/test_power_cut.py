@@ -1,4 +1,4 @@
-"""A power cut may cost a SQLite store its last transactions, never the file; nor may a write that fails."""
+"""A power cut or a failed write may cost a SQLite store its last transactions, never the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HISTORIES = {"paddle": history(EPOCHS, seed=1), "python": history(EPOCHS, seed=2
 Progress = tuple[int, int]
 """how many epochs of each model are stored"""
 Training = tuple[list[Change], list[Progress]]
-"""all that a training writes to the disk of its new store, and what each of its transactions leaves"""
+"""all that a training writes to the disk of its new store, and the progress after each transaction"""
 
 
 def begin(store: Store) -> RunWriter:
@@ -32,7 +32,7 @@ def begin(store: Store) -> RunWriter:
 
 
 def train(store: Store, epochs: int = EPOCHS) -> list[Progress]:
-    """Train the first epochs; gives what each transaction leaves."""
+    """Train the first epochs; return the progress after each transaction."""
     writer = begin(store)
     states: list[Progress] = [(0, 0)]
     for epoch in range(0, epochs, BLOCK):
@@ -107,7 +107,7 @@ def _trainers_die_with_the_power(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def go_on(file: Path) -> None:
-    """Finish the training of a store, whatever there is of it, and compare every bit."""
+    """Finish the training of a store, whatever it holds, and compare every bit."""
     with Store(f"sqlite:///{file}", create=True, heartbeat_timeout=0.0) as store:
         if store.runs():
             run_id, states = store.run().id, store.checkpoints(store.run().id)
@@ -127,7 +127,7 @@ def test_a_power_cut_costs_the_last_transactions_and_never_the_file(
 ) -> None:
     changes, states = training
     nothing = cuts(changes, lambda _: lambda: False, tmp_path / "cut")
-    everything = cuts(changes, lambda _: lambda: True, tmp_path / "cut")  # a process that is killed there
+    everything = cuts(changes, lambda _: lambda: True, tmp_path / "cut")  # a kill of the process instead
     something = cuts(changes, by_chance, tmp_path / "cut")
     assert {change.kind for change in changes} == {"write", "sync", "truncate", "delete"}
     assert len(set(nothing)) >= 5, "too few checkpoints for this test"

@@ -1,4 +1,4 @@
-"""What a query gives: columns, values, parameters, limits, the same on both databases."""
+"""The answer of a query: columns, values, parameters, limits; the same on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A query is over at its time limit, at Ctrl-C and at its size, also inside a call that hears nothing."""
+"""A query ends at its time limit, at Ctrl-C and at its size limit, even in an uninterruptible call."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ DEAF = {
     "sqlite": "SELECT instr(hex(zeroblob(1000000)), hex(zeroblob(500000)) || '1')",
     "postgresql": "SELECT strpos(repeat('a', 200000), 'b' || repeat('a', 100000))",
 }
-"""one call that compares for many seconds and hears nothing meanwhile"""
+"""one uninterruptible call that compares for many seconds"""
 COUNT = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i{} FROM n"
 
 
 @pytest.fixture
 def url(database_url: str, backend: str) -> Iterator[str]:
-    """A store, left when no process of a server works for it any more."""
+    """A store; the test ends only when no server process works for it any more."""
     yield database_url
     if backend == "postgresql":
         active = "SELECT count(*) > 1 FROM pg_stat_activity WHERE datname = current_database()"
@@ -45,7 +45,7 @@ def wait_until(condition) -> None:  # type: ignore[no-untyped-def]
 
 
 def asking(url: str, sql: str, *words: object) -> subprocess.Popen[str]:
-    """A command that waits for the answer: it has a second thread, and has had time to begin."""
+    """A command that waits for the answer: its second thread runs, and had time to begin."""
     command = job_command("query", "--sql", sql, "--timeout", 100, "--database-url", url, *words)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(list(Path(f"/proc/{process.pid}/task").iterdir())) > 1)

@@ -1,4 +1,4 @@
-"""Nothing that changes anything gets through a query, and the database itself sees to that."""
+"""No query that would change anything succeeds, and the database itself enforces it."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ ON_POSTGRESQL = [
 
 
 def gets_through(store: Store, attempts: list[str], there: Path) -> list[str]:
-    """Which of the attempts were not refused."""
+    """The attempts that were not refused."""
     through = []
     for attempt in attempts:
         try:
@@ -155,7 +155,7 @@ def test_postgresql_refuses_a_superuser(filled: Store, tmp_path: Path) -> None:
 
 @pytest.fixture
 def owner_url(postgresql_server: str, postgresql_template: str, backend: str) -> Iterator[str]:
-    """A filled store whose owner is no superuser and may make no roles; it must stay the same."""
+    """A filled store whose owner is no superuser and may not create roles; it must stay the same."""
     from tests.conftest import new_database
 
     for url in new_database(postgresql_server, postgresql_template):
@@ -195,7 +195,7 @@ def test_postgresql_refuses_an_owner_who_may_make_no_role(owner_url: str, tmp_pa
 def test_postgresql_takes_the_readers_role_for_an_owner_who_is_its_member(
     owner_url: str, postgresql_server: str, store: Store
 ) -> None:
-    ask(store.url, "SELECT 1")  # a superuser's query makes the role
+    ask(store.url, "SELECT 1")  # a superuser's query creates the role
     with Store(owner_url) as owned:
         administer(postgresql_server, f"GRANT {READER} TO {owned.url.username}")
         assert ask(owned.url, "SELECT current_user::text, count(*) FROM epochs").rows == [(READER, 4)]
@@ -203,7 +203,7 @@ def test_postgresql_takes_the_readers_role_for_an_owner_who_is_its_member(
 
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_function_that_hides_its_side_effects_gains_nothing(filled: Store) -> None:
-    """Declared IMMUTABLE, it is called: what holds then are role, surrounding function and transaction."""
+    """Declared IMMUTABLE, it is called; role, surrounding function and transaction still protect."""
     for body, refusal in (
         ("PERFORM set_config('role', 'none', true)", 'cannot set parameter "role" within security-definer'),
         (

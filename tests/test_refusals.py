@@ -32,7 +32,7 @@ READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "
     "db check",
     "db backup",
 }
-"""commands that refuse nothing which they could have written before"""
+"""commands that write nothing that they could refuse"""
 REFUSED = [
     "train --data nowhere.csv",
     "train --data made.csv --target none",
@@ -109,7 +109,7 @@ def full(database_url: str, tmp_path: Path) -> str:
 
 
 def break_a_value(store: Store) -> None:
-    """Spoil one vector of weights, the last of the run BROKEN, in a way that each database lets happen."""
+    """Corrupt the last vector of weights of the run BROKEN, in a way that each database allows."""
     spoilt = {"sqlite": "'[0.1,'", "postgresql": "'{}'"}[store.engine.dialect.name]
     statement = f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4"
     store.write(lambda session, _: session.execute(text(statement)))
@@ -137,7 +137,7 @@ def beating(url: str) -> Iterator[None]:
 
 
 def tables(url: str) -> Tables:
-    """Every row of every table, as text, but the heartbeats of live runs."""
+    """Every row of every table, as text, except the heartbeats of live runs."""
     found: Tables = {}
     with Store(url) as store, store.engine.connect() as connection:
         for name in [*Base.metadata.tables, "ledger_version"]:
@@ -157,7 +157,7 @@ def test_a_refused_command_leaves_every_row_as_it_was(full: str, capsys: Output,
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("job: error: "), said
     after = tables(full)
-    if line.startswith("nightly --once"):  # to put the night on record is what it is for
+    if line.startswith("nightly --once"):  # its purpose is to record the scheduled run
         assert len(after.pop("scheduled_runs")) == len(before.pop("scheduled_runs")) + 1
     assert after == before
 

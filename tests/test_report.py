@@ -1,4 +1,4 @@
-"""The report holds what is stored and needs nothing from outside. How it looks: tests/browser."""
+"""The report shows what is stored and needs no other files. Its looks: tests/browser."""
 
 from __future__ import annotations
 

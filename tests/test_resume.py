@@ -1,4 +1,4 @@
-"""A run that was stopped, however, ends with the bits of one that never was."""
+"""A run that was stopped in any way ends with the same bits as one that was not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def assert_same(url: str, a: int, b: int) -> None:
 
 
 def cut(url: str, run_id: int, status: str = "interrupted", **kept: int) -> None:
-    """Make a completed run look as if it was stopped with so many epochs of each model."""
+    """Make a completed run look as if it was stopped after some epochs of each model."""
     with Store(url) as store, store.engine.begin() as connection:
         for model, count in kept.items():
             connection.exec_driver_sql(
@@ -116,7 +116,7 @@ def test_train_resume_without_an_unfinished_run_starts_a_new_one(
 def test_train_resume_does_not_repeat_a_run_that_diverged(
     database_url: str, data: Path, capsys: Output
 ) -> None:
-    """A container that is restarted after a failure would train it again and again."""
+    """A container that restarts after a failure would train it again and again."""
     settings = ("--learning-rate", "1e30", "--resume")
     assert train(database_url, data, 5, *settings) == 1
     capsys.readouterr()
@@ -250,7 +250,7 @@ def test_a_stopped_trainer_whose_run_was_taken_over_writes_nothing_more(database
     trainer = start_and_wait(database_url, 1_000_000)
     with Store(database_url, heartbeat_timeout=1) as store:
         run_id = store.run().id
-        for _ in range(20):  # one that is stopped in mid-transaction holds its run
+        for _ in range(20):  # if stopped within a transaction, it holds its run
             os.kill(trainer.pid, signal.SIGSTOP)
             time.sleep(1.2)
             store.notice_crashes()

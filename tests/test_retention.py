@@ -1,4 +1,4 @@
-"""What is pruned, what stays, and that nobody takes the rest for the whole."""
+"""What is pruned, what stays, and that a pruned run is never taken for whole."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Output = pytest.CaptureFixture[str]
 def made(
     store: Store, status: str = "completed", age: timedelta = OLD, epochs: int = 40, **fields: Any
 ) -> int:
-    """A run that ended so long ago; its two models have different histories."""
+    """A run that ended that long ago; its two models have different histories."""
     values: dict[str, Any] = {"epochs": epochs, "learning_rate": 0.1, "seed": 0, "trigger": "nightly"}
     writer = store.start_run(dataset_row(), environment={}, **values | fields)
     writer.append("paddle", history(epochs, seed=writer.run_id))

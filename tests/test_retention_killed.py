@@ -1,4 +1,4 @@
-"""A pruning that was killed half-way is finished as what it was, whatever the next policy asks for."""
+"""A pruning that was killed half-way is finished as planned, whatever the next policy is."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_trainer_that_comes_back_writes_nothing_into_a_run_that_is_half_delete
     with (
         pytest.raises(LeaseLostError),
         fails_once(store),
-    ):  # its database was away: it looks for its run again
+    ):  # after a lost connection, it looks for its run again
         writer.append("paddle", history(20, first_epoch=20))
     assert (store.run(writer.run_id).status, store.run(writer.run_id).owner) == ("crashed", None)
     assert store.progress(writer.run_id) == {"paddle": 20}

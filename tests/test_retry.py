@@ -1,4 +1,4 @@
-"""RetryPolicy for a database: when it is said, when it ends, what is not waited for."""
+"""RetryPolicy for a database: when it logs, when it ends, and what it does not retry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def gone() -> OperationalError:
 
 
 def away_for(seconds: float, waiting: RetryPolicy) -> int:
-    """How many attempts it took to reach a database that is away for so long."""
+    """How many attempts it took to reach a database that is unreachable for that long."""
     back = time.monotonic() + seconds
 
     def work(attempt: int) -> int:
@@ -62,7 +62,7 @@ def test_the_first_attempt_counts_too() -> None:
 
     def work(attempt: int) -> None:
         attempts.append(attempt)
-        time.sleep(0.3)  # a connection that nobody answers
+        time.sleep(0.3)  # an unanswered connection
         raise gone()
 
     with pytest.raises(StoreFailedError, match="did not answer within"):

@@ -1,4 +1,4 @@
-"""The bad ends of a run: a model that raises, one that diverges, a Ctrl-C that is pressed again."""
+"""The bad ends of a run: a model that raises, one that diverges, a second Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE = history(EPOCHS, 3)
 
 
 class Troubled:
-    """A model that gets into trouble once it has trained five epochs."""
+    """A model that fails once it has trained five epochs."""
 
     def __init__(self, *_: object) -> None:
         self.epoch = 0
@@ -37,7 +37,7 @@ class Troubled:
 
 
 class PressedTwice(Troubled):
-    """Ctrl-C while an epoch is trained, and again, since that takes long."""
+    """Ctrl-C during an epoch, and again, because that takes long."""
 
     def trouble(self) -> None:
         for _ in range(2):
@@ -52,7 +52,7 @@ def train(url: str, model: type[Troubled], tmp_path: Path, monkeypatch: pytest.M
 
 
 def ended(url: str) -> tuple[str, str | None]:
-    """Status and reason of the run, whose epochs are those that were trained before the trouble."""
+    """Status and reason of the run, whose epochs are those trained before the failure."""
     with Store(url) as store:
         found = store.run()
         assert found.finished_at is not None

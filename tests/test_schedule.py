@@ -1,4 +1,4 @@
-"""Cron expressions mean what cron makes of them, in the zone that was asked for."""
+"""Cron expressions mean what they mean in cron, in the zone that was asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scheduler starts every night when it is due, once, and puts on record those that it could not."""
+"""The scheduler starts every run when it is due, once, and records those that it could not start."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.process
 
 
 class FakeClock(StopRequest):
-    """A stop request in made-up time: a wait moves the clock, and the request is set at `until`."""
+    """A stop request in simulated time: a wait advances the clock, and the request is set at `until`."""
 
     def __init__(self, clock: Any, until: datetime, before_wait: Callable[[datetime], None]) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ def run_until(
     run_now: bool = False,
     before_wait: Callable[[datetime], None] | None = None,
 ) -> None:
-    """Run the scheduler in made-up time. Its processes take no time, unless `before_wait` is given."""
+    """Run the scheduler in simulated time. Its processes take no time, unless `before_wait` is given."""
 
     def end_of_child(_: datetime) -> None:
         if scheduler.child is not None:
@@ -214,7 +214,7 @@ def test_a_night_that_was_stopped_before_its_run_began_stays_due(sqlite_url: str
 
 
 def jumps(clock: Any, moment: datetime) -> Callable[[datetime], None]:
-    """What a wait does on a machine that is suspended meanwhile, until `moment`."""
+    """The effect of a wait on a machine that is suspended meanwhile, until `moment`."""
 
     def jump(_: datetime) -> None:
         if datetime.now(UTC) < moment:
@@ -274,7 +274,7 @@ def test_an_old_schedules_nights_are_told_of_as_missed(sqlite_url: str) -> None:
     told: Told = []
     with time_machine.travel(EVENING, tick=False) as clock:
         with Store(sqlite_url, create=True) as store:
-            # The database has a clock of its own, which nothing moves.
+            # The database has its own clock, which does not move.
             scheduled_runs.plan(store, "0 5 * * * UTC", EVENING - timedelta(days=3000))
         run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING)
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "due"]

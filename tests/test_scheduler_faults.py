@@ -1,4 +1,4 @@
-"""What befalls a scheduler: clocks that jump, slow stores, children that die or are at work for long."""
+"""Faults around a scheduler: clocks that jump, slow stores, children that die or run long."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_night_off_the_grid_is_missed_once(sqlite_url: str) -> None:
     told: Told = []
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url), clock, EVENING)
-        with Store(sqlite_url) as store:  # as --run-now has it, killed before its child began
+        with Store(sqlite_url) as store:  # like --run-now, killed before its child began
             scheduled_runs.plan(store, "0 2 * * * UTC", EVENING + timedelta(minutes=1))
         for day in (2, 3):
             clock.move_to(EVENING + timedelta(days=day))
@@ -63,7 +63,7 @@ def test_a_night_in_the_hour_that_summer_time_skips_or_repeats_runs_once(sqlite_
 
 
 def changes(zone: ZoneInfo) -> list[datetime]:
-    """The hours of 2026 from which on the zone's clock is another, by looking at each hour of the year."""
+    """The hours of 2026 at which the zone's offset changes, found by checking each hour of the year."""
     hours = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(365 * 24)]
     offsets = [hour.astimezone(zone).utcoffset() for hour in hours]
     return [

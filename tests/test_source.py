@@ -1,4 +1,4 @@
-"""A run's data file is found by its hash, wherever it may be, and never mistaken for another."""
+"""A run's data file is found by its hash, wherever it is, and never confused with another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.samples import write_csv
 
 
 def run_on(path: Path, name: str | None = None) -> RunRow:
-    """A run that was trained on a file, perhaps under another name."""
+    """A run trained on a file, optionally under another name."""
     row = load(path).row()
     row.name = name or path.name
     return RunRow(id=7, dataset=row)

@@ -1,4 +1,4 @@
-"""What can be wrong with a SQLite file is one clear line each, and what was committed stays readable."""
+"""Every fault of a SQLite file gives one clear line, and what was committed stays readable."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_corrupted_file_is_one_line(file: Path, capsys: Output) -> None:
 
 
 def bound_by_permissions(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command as somebody whom file permissions bind; root has to give up a privilege for that."""
+    """Run a command as a user to whom file permissions apply; root must drop a privilege for that."""
     as_anybody = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     return subprocess.run(
         [*as_anybody, *job_command(*arguments)], capture_output=True, text=True, check=False, timeout=60
@@ -156,7 +156,7 @@ main()
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_committed(tmp_path: Path) -> None:
-    """The file may not grow beyond 400 kB, which SQLite meets as it meets a disk that is full."""
+    """The file may not grow beyond 400 kB, which to SQLite is like a full disk."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     arguments = ["train", "--epochs", "5000", "--database-url", url]
     done = subprocess.run(
@@ -174,7 +174,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_committed(tmp
         progress = store.progress(1)
         assert 0 < min(progress.values()) < 5000
         assert len(store.history(1, "paddle")) == progress["paddle"]
-        store.checkpoints(1)  # whole, and so resumable
+        store.checkpoints(1)  # without gaps, so it can be resumed
     assert sqlite3.connect(tmp_path / "ledger.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 

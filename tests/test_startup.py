@@ -1,4 +1,4 @@
-"""What a short command loads, and how a process ends: quickly, and with everything printed."""
+"""What a short command imports, and how a process ends: quickly, with all its output written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.process
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A Python of its own that runs `code` in the test's directory."""
+    """Runs `code` in a new Python process in the test's directory."""
     return subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}", *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The store keeps what it is given, bit for bit, on both databases."""
+"""The store returns what was stored, bit for bit, on both databases."""
 
 from __future__ import annotations
 

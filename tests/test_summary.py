@@ -1,4 +1,4 @@
-"""What `job runs`, `show` and the end of a training print is what the store holds, figure by figure."""
+"""`job runs`, `show` and the end of a training print what the store holds, figure by figure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def execute(store: Store, statement: str) -> None:
 
 @pytest.fixture
 def unequal(store: Store) -> Store:
-    """A stopped run of which one model has eleven epochs and the other seven, with other numbers."""
+    """A stopped run in which one model has eleven epochs and the other seven, with other numbers."""
     writer = started(store)
     writer.append("paddle", history(11))
     writer.append("python", history(7, seed=1))
@@ -188,7 +188,7 @@ def conclude(store: Store, row: RunRow, outcome: Outcome, *, quiet: bool, fail_o
 
 
 def completed(store: Store, trigger: str = "manual", shift: float = 0.0) -> RunRow:
-    """A run whose models agree, or lie `shift` apart in the bias of their last epoch."""
+    """A run whose models agree, or differ by `shift` in the bias of their last epoch."""
     writer = started(store, epochs=3, trigger=trigger)
     other = history(3)
     other.bias[2] += shift

@@ -1,4 +1,4 @@
-"""Sweeps: every combination once, whoever trains it, whatever is killed, and the same bits everywhere."""
+"""Sweeps: every combination once, whichever process trains it, whatever is killed, with the same bits."""
 
 from __future__ import annotations
 

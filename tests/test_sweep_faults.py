@@ -1,4 +1,4 @@
-"""Sweeps that meet small machines, lost schedulers, signals at any moment, and runs that went wrong."""
+"""Sweeps with small machines, lost schedulers, signals at any moment, and failed runs."""
 
 from __future__ import annotations
 

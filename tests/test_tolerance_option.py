@@ -1,4 +1,4 @@
-"""`--tolerance` and JOB_TOLERANCE set what parity is judged by, in every command that judges it."""
+"""`--tolerance` and JOB_TOLERANCE set the tolerance of parity in every command that judges it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def judged(url: str) -> tuple[bool, float]:
-    """Whether the newest run's newest parity passed, and by which tolerance."""
+    """Whether the newest run's newest parity verdict passed, and its tolerance."""
     with Store(url) as store:
         verdict = [v for v in store.verdicts(store.run().id) if v.kind == "parity"][-1]
         return verdict.passed, verdict.tolerance
@@ -44,7 +44,7 @@ def test_the_tolerance_given_decides(
     again = {"resume": "verify"}.get(command, command)
     assert run([*COMMANDS[again], *database]) == 0
     assert judged(sqlite_url) == (True, 0.5)
-    if command == "sweep":  # what is not given changes no verdict
+    if command == "sweep":  # a tolerance that is not given changes no verdict
         monkeypatch.delenv("JOB_TOLERANCE")
         assert run([*COMMANDS["sweep"], *database]) == 0
         assert judged(sqlite_url) == (True, 0.5)

@@ -1,4 +1,4 @@
-"""The loop stores block by block, keeps the models together, stops when told and survives divergence."""
+"""The loop stores block by block, keeps the models together, stops on request and survives divergence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Recorded:
 
 
 class MadeUp:
-    """A model whose loss stops being finite at an epoch of choice."""
+    """A model whose loss stops being finite at a given epoch."""
 
     def __init__(self, diverges_at: int | None = None, epoch: int = 0) -> None:
         self.diverges_at = diverges_at
@@ -163,7 +163,7 @@ def test_a_diverged_model_keeps_its_finite_epochs_and_the_other_goes_on(diverges
 @pytest.mark.parametrize(
     ("count", "seconds", "following"),
     [
-        (10, 0.0, 40),  # a clock that stands still
+        (10, 0.0, 40),  # a clock that does not advance
         (10, 1e-6, 40),
         (1000, 0.1, 2000),
         (2000, 0.0, 2000),

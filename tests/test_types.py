@@ -1,4 +1,4 @@
-"""float32 goes through both databases and back without losing a bit."""
+"""Both databases return float32 values without losing a bit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.samples import dataset_row, history
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 FAMOUS = float(np.uint32(0x15AE43FD).view(np.float32))
-"""its shortest decimal, 7.038531e-26, read as a double and rounded to float32 is its neighbour, 0x15AE43FE"""
+"""its shortest decimal, 7.038531e-26, read as a double and rounded to float32, is its neighbour 0x15AE43FE"""
 EXTREMES = [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 3.4028235e38, -3.4028235e38, FAMOUS, 1.0, 1 / 3]
 
 

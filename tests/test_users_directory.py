@@ -1,4 +1,4 @@
-"""A user's own `db.py` or `job/` in the current directory disturbs no process that a command starts."""
+"""A user's own `db.py` or `job/` in the current directory affects no process that a command starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdicts parity and reference: what passes, what fails, and what is said of it."""
+"""The parity and reference verdicts: what passes, what fails, and how it is described."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def default_run(**changes: Any) -> RunRow:
 
 
 def as_printed() -> dict[str, History]:
-    """Histories that hold every number that the notebook printed, and nothing else."""
+    """Histories with every number that the notebook printed, and nothing else."""
     made = {}
     for model in MODELS:
         own = History.empty(11, 13)

@@ -1,4 +1,4 @@
-"""Trainers that tests start, and then disturb."""
+"""Trainers for tests to start and then disturb."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import job_command
 def start_and_wait(
     url: str, epochs: int, *more: str, command: tuple[str, ...] = ("train",)
 ) -> subprocess.Popen[str]:
-    """A trainer in a process of its own that has stored some epochs of a new run."""
+    """A trainer in its own process that has stored some epochs of a new run."""
     with Store(url, create=True) as store:
         before = len(store.runs())
     trainer = subprocess.Popen(

@@ -30,7 +30,7 @@ def steps(path: Path) -> dict[str, list[int]]:
 
 
 def assert_drawn(log: Path, stored: History) -> None:
-    """Every epoch of `stored` is in the log, once, in order, and with all its values; and nothing else is."""
+    """The log has every epoch of `stored` once, in order, with all its values, and nothing else."""
     drawn = read_log(log)
     moments = np.round(stored.trained_at * 1000).astype(int).tolist()
     for values in drawn.values():
@@ -45,7 +45,7 @@ def assert_drawn(log: Path, stored: History) -> None:
 
 
 def assert_run_drawn(log_dir: Path, store: Store, run: int) -> None:
-    """The logs of all models of a run are what the store has."""
+    """The logs of all models of a run match the store."""
     progress = store.progress(run)
     assert progress
     for model in progress:

@@ -1,6 +1,6 @@
 -- When was the train loss within 1 % and 0.1 % of its final value, and how far is that from the optimum?
 -- :run  the run
--- :optimum = null  lowest train loss that any weights can have: least squares, worked out from the data file
+-- :optimum = null  lowest train loss that any weights can have: least squares, computed from the data file
 WITH last AS (
     SELECT model, max(epoch) AS epoch FROM epochs WHERE run_id = :run GROUP BY model
 ), final AS (

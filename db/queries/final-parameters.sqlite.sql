@@ -1,7 +1,7 @@
--- What are the final weights and bias, of normalised columns and in the table's own units?
+-- What are the final weights and bias, for normalised columns and in the table's own units?
 -- :run  the run
 -- With y = mean_y + range_y * (b + sum(w * (x - mean) / range)), a feature's weight in target units per unit
--- of the feature is w * range_y / range, and the bias is the prediction where every feature is 0.
+-- of the feature is w * range_y / range, and the bias is the prediction if every feature is 0.
 WITH last AS (
     SELECT model, max(epoch) AS epoch FROM epochs WHERE run_id = :run GROUP BY model
 ), final AS (

@@ -1,7 +1,7 @@
--- What were the losses of each model, every so many epochs and at the last?
+-- What were the losses of each model, at every Nth epoch and the last?
 -- :run  the run
 -- :every = 1000  epochs from one row to the next
--- Mean squared errors before the epoch's update, in normalised target units squared.
+-- Mean squared errors before the epoch's update, in squared units of the normalised target.
 WITH last AS (
     SELECT model, max(epoch) AS epoch FROM epochs WHERE run_id = :run GROUP BY model
 )

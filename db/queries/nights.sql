@@ -1,5 +1,5 @@
--- What became of every night, and did the training give the bits of the night before?
--- A drift is told of by its first differing epoch and its largest gap, against the run named.
+-- What became of every scheduled run, and did it give the same bits as the one before?
+-- If it drifted: the first differing epoch and the largest gap, against run against_run.
 SELECT n.id AS night, n.due_at,
     CASE WHEN n.status <> 'started' THEN n.status WHEN r.id IS NULL THEN 'pruned' ELSE r.status END AS outcome,
     n.run_id AS run,

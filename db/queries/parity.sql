@@ -1,9 +1,9 @@
--- How far apart are the two models, in what, and from which epoch on?
+-- How far apart are the two models, in which values, and from which epoch on?
 -- :run  the run
 -- One row for each loss and parameter, the largest gap first; first_epoch is the first that differs at all.
 WITH pairs AS MATERIALIZED (
-    -- No join: while the server's statistics do not know a run yet, it takes its epochs for one or two, and would
-    -- join them by reading all of them for every one.
+    -- No join: until the server has statistics of a run, it expects one or two epochs, and would join them by
+    -- reading all of them for each one.
     SELECT epoch,
         max(train_loss) FILTER (WHERE model = 'paddle') AS train_a,
         max(train_loss) FILTER (WHERE model = 'python') AS train_b,
@@ -23,7 +23,7 @@ WITH pairs AS MATERIALIZED (
     JOIN features f ON f.dataset_id = r.dataset_id
     WHERE r.id = :run
 ), weights AS (
-    -- In the select list the arrays are taken apart in step, and copied nowhere.
+    -- In the select list, the arrays are unnested in parallel without being copied.
     SELECT epoch, unnest((SELECT positions FROM positions)) AS number,
         unnest(weights_a)::double precision AS a, unnest(weights_b)::double precision AS b
     FROM pairs
@@ -37,7 +37,7 @@ WITH pairs AS MATERIALIZED (
     UNION ALL
     SELECT epoch, number, abs(a - b) FROM weights WHERE a <> b
 ), sizes AS MATERIALIZED (
-    -- Few rows of many: most gaps are a few units in the last place.
+    -- Few distinct gaps: most are a few units in the last place.
     SELECT number, gap, min(epoch) AS epoch FROM gaps GROUP BY number, gap
 ), worst AS (
     SELECT number, max(gap) AS gap, min(epoch) AS first_epoch FROM sizes GROUP BY number

@@ -1,8 +1,8 @@
--- How far apart are the two models, in what, and from which epoch on?
+-- How far apart are the two models, in which values, and from which epoch on?
 -- :run  the run
 -- One row for each loss and parameter, the largest gap first; first_epoch is the first that differs at all.
--- SQLite keeps a weight as the shortest decimal of its float32. 536870913 is 2^29 + 1, and c v - (c v - v) is
--- then v rounded to float32's 24 bits (Veltkamp, 1968; Dekker, 1971): exact gaps.
+-- SQLite stores a weight as the shortest decimal of its float32. With c = 536870913 = 2^29 + 1, c v - (c v - v)
+-- is v rounded to float32's 24 bits (Veltkamp, 1968; Dekker, 1971), so the gaps are exact.
 WITH pairs AS MATERIALIZED (
     SELECT a.epoch, a.train_loss AS train_a, b.train_loss AS train_b, a.test_loss AS test_a,
         b.test_loss AS test_b, a.bias AS bias_a, b.bias AS bias_b, a.weights AS weights_a, b.weights AS weights_b
@@ -12,10 +12,9 @@ WITH pairs AS MATERIALIZED (
 ), decimals AS NOT MATERIALIZED (
     SELECT p.epoch, w.key AS number, w.value AS a, p.weights_b ->> w.key AS b
     FROM pairs p, json_each(p.weights_a) w
-    -- Weights that are written alike are alike.
+    -- Equal texts are equal weights.
     WHERE p.weights_a <> p.weights_b
-    -- SQLite merges no query with a LIMIT into the one around it: it would read a and b from their text wherever
-    -- they are named.
+    -- A query with a LIMIT is not merged into the outer one, which would parse a and b again at each use.
     LIMIT -1
 ), gaps AS NOT MATERIALIZED (
     SELECT epoch, -3 AS number, abs(train_a - train_b) AS gap FROM pairs WHERE train_a <> train_b
@@ -30,7 +29,7 @@ WITH pairs AS MATERIALIZED (
     FROM decimals
     WHERE a <> b
 ), sizes AS MATERIALIZED (
-    -- Few rows of many: most gaps are a few units in the last place.
+    -- Few distinct gaps: most are a few units in the last place.
     SELECT number, gap, min(epoch) AS epoch FROM gaps GROUP BY number, gap
 ), worst AS (
     SELECT number, max(gap) AS gap, min(epoch) AS first_epoch FROM sizes GROUP BY number

@@ -1,7 +1,7 @@
 -- Which runs ended with the lowest train loss?
--- Losses of different tables or targets do not compare: dataset and target stand beside them.
+-- Losses of different tables or targets cannot be compared: hence the columns dataset and target.
 WITH RECURSIVE trained AS (
-    -- One seek in the primary key for each run and model, where a GROUP BY would read every epoch.
+    -- One seek in the primary key for each run and model; a GROUP BY would read every epoch.
     SELECT r.id AS run_id, (SELECT min(e.model) FROM epochs e WHERE e.run_id = r.id) AS model
     FROM runs r
     UNION ALL

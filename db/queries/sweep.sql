@@ -1,4 +1,4 @@
--- What did each run of a sweep come to?
+-- What were the final and the best losses of each run of a sweep?
 -- :name  the sweep
 -- Losses are those of each model's last epoch; best_test_loss is the lowest of all epochs.
 WITH members AS (

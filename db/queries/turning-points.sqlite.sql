@@ -1,13 +1,12 @@
--- Which parameters turn round, at which epoch, and does the train loss bend there?
+-- Which parameters change direction, at which epoch, and does the train loss bend there?
 -- :run  the run
--- :least = 0.001  distance that a parameter must go before and after a turn, or it is the noise of rounding
--- :around = 50  epochs before and after the turn over which the train loss's fall is taken
--- went_before counts from the turn (or start) before, went_after up to the turn (or end) after. A loss that
--- bends at the turn falls at clearly different rates before and after it.
+-- :least = 0.001  distance that a parameter must move before and after a turn; less counts as rounding noise
+-- :around = 50  epochs before and after the turn over which the fall of the train loss is measured
+-- went_before is the distance from the previous turn (or start), went_after to the next turn (or end). A loss
+-- that bends at the turn falls at clearly different rates before and after it.
 WITH blocks AS (
-    -- Three epochs each (fewer in a thinned run), from the first of them, with the one before and the one after.
-    -- LIMIT -1, here and below, keeps SQLite from working out again what it has at hand: it merges no such query
-    -- into the one around it.
+    -- Three epochs each (fewer in a downsampled run), with the one before and the one after.
+    -- LIMIT -1, here and below: SQLite does not merge such a query into the outer one and compute it again.
     SELECT e.model, e.epoch, e.weights AS w1,
         (SELECT o.weights FROM epochs o WHERE o.run_id = :run AND o.model = e.model AND o.epoch < e.epoch
             ORDER BY o.epoch DESC LIMIT 1) AS w0,
@@ -24,13 +23,13 @@ WITH blocks AS (
     ))
     LIMIT -1
 ), courses AS NOT MATERIALIZED (
-    -- One row for each block and weight. SQLite keeps the last four JSON texts parsed: no more than four ->> here.
+    -- One row for each block and weight. SQLite caches the last four parsed JSON texts, hence only four ->> here.
     SELECT b.model, b.epoch, w.key AS position, b.w0 ->> w.key AS v0, w.value AS v1, b.w2 ->> w.key AS v2,
         b.w3 ->> w.key AS v3, b.w4 ->> w.key AS v4
     FROM blocks b, json_each(b.w1) w
     LIMIT -1
 ), restless AS MATERIALIZED (
-    -- The few in which a weight does not go one way all the time; only in these it may turn.
+    -- The few blocks in which a weight is not strictly monotonic; only in these can it turn.
     SELECT c.model, c.position, c.epoch AS e1, c.v0, c.v1, c.v2, c.v3, c.v4,
         (SELECT o.epoch FROM epochs o WHERE o.run_id = :run AND o.model = c.model AND o.epoch > c.epoch
             ORDER BY o.epoch LIMIT 1) AS e2,
@@ -41,12 +40,12 @@ WITH blocks AS (
 ), parameters AS (
     SELECT model, e1 AS epoch, position, v1 AS here, v0 AS before, v2 AS after FROM restless
     UNION ALL
-    -- Where epochs are missing, the next ones may be another block's.
+    -- If epochs are missing, the next ones may belong to another block.
     SELECT model, e2, position, v2, v1, v3 FROM restless WHERE e2 / 3 = e1 / 3
     UNION ALL
     SELECT model, e3, position, v3, v2, v4 FROM restless WHERE e3 / 3 = e1 / 3
     UNION ALL
-    -- Normalised columns have a bias near 0, mostly noise: where it never goes as far as :least, it has no turns.
+    -- Normalised columns have a bias near 0, mostly noise: if it never moves as far as :least, it has no turns.
     SELECT model, epoch, 1000000, bias, lag(bias) OVER around, lead(bias) OVER around
     FROM epochs
     WHERE run_id = :run AND (SELECT max(bias) - min(bias) FROM epochs WHERE run_id = :run) >= :least
@@ -56,8 +55,8 @@ WITH blocks AS (
     SELECT model, position, epoch, here AS value, here - before AS step, after - here AS next_step
     FROM parameters
 ), moves AS (
-    -- Where a parameter may turn: few rows of many. Epochs at which it stands still say nothing about its
-    -- direction, save the last of them, which knows the next step.
+    -- The few epochs at which a parameter may turn. Epochs without a step say nothing about its direction,
+    -- except the last of them, which has the next step.
     SELECT model, position, epoch, value, step, CASE
             WHEN next_step = 0 THEN lead(next_step) OVER (PARTITION BY model, position ORDER BY epoch)
             ELSE next_step
@@ -65,7 +64,7 @@ WITH blocks AS (
     FROM steps
     WHERE (sign(step) = sign(next_step)) IS NOT TRUE
 ), swings AS (
-    -- The turns, and the two ends of each parameter's way, whose step or next step is null.
+    -- The turns, and each parameter's first and last epoch, whose step or next step is null.
     SELECT model, position, epoch, value, step, next_step,
         value - lag(value) OVER (PARTITION BY model, position ORDER BY epoch) AS went_before,
         lead(value) OVER (PARTITION BY model, position ORDER BY epoch) - value AS went_after

@@ -1,4 +1,4 @@
-"""Nights and what became of them, runs that belong to a sweep, runs that were thinned.
+"""Scheduled runs and what became of them (table `nights`), sweeps, downsampled runs.
 
 Revision: 0002, after 0001
 """

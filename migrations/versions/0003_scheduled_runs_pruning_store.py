@@ -1,4 +1,4 @@
-"""Nights are called scheduled runs, pruning has a column of its own, and the store has an id.
+"""`nights` becomes `scheduled_runs`, pruning gets its own column, and the store gets an id.
 
 Revision: 0003, after 0002
 """
@@ -16,7 +16,7 @@ depends_on = None
 ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
 DELETION = 2**31 - 1
-"""`thinned_every`, up to 0002, of a run that is being deleted; of one being thinned it is DELETION - step"""
+"""up to 0002, `thinned_every` of a run being deleted; of one being downsampled it is DELETION - step"""
 
 
 def upgrade() -> None:
@@ -47,7 +47,7 @@ def downgrade() -> None:
 
 
 def move(old: str, new: str) -> None:
-    """Rename a table with its constraints and its sequence: make it anew, fill it, drop the old one."""
+    """Rename a table with its constraints and its sequence: make a new one, fill it, drop the old one."""
     op.create_table(
         new,
         sa.Column("id", ID, nullable=False),
