@@ -8,11 +8,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated, Protocol
 from uuid import uuid4
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from db.sweeps import tables_of
 from job.cli.options import (
     DEFAULT_DATABASE,
     Data,
@@ -28,10 +32,14 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
+from job.data.dataset import DEFAULT_DATA, load
+from job.errors import SweepError
 from job.log import in_json, say, shown
-
-if TYPE_CHECKING:
-    from job.sweep.tasks import Result, Task
+from job.stop import StopRequest, stopped_by_signals
+from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all, work
+from job.sweep.tasks import Result, Task, combinations
+from job.sweep.tasks import learning_rates as rates_of
+from job.sweep.tasks import seeds as seeds_of
 
 
 def sweep(
@@ -72,19 +80,8 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
-    from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all
-
     if scheduler is None:
-        load_ahead()
-
-    from db.sweeps import tables_of
-    from job.data.dataset import DEFAULT_DATA, load
-    from job.errors import SweepError
-    from job.stop import StopRequest, stopped_by_signals
-    from job.sweep.tasks import Task, combinations
-    from job.sweep.tasks import learning_rates as rates_of
-    from job.sweep.tasks import seeds as seeds_of
-
+        load_ahead()  # goes on while Dask is imported
     if scheduler and workers:
         raise SweepError("--workers is about processes of this machine; a scheduler has its own")
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
@@ -118,8 +115,6 @@ def sweep(
 
 def checked(value: float) -> float:
     """A learning rate, checked as `job train` does. Raises SweepError."""
-    from job.errors import SweepError
-
     try:
         return finite_positive(value)
     except typer.BadParameter as error:
@@ -194,10 +189,6 @@ def sweep_progress(of: int) -> Iterator[Told]:
     if in_json() or not sys.stderr.isatty():
         yield lines
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
     with Progress(
         TextColumn("runs"),
         BarColumn(bar_width=40),
@@ -227,8 +218,6 @@ def worker(
 
     Start one for each core, on any machine that reaches the scheduler and the PostgreSQL store.
     """
-    from job.sweep.cluster import work
-
     say(f"a worker of {scheduler}", "worker_begins")
     number = work(scheduler)
     say("the worker has ended", "worker_ends")

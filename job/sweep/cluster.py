@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
 from job.log import say
+from job.models import load_models
 from job.stop import StopRequest
 from job.sweep.tasks import CLOSING, Result, Task, run_task
 
@@ -213,8 +214,6 @@ def work(scheduler: str) -> int:
 
     Raises SweepError where the scheduler cannot be reached.
     """
-    from job.models import load_models
-
     distributed = dask()
     load_models()  # Paddle sets signal handlers of its own, and so must come before ours
     stopped_by = 0
