@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
@@ -15,10 +16,6 @@ from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
 from db.errors import NotFoundError, StoreError, naming
 from db.retry import RetryPolicy
 from db.version import require_head
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from typing import Self
 
 Result = TypeVar("Result")
 HEARTBEAT_TIMEOUT = 60.0
@@ -77,7 +74,7 @@ class Database:
             return
         if not create:
             raise NotFoundError("the database is empty; `job train` or `job db upgrade` makes its tables")
-        from db.migrate import upgrade
+        from db.migrate import upgrade  # Alembic is slow to import, and seldom needed
 
         self.waiting(lambda attempt: upgrade(self.engine))
 

@@ -89,7 +89,7 @@ def require_postgresql(text: str) -> None:
         raise StoreError("the database URL has two @, or a ? before the @; in a value write %40 and %3F")
     given = parse_qsl((after or before).partition("?")[2], keep_blank_values=True)
     if given:
-        from psycopg.pq import Conninfo
+        from psycopg.pq import Conninfo  # here and below: not for SQLite
 
         known = {option.keyword.decode() for option in Conninfo.get_defaults()}
         for i, (name, _) in enumerate(given, 1):

@@ -124,7 +124,7 @@ def ask(
             listed = ", ".join(f":{known}" for known in wanted) or "none"
             raise QueryError(f"the query has no parameter :{name}; its parameters: {listed}")
     if url.get_backend_name() == "sqlite":
-        from db.readonly_sqlite import fetch
+        from db.readonly_sqlite import fetch  # each loads its driver
     else:
         from db.readonly_postgresql import fetch
     kept: list[tuple[Any, ...]] = []

@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_info
+
 from job.pins import KERNELS, THREADS
 
 SOURCE = Path(__file__).resolve().parent.parent
@@ -20,8 +22,6 @@ def environment() -> dict[str, Any]:
 
     `blas` is what the loaded libraries report, `pins` what the environment variables request.
     """
-    from threadpoolctl import threadpool_info
-
     libraries = threadpool_info()
     blas = [library for library in libraries if library["user_api"] == "blas"]
     return {

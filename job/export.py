@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from db.errors import LedgerError, StoreError
 from db.schema import RunRow
 from db.store import Store
 from job.files import harmless
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class MissingExtraError(LedgerError):
@@ -25,8 +22,6 @@ def table(store: Store, run: RunRow) -> pd.DataFrame:
 
     Raises StoreError for a run without epochs.
     """
-    import pandas as pd
-
     parts = []
     for model in store.progress(run.id):
         history = store.history(run.id, model)

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from db.schema import RunRow
 from db.store import Store
 from job.cli import run
-from job.cli.draw import choices
+from job.cli.options import choices
 from job.data.dataset import load
 from job.plots.draw import FIGURES
 from tests.samples import histories, two_runs, write_csv

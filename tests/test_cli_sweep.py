@@ -80,9 +80,9 @@ class Cluster:
         self.asked: list[object] = []
         self.tasks: list[Task] = []
         self.results = results
-        monkeypatch.setattr("job.sweep.cluster.load_ahead", lambda: None)
-        monkeypatch.setattr("job.sweep.cluster.client_of", self.client_of)
-        monkeypatch.setattr("job.sweep.cluster.run_all", self.run_all)
+        monkeypatch.setattr("job.cli.sweep.load_ahead", lambda: None)
+        monkeypatch.setattr("job.cli.sweep.client_of", self.client_of)
+        monkeypatch.setattr("job.cli.sweep.run_all", self.run_all)
 
     @contextmanager
     def client_of(self, *asked: object) -> Iterator[None]:
@@ -150,7 +150,7 @@ def test_a_cluster_that_breaks_is_said_unless_the_sweep_was_stopped(
         signal.raise_signal(signal.SIGTERM)
         cluster.run_all(*arguments)
 
-    monkeypatch.setattr("job.sweep.cluster.run_all", stopped)
+    monkeypatch.setattr("job.cli.sweep.run_all", stopped)
     assert sweep(sqlite_url) == 143
     said = capsys.readouterr()
     assert "20 not begun" in said.out
@@ -182,7 +182,7 @@ def test_a_worker_ends_with_the_status_of_its_signal(
         asked.append(scheduler)
         return number
 
-    monkeypatch.setattr("job.sweep.cluster.work", work)
+    monkeypatch.setattr("job.cli.sweep.work", work)
     assert command(["worker", "tcp://a:1"]) == status
     assert asked == ["tcp://a:1"]
     assert capsys.readouterr().err.splitlines() == ["job: a worker of tcp://a:1", "job: the worker has ended"]
@@ -209,3 +209,10 @@ def test_learning_rates_are_checked_one_by_one() -> None:
         learning_rates("fast", float)
     with pytest.raises(SweepError, match="100,000 runs"):
         combinations(list(range(1000)), [float(i) for i in range(1, 102)])
+
+
+def test_the_default_stores_directory_is_made(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    Cluster(monkeypatch, Result(1, "completed", trained=True))
+    assert command(["sweep", "--seeds", "0"]) == 0
+    with Store("sqlite:///results/ledger.db") as store:
+        assert store.runs() == []

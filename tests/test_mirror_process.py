@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from job.cli.mirror import mirror_beside
 from job.cli.options import Mirroring
+from job.cli.train import mirror_beside
 from job.mirror.process import MirrorProcess
 
 
@@ -62,7 +62,7 @@ def test_the_trainer_says_what_became_of_its_mirror(
         begun.append(arguments)
         return SimpleNamespace(training_is_over=lambda: over.append(1), finish=lambda *_: status)
 
-    monkeypatch.setattr("job.cli.mirror.MirrorProcess", begin)
+    monkeypatch.setattr("job.cli.train.MirrorProcess", begin)
     with mirror_beside(7, "sqlite:///a.db", Mirroring(Path("logs"))) as training_is_over:
         training_is_over()
     assert begun == [(7, "sqlite:///a.db", Path("logs"))]

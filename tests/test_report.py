@@ -78,7 +78,7 @@ def test_failed_verdicts_come_first_and_of_each_kind_the_newest() -> None:
 
 
 def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("job.plots.draw.draw", lambda *_: [])
+    monkeypatch.setattr("job.report.draw", lambda *_: [])
     writer = store.start_run(dataset_row(), epochs=20, learning_rate=0.1, seed=0, environment={})
     writer.append("paddle", histories(20)["paddle"])
     for kind, passed in (("parity", True), ("drift", False)):

@@ -262,7 +262,7 @@ def test_one_failed_verdict_of_several_is_a_failure(
         VerdictRow(run_id=row.id, kind=kind, passed=kind == "reference", tolerance=0, detail="so")
         for kind in ("parity", "reference")
     ]
-    monkeypatch.setattr("job.verdicts.verify.verify", lambda *_: made)
+    monkeypatch.setattr("job.cli.show.judge", lambda *_: made)
     assert run(words(store, "verify", "1", *(["--json"] if as_json else []))) == 1
     out = capsys.readouterr().out
     if as_json:

@@ -50,7 +50,7 @@ def test_a_run_that_was_killed_before_it_was_judged_is_judged(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("job.verdicts.verify.verify", lambda *_: [])
+        patch.setattr("job.training.verify", lambda *_: [])
         first = train_one(database_url, housing)
     assert train_one(database_url, housing).run_id == first.run_id
     assert first.run_id is not None

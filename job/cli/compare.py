@@ -8,6 +8,7 @@ import typer
 
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, finite, open_store
 from job.cli.output import print_json, print_line, verdict_record
+from job.verdicts.drift import compare as judge
 
 
 def compare(
@@ -29,8 +30,6 @@ def compare(
     Says first what differs between their data, target, epochs, learning rate and seed. Only if nothing does,
     the verdict is stored with run A. Exit status 1 when the histories differ, whatever the reason.
     """
-    from job.verdicts.drift import compare as judge
-
     with open_store(database_url) as store:
         verdict, lines = judge(store, store.run(run), store.run(against), tolerance)
     if as_json:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from sqlalchemy import Engine
 
+from db.backup import backup as copy
+from db.database import check_directory
+from db.engine import create_store_engine, parse_url, reading_url, shown, sqlite_path
+from db.errors import NotFoundError, StoreError
+from db.retry import RetryPolicy
+from db.version import HEAD
+from db.version import current as ask
 from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory
 from job.cli.output import print_line
 from job.log import say
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from db.retry import RetryPolicy
 
 app = typer.Typer(
     help="The store as a whole: its schema, up and down, and a backup.",
@@ -34,11 +37,6 @@ def engine_at(
     url: str, *, create: bool = False, write: bool = False, silence: float = LONGEST_WAIT
 ) -> Iterator[tuple[Engine, RetryPolicy]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
-    from db.database import check_directory
-    from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
-    from db.errors import NotFoundError
-    from db.retry import RetryPolicy
-
     parsed = parse_url(url)
     path = sqlite_path(parsed)
     if create and url == DEFAULT_DATABASE:
@@ -56,7 +54,6 @@ def engine_at(
 
 def revision(engine: Engine, waiting: RetryPolicy) -> str:
     """The store's revision in words."""
-    from db.version import current as ask
 
     def attempt(_: int) -> str | None:
         with engine.connect() as connection:
@@ -71,7 +68,7 @@ def upgrade(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
     """Make the tables, or lift an older store to this version's schema, keeping its data."""
-    from db.migrate import upgrade as lift
+    from db.migrate import upgrade as lift  # not for `current` and `backup`: Alembic is slow to import
 
     with engine_at(database_url, create=True, silence=MIGRATION) as (engine, waiting):
         waiting(lambda _: lift(engine, to))
@@ -94,8 +91,6 @@ def downgrade(
 @app.command()
 def current(database_url: DatabaseUrl = DEFAULT_DATABASE) -> None:
     """Print the store's schema and the one that this version needs."""
-    from db.version import HEAD
-
     with engine_at(database_url) as (engine, waiting):
         print_line(f"the store has schema {revision(engine, waiting)}; this version needs {HEAD}")
 
@@ -127,10 +122,6 @@ def backup(
 
     FILE is a store like any other: put it in the place of a lost one, or name it in --database-url.
     """
-    from db.backup import backup as copy
-    from db.engine import parse_url, shown, sqlite_path
-    from db.errors import NotFoundError, StoreError
-
     with engine_at(database_url) as (engine, waiting):
         path = sqlite_path(parse_url(database_url))
         if path is None:

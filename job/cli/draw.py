@@ -1,4 +1,4 @@
-"""`job plot`, `job report` and `job export`: files drawn from the store."""
+"""`job plot` and `job report`: files drawn from the store."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, RunData, open_store, say_if_downsampled
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    DatabaseUrl,
+    Folder,
+    Run,
+    RunData,
+    choices,
+    open_store,
+    say_if_downsampled,
+)
 from job.cli.output import print_line
+from job.files import write
 from job.log import say
-
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory for the files.")]
-
-
-def choices(text: str, known: tuple[str, ...], what: str) -> list[str]:
-    """The comma-separated words of `text`. Raises typer.BadParameter for one that is not `known`."""
-    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    for word in words:
-        if word not in known:
-            raise typer.BadParameter(f"{word!r} is no {what}; there are {', '.join(known)}")
-    if not words:
-        raise typer.BadParameter(f"name at least one {what} of {', '.join(known)}")
-    return words
+from job.plots.draw import FIGURES, draw, drawable, encoded
+from job.plots.style import styled
+from job.plots.subject import read_subject
+from job.plots.sweep import FIGURES as SWEEP_FIGURES
+from job.plots.sweep import read_fan, seed_in_words
+from job.report import page
 
 
 def plot(
@@ -52,10 +55,6 @@ def plot(
     if sweep is not None:
         plot_sweep(sweep, output, kinds, database_url)
         return
-    from job.files import write
-    from job.plots.draw import FIGURES, draw, drawable
-    from job.plots.subject import read_subject
-
     names = choices(figure, tuple(FIGURES), "figure") if figure else list(FIGURES)
     with open_store(database_url) as store:
         found = {run.id: run for run in (store.run(reference) for reference in runs or ())}
@@ -80,17 +79,12 @@ def plot(
 
 def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> None:
     """Draw a sweep, and say what its spread comes from."""
-    from job.files import write
-    from job.plots.draw import encoded
-    from job.plots.style import styled
-    from job.plots.sweep import FIGURES, read_fan, seed_in_words
-
     with open_store(database_url) as store:
         fan = read_fan(store, name)
     if fan.left_out:
         say(f"without the downsampled runs of the sweep {name}: {fan.left_out:,}")
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-    for figure, drawing in FIGURES.items():
+    for figure, drawing in SWEEP_FIGURES.items():
         for kind in kinds:
             with styled():
                 path = output / f"sweep-{stem}-{figure}.{kind}"
@@ -109,9 +103,6 @@ def report(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
     """Write one HTML page about a run that works offline: verdicts, figures, answers, environment."""
-    from job.files import write
-    from job.report import page
-
     with open_store(database_url) as store:
         found = store.run(run)
         say_if_downsampled(found)
@@ -119,25 +110,3 @@ def report(
     path = Path(f"results/report-{found.id}.html") if output is None else output
     write(path, content.encode())
     print_line(str(path))
-
-
-def export(
-    run: Run = "latest",
-    formats: Annotated[str, typer.Option("--format", help="Any of csv,parquet.")] = "csv",
-    output: Folder = Path("results/exports"),
-    database_url: DatabaseUrl = DEFAULT_DATABASE,
-) -> None:
-    """Write a run's whole history as one flat table: a row for each model and epoch."""
-    from job.export import WRITERS, table
-    from job.files import write
-
-    kinds = choices(formats, tuple(WRITERS), "format")
-    with open_store(database_url) as store:
-        found = store.run(run)
-        say_if_downsampled(found)
-        frame = table(store, found)
-    contents = {kind: WRITERS[kind](frame) for kind in kinds}  # all before the first is written
-    for kind, content in contents.items():
-        path = output / f"run-{found.id}.{kind}"
-        write(path, content)
-        print_line(str(path))

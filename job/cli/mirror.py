@@ -1,34 +1,35 @@
-"""`job mirror`, `job dashboard`, and the mirror beside a training."""
+"""`job mirror` and `job dashboard`: logs for VisualDL, and VisualDL itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from db.errors import StoreError, StoreFailedError
+from db.errors import StoreError
+from db.schema import RunRow
+from db.store import Store
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,
     DEFAULT_LOG_DIR,
     DatabaseUrl,
     LogDir,
-    Mirroring,
     open_store,
 )
 from job.cli.output import print_line
 from job.cli.progress import drawing_progress
 from job.errors import MirrorError
 from job.log import say
-from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
-
-if TYPE_CHECKING:
-    from db.schema import RunRow
-    from db.store import Store
-    from job.stop import StopRequest
+from job.mirror.dashboard import Dashboard
+from job.mirror.deleted import remove_deleted
+from job.mirror.follow import follow as follow_run
+from job.mirror.logs import BusyError
+from job.mirror.memory import affordable_points, available_memory
+from job.mirror.mend import about_epochs, make_log_dir, mend, redraw
+from job.mirror.protocol import write_progress
+from job.stop import StopRequest, stopped_by_signals
 
 FEWEST_POINTS = 10
 PATIENCE = 5.0
@@ -50,9 +51,6 @@ def mirror(
     if (run is None) != every:
         raise typer.BadParameter("give either a RUN or --all")
     if follow and run is not None:
-        from job.mirror.follow import follow as follow_run
-        from job.mirror.protocol import write_progress
-
         follow_run(lambda: quiet_store(database_url), int(run), log_dir, say, write_progress)
         return 0
     with open_store(database_url) as store:
@@ -64,8 +62,6 @@ def mirror(
 
 def draw(store: Store, run: RunRow, log_dir: Path) -> None:
     """Draw one run anew and say what came of it."""
-    from job.mirror.mend import redraw
-
     with drawing_progress() as report:
         redraw(store, run, log_dir, say, report, timeout=PATIENCE)
     drawn = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
@@ -74,9 +70,6 @@ def draw(store: Store, run: RunRow, log_dir: Path) -> None:
 
 def draw_all(store: Store, log_dir: Path) -> int:
     """Remove the logs of deleted runs, draw every other anew; exit status 1 where one could not be drawn."""
-    from job.mirror.deleted import remove_deleted
-    from job.mirror.logs import BusyError
-
     remove_deleted(store, log_dir, say)
     failed = False
     for run in reversed(store.runs()):
@@ -92,8 +85,6 @@ def draw_all(store: Store, log_dir: Path) -> int:
 
 def quiet_store(database_url: str, stop: StopRequest | None = None) -> Store:
     """The store for a follower: the trainer says whatever there is to say of the database."""
-    from db.store import Store
-
     return Store(database_url, database_timeout=PATIENCE, answer_timeout=ANSWER, stop=stop)
 
 
@@ -145,11 +136,6 @@ def dashboard(
     log_dir: LogDir = DEFAULT_LOG_DIR,
 ) -> int:
     """Check and mend the VisualDL logs, then show them in a browser until stopped."""
-    from job.mirror.dashboard import Dashboard
-    from job.mirror.memory import affordable_points, available_memory
-    from job.mirror.mend import about_epochs, make_log_dir, mend
-    from job.stop import StopRequest, stopped_by_signals
-
     make_log_dir(log_dir)
     stop = StopRequest()
 
@@ -179,34 +165,3 @@ def dashboard(
             say=say,
         ).run()
     return 128 + stop.number
-
-
-@contextmanager
-def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Iterator[Callable[[], None]]:
-    """While open, a process of its own mirrors the run; afterwards it is waited for, for a while.
-
-    Gives a function to call once the training is over, so that there is little to wait for. Mirror failures
-    are logged and never affect the training.
-    """
-    if mirroring.no_mirror:
-        yield lambda: None
-        return
-    try:
-        process = MirrorProcess(run_id, database_url, mirroring.log_dir)
-    except OSError as error:
-        say(f"the mirror cannot be started, and the training goes on without it: {error}")
-        yield lambda: None
-        return
-    patience = CATCH_UP
-    try:
-        yield process.training_is_over
-    except (StoreFailedError, KeyboardInterrupt):  # it may hang likewise, or nobody wants to wait
-        patience = FAREWELL
-        raise
-    finally:
-        with drawing_progress() as report:
-            status = process.finish(report, patience)
-        if status is None:
-            say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror goes on by itself")
-        elif status != 0:
-            say(f"the mirror ended early (status {status}); `job mirror {run_id}` draws the run again")

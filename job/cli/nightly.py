@@ -29,8 +29,10 @@ from job.cli.options import (
 from job.cli.train import Output, train_and_print
 from job.log import say
 from job.models import load_models
+from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
 from job.schedule.notify import notifier
+from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest, stopped_by_signals
 from job.training import start
 
@@ -87,9 +89,6 @@ def nightly(
                 if night is not None:  # the scheduler that started this process reports it
                     return one_night(store, night, training, stop, output)
                 return one_unplanned_night(store, training, stop, output, notify)
-
-        from job.schedule.cron import Schedule
-        from job.schedule.scheduler import NightlyScheduler
 
         schedule = Schedule(cron, timezone)
         training.settings()  # refused now rather than at night

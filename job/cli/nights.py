@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from db import scheduled_runs
 from db.errors import NotFoundError
+from db.scheduled_runs import Night
+from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
 from job.cli.output import print_json, print_line, print_table, verdict_record
-
-if TYPE_CHECKING:
-    from db.scheduled_runs import Night
-    from db.store import Store
 
 CHECK_GRACE = 900.0
 """seconds after which a night that was due and has not begun counts as missed"""
@@ -33,8 +32,6 @@ def nights(
     --check is for a health check: it fails while a night is overdue, or the last one was missed, and where no
     night is planned at all.
     """
-    from db import scheduled_runs
-
     found: list[Night] = []
     nothing = "no nights yet; `job nightly` runs them"
     try:
@@ -73,8 +70,6 @@ def nights(
 
 def check_nights(store: Store) -> int:
     """Say whether the last night that was due began; the exit status for it."""
-    from db import scheduled_runs
-
     late = scheduled_runs.overdue(store, CHECK_GRACE)
     if late:
         print_line(f"a night was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")

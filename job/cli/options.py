@@ -39,6 +39,17 @@ def finite(value: float | None) -> float | None:
     return value
 
 
+def choices(text: str, known: tuple[str, ...], what: str) -> list[str]:
+    """The comma-separated words of `text`. Raises typer.BadParameter for one that is not `known`."""
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for word in words:
+        if word not in known:
+            raise typer.BadParameter(f"{word!r} is no {what}; there are {', '.join(known)}")
+    if not words:
+        raise typer.BadParameter(f"name at least one {what} of {', '.join(known)}")
+    return words
+
+
 def finite_positive(value: float) -> float:
     """The learning rate, checked: the models take it as a float32, of which it must not be 0 or infinite."""
     if not FLOAT32_TINY <= value <= FLOAT32_MAX:  # false for NaN too
@@ -167,6 +178,8 @@ RunData = Annotated[
     ),
 ]
 
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory for the files.")]
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
@@ -180,7 +193,7 @@ class Training:
 
     def settings(self) -> Settings:
         """The settings of a run. Raises DataError."""
-        from job.data.dataset import DEFAULT_DATA, load
+        from job.data.dataset import DEFAULT_DATA, load  # here and below: `job runs` needs none of these
         from job.training import Settings
 
         dataset = load(self.data or DEFAULT_DATA, self.target)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from db.errors import NotFoundError
+from db.retention import Policy, Pruning, carry_out, plan
 from job.cli.options import (
     DEFAULT_DATABASE,
     MOST_EPOCHS,
@@ -18,9 +19,6 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_json, print_line, print_table
-
-if TYPE_CHECKING:
-    from db.retention import Pruning
 
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -70,8 +68,6 @@ def prune(
     the run that the next night is compared with stays in any case, and so do the nights' records. A thinned
     run is marked: it can be read and drawn, but not verified, compared or resumed.
     """
-    from db.retention import Policy, carry_out, plan
-
     policy = Policy(keep_nights, thin_older_than, every, force)
     done: list[tuple[Pruning, int | None]] = []
     nothing = "nothing to prune"

@@ -8,18 +8,17 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from db.engine import parse_url
 from db.errors import QueryError
+from db.query import Answer, Value, ask, named_queries, named_query, read_value
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say_if_downsampled
-from job.cli.output import print_table
+from job.cli.output import print_json, print_table
 from job.files import harmless
 from job.log import say
-
-if TYPE_CHECKING:
-    from db.query import Answer, Value
 
 
 class Format(StrEnum):
@@ -85,8 +84,7 @@ def query(
         bounds["take"] = write_csv
     with open_store(database_url) as store:
         if text is None:
-            from db.query import named_query
-            from job.answers import answer
+            from job.answers import answer  # which loads NumPy
 
             assert name is not None
             if "name" in named_query(name, store.url.get_backend_name()).parameters and sweep is None:
@@ -99,8 +97,6 @@ def query(
                 say_if_downsampled(found)
             rows = answer(store, name, found, parameters, data=data, **bounds)
         else:
-            from db.query import ask
-
             if run is not None:
                 parameters["run"] = store.run(run).id
             rows = ask(store.url, text, parameters, **bounds)
@@ -112,9 +108,6 @@ def query(
 
 def list_queries(output: Format, database_url: str) -> None:
     """Print what the named queries answer, and their parameters; as JSON with their text there."""
-    from db.engine import parse_url
-    from db.query import Answer, named_queries
-
     columns = ("name", "question", "parameters")
     queries = named_queries(parse_url(database_url).get_backend_name())
     if output is Format.json:
@@ -148,8 +141,6 @@ def list_queries(output: Format, database_url: str) -> None:
 
 def read_parameters(pairs: list[str]) -> dict[str, Value]:
     """Parameters from NAME=VALUE. Raises QueryError for anything else."""
-    from db.query import read_value
-
     parameters: dict[str, Value] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -201,8 +192,6 @@ def unique(columns: tuple[str, ...]) -> list[str]:
 
 def write_json(value: Any) -> None:
     """Print JSON that every reader takes: what is not a finite number becomes null."""
-    from job.cli.output import print_json
-
     print_json(finite(value))
 
 

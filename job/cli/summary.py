@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from db.history import History
+from db.schema import RunRow, VerdictRow
+from db.store import Store
 from job.cli.output import loss, print_line, print_table, print_verdict, verdict_record
 from job.log import in_json, record
+from job.training import Conclusion
 
 if TYPE_CHECKING:
-    from db.schema import RunRow, VerdictRow
-    from db.store import Store
     from job.cli.train import Output
-    from job.training import Conclusion
 
 
 def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: Output) -> int:
@@ -48,8 +49,6 @@ def tell(verdict: VerdictRow, quiet: bool) -> None:
 
 def print_losses(store: Store, run: RunRow) -> None:
     """Print the notebook's table: every tenth of the run, and its last epoch, of both models."""
-    from db.history import History
-
     step = math.ceil(run.epochs / 10)
     losses: dict[int, dict[str, tuple[float, float]]] = {}
     models = sorted(store.progress(run.id))

@@ -8,33 +8,40 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import Annotated, Protocol
 from uuid import uuid4
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from db.sweeps import tables_of
 from job.cli.options import (
-    DEFAULT_DATABASE,
     Data,
-    DatabaseTimeout,
-    DatabaseUrl,
     Epochs,
-    HeartbeatTimeout,
     LogFormat,
     LogFormatOption,
+    StoreAccess,
     Target,
     Tolerance,
+    command,
     finite_positive,
-    open_store,
 )
 from job.cli.output import print_line
+from job.data.dataset import DEFAULT_DATA, load
+from job.errors import SweepError
 from job.log import in_json, say, shown
+from job.stop import StopRequest, stopped_by_signals
+from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all, work
+from job.sweep.tasks import Result, Task, combinations
+from job.sweep.tasks import learning_rates as rates_of
+from job.sweep.tasks import seeds as seeds_of
 
-if TYPE_CHECKING:
-    from job.sweep.tasks import Result, Task
 
-
+@command
 def sweep(
+    *,
     seeds: Annotated[
         str, typer.Option("--seeds", envvar="JOB_SEEDS", help="Seeds: 0:20 (20 is left out), or 1,2,5.")
     ] = "0:20",
@@ -61,9 +68,7 @@ def sweep(
         int | None,
         typer.Option("--workers", min=1, max=1024, help="Own processes. Default: one for each core."),
     ] = None,
-    database_url: DatabaseUrl = DEFAULT_DATABASE,
-    heartbeat_timeout: HeartbeatTimeout = 60.0,
-    database_timeout: DatabaseTimeout = 600.0,
+    access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
     """Train a run for every seed with every learning rate, in parallel.
@@ -72,36 +77,33 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
-    from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all
-
     if scheduler is None:
-        load_ahead()
-
-    from db.sweeps import tables_of
-    from job.data.dataset import DEFAULT_DATA, load
-    from job.errors import SweepError
-    from job.stop import StopRequest, stopped_by_signals
-    from job.sweep.tasks import Task, combinations
-    from job.sweep.tasks import learning_rates as rates_of
-    from job.sweep.tasks import seeds as seeds_of
-
+        load_ahead()  # goes on while Dask is imported
     if scheduler and workers:
         raise SweepError("--workers is about processes of this machine; a scheduler has its own")
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = StopRequest()
     label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
-    with open_store(
-        database_url, create=True, heartbeat_timeout=heartbeat_timeout, database_timeout=database_timeout
-    ) as store:
+    with access.open() as store:
         if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
             raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
-        url = database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
+        url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
-        Task(label, seed, rate, epochs, url, heartbeat_timeout, database_timeout, event, tolerance)
+        Task(
+            label,
+            seed,
+            rate,
+            epochs,
+            url,
+            access.heartbeat_timeout,
+            access.database_timeout,
+            event,
+            tolerance,
+        )
         for seed, rate in chosen
     ]
     say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
@@ -118,8 +120,6 @@ def sweep(
 
 def checked(value: float) -> float:
     """A learning rate, checked as `job train` does. Raises SweepError."""
-    from job.errors import SweepError
-
     try:
         return finite_positive(value)
     except typer.BadParameter as error:
@@ -194,10 +194,6 @@ def sweep_progress(of: int) -> Iterator[Told]:
     if in_json() or not sys.stderr.isatty():
         yield lines
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
     with Progress(
         TextColumn("runs"),
         BarColumn(bar_width=40),
@@ -227,8 +223,6 @@ def worker(
 
     Start one for each core, on any machine that reaches the scheduler and the PostgreSQL store.
     """
-    from job.sweep.cluster import work
-
     say(f"a worker of {scheduler}", "worker_begins")
     number = work(scheduler)
     say("the worker has ended", "worker_ends")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -15,7 +16,6 @@ from db.engine import parse_url, shown
 from db.errors import LedgerError, StoreError, StoreFailedError
 from db.lease import RunWriter
 from db.store import Store
-from job.cli.mirror import mirror_beside
 from job.cli.options import (
     MOST_EPOCHS,
     Data,
@@ -31,11 +31,12 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
-from job.cli.progress import training_progress
+from job.cli.progress import drawing_progress, training_progress
 from job.cli.summary import print_conclusion
 from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
 from job.log import bind, in_json, record, say
+from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
 from job.models import REGISTRY, load_models
 from job.stop import StopRequest, stopped_by_signals
 from job.training import resume as take_up
@@ -178,3 +179,34 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
         say(f"run {run.id} {conclusion.outcome.reason}; epochs stored: {stored or 'none'}")
         say(f"go on with: {command}")
     return stop.exit_status
+
+
+@contextmanager
+def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Iterator[Callable[[], None]]:
+    """While open, a process of its own mirrors the run; afterwards it is waited for, for a while.
+
+    Gives a function to call once the training is over, so that there is little to wait for. Mirror failures
+    are logged and never affect the training.
+    """
+    if mirroring.no_mirror:
+        yield lambda: None
+        return
+    try:
+        process = MirrorProcess(run_id, database_url, mirroring.log_dir)
+    except OSError as error:
+        say(f"the mirror cannot be started, and the training goes on without it: {error}")
+        yield lambda: None
+        return
+    patience = CATCH_UP
+    try:
+        yield process.training_is_over
+    except (StoreFailedError, KeyboardInterrupt):  # it may hang likewise, or nobody wants to wait
+        patience = FAREWELL
+        raise
+    finally:
+        with drawing_progress() as report:
+            status = process.finish(report, patience)
+        if status is None:
+            say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror goes on by itself")
+        elif status != 0:
+            say(f"the mirror ended early (status {status}); `job mirror {run_id}` draws the run again")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
 
 from db.downsampled import described
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job import __version__
+from job.plots.draw import FIGURES, draw, drawable
+from job.plots.figures import MOST_PARAMETERS
+from job.plots.subject import Subject, read_subject
 from job.report.sentences import answers
-
-if TYPE_CHECKING:
-    from job.plots.subject import Subject
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 CAPTIONS = {
@@ -30,11 +32,6 @@ CAPTIONS = {
 
 def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     """The report of a run. Raises StoreError if it has no epochs, DataError if `data` is not its file."""
-    from jinja2 import Environment, StrictUndefined
-
-    from job.plots.draw import FIGURES, draw, drawable
-    from job.plots.subject import read_subject
-
     subject = read_subject(store, run, data)
     problems = {name: drawable(name, [subject]) for name in FIGURES}
     drawn = draw([subject], [name for name, problem in problems.items() if not problem], ["svg"])
@@ -59,8 +56,6 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
 
 def caption(name: str, subject: Subject) -> str:
     """A figure's caption, with a note if parameters are left out."""
-    from job.plots.figures import MOST_PARAMETERS
-
     left_out = name.startswith("parameters") and len(subject.parameters) > MOST_PARAMETERS
     drawn = f" Drawn are the {MOST_PARAMETERS} of {len(subject.parameters):,} with the largest last values."
     return CAPTIONS[name] + drawn * left_out

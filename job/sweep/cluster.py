@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
 from job.log import say
+from job.models import load_models
 from job.stop import StopRequest
 from job.sweep.tasks import CLOSING, Result, Task, run_task
 
@@ -203,8 +204,6 @@ def outcome(future: Any) -> Result:
 
 def work(scheduler: str) -> int:
     """Run a worker of a scheduler until a signal; return its number. Raises SweepError if none answers."""
-    from job.models import load_models
-
     distributed = dask()
     load_models()  # Paddle installs signal handlers, so it must load before ours are set
     stopped_by = 0

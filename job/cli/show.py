@@ -1,0 +1,106 @@
+"""`job show` and `job verify`: one run, and whether its models agree."""
+
+from __future__ import annotations
+
+from db.downsampled import described
+from db.summaries import summaries
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    AsJson,
+    DatabaseUrl,
+    HeartbeatTimeout,
+    Run,
+    Tolerance,
+    open_store,
+)
+from job.cli.output import moment, print_json, print_line, print_table, print_verdict, verdict_record
+from job.verdicts.verify import verify as judge
+
+
+def show(
+    run: Run = "latest",
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    heartbeat_timeout: HeartbeatTimeout = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show one run whole: its settings, progress, last losses, verdicts and environment."""
+    with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
+        found = store.run(run)
+        if found.status == "running":  # or not any more
+            store.notice_crashes()
+            found = store.run(run)
+        summary = summaries(store, found.id)[0]
+        progress = summary["trained"]
+        verdicts = store.verdicts(found.id)
+        last = {model: store.history(found.id, model, count - 1) for model, count in progress.items()}
+    losses = {
+        model: {"train": float(history.train_loss[-1]), "test": float(history.test_loss[-1])}
+        for model, history in last.items()
+    }
+    if as_json:
+        print_json(
+            summary
+            | {
+                "features": [feature.name for feature in found.dataset.features],
+                "last_losses": losses,
+                "verdicts": [verdict_record(verdict) for verdict in verdicts],
+                "environment": found.environment,
+            }
+        )
+        return
+    dataset = found.dataset
+    facts: list[tuple[str, object]] = [
+        ("run", f"{found.id} ({found.trigger})"),
+        ("status", found.status + (f": {found.stop_reason}" if found.stop_reason else "")),
+        ("dataset", f"{dataset.name} (sha256 {dataset.sha256[:12]}), target {dataset.target}"),
+        ("rows", f"{dataset.train_rows} to train, {dataset.test_rows} to test"),
+        ("features", ", ".join(feature.name for feature in dataset.features)),
+        ("settings", f"{found.epochs:,} epochs, learning rate {found.learning_rate:g}, seed {found.seed}"),
+        (
+            "trained",
+            ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet",
+        ),
+        *([("left", described(found))] if not found.whole else []),
+        ("created", moment(found.created_at)),
+        ("heartbeat", moment(found.heartbeat_at)),
+        ("finished", moment(found.finished_at)),
+        ("resumes", str(found.resumes)),
+    ]
+    facts += [(f"{m} loss", f"train {v['train']:.8f}, test {v['test']:.8f}") for m, v in losses.items()]
+    environment = found.environment
+    facts += [(name, _flat(environment[name])) for name in sorted(environment)]
+    print_table(["", ""], facts)
+    print_line("")
+    for verdict in verdicts:
+        print_verdict(verdict)
+    if not verdicts:
+        print_line("no verdicts" + ("" if not found.whole else f" yet; `job verify {found.id}` gives them"))
+
+
+def _flat(value: object) -> str:
+    """Nested settings on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return "; ".join(_flat(item) for item in value)
+    return str(value)
+
+
+def verify(
+    run: Run = "latest",
+    tolerance: Tolerance = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> int:
+    """Judge the parity of the two models and, for a default run, agreement with the notebook's numbers.
+
+    Stores the verdicts. Exit status 1 when one failed.
+    """
+    with open_store(database_url) as store:
+        verdicts = judge(store, store.run(run), tolerance)
+    if as_json:
+        print_json([verdict_record(verdict) for verdict in verdicts])
+    else:
+        for verdict in verdicts:
+            print_verdict(verdict)
+    return 0 if all(verdict.passed for verdict in verdicts) else 1
