@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +30,8 @@ REFUSED = (
 """texts of PostgreSQL's permanent login errors; the driver keeps no SQLSTATE of a failed login"""
 SECRET = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """secret parameters of a PostgreSQL URL, besides `password`"""
-SQLITE_PARAMETERS = {
-    *("timeout", "detect_types", "isolation_level", "check_same_thread", "cached_statements", "uri"),
-    *("mode", "cache", "vfs", "immutable", "nolock", "psow", "modeof"),
-}
+SQLITE_PARAMETERS = ("timeout", "cached_statements")
+"""whole or decimal numbers; the others change which file is opened, or how, which is up to the command"""
 BUSY_TIMEOUT = 1.0
 """seconds that SQLite itself waits for another writer; short, so that signals are handled in between"""
 
@@ -73,7 +72,14 @@ def parse_url(text: str) -> URL:
             )
         if url.username or url.host:
             raise StoreError(f"the database URL names a user or a host, not a file; write it like {examples}")
-        for name, _ in parse_qsl(text.partition("?")[2], keep_blank_values=True):
+        if url.database.startswith("file:"):
+            raise StoreError(f"the database URL names a URI; name the file itself, like {examples}")
+        query = text.partition("?")[2]
+        if "?" in text and not parse_qsl(query, keep_blank_values=True):
+            raise StoreError("the database URL has a ? without a parameter; a file's name cannot have a ?")
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name in SQLITE_PARAMETERS and not re.fullmatch(r"(\d+\.?\d*)?", value):
+                raise StoreError(f"the database URL's parameter {name} is {value!r}, not a number")
             if name not in SQLITE_PARAMETERS:
                 raise StoreError(
                     f"the database URL has an unknown parameter {name!r}; a file's name cannot have a ?"

@@ -37,7 +37,20 @@ def _state(token: str | None) -> str | None:
     if not place or place != _place():
         return None
     state, found = _stat(int(pid))
+    if not found and _is_hidden(int(pid)):
+        return None
     return state if found == start else ""
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether /proc does not show a process of that number although there is one (option hidepid)."""
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _place() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -387,3 +388,16 @@ def test_of_two_that_start_one_combination_of_a_sweep_at_once_one_wins(
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["started 2", "sweep one has run 2 of these settings already"]
+
+
+def test_a_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the mount option hidepid, for users who may not signal it either."""
+    token = new_token()
+
+    def forbidden(*_: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("db.owner._stat", lambda pid: ("", ""))
+    assert is_gone(token)
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert not is_gone(token)

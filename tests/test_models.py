@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -177,3 +179,19 @@ def test_the_two_models_agree_on_every_epoch(features: int, tmp_path: Path) -> N
     found = difference(paddle, python, dataset.features, ("paddle", "python"))
     assert found.within_tolerance, found.describe()
     assert found.worst < TOLERANCE * 10
+
+
+def test_a_ctrl_c_while_a_framework_loads_is_no_broken_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_by_ctrl_c(_: str) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise ImportError("can not import paddle core") from None
+
+    monkeypatch.setattr("job.models.import_module", broken_by_ctrl_c)
+    monkeypatch.setattr("job.models.REGISTRY", {"never_loaded": "Model"})
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        load_models()
+    assert signal.getsignal(signal.SIGINT) is before

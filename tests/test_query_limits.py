@@ -152,3 +152,19 @@ def test_a_server_stops_when_its_client_was_killed(database_url: str) -> None:
         begun = time.monotonic()
         wait_until(lambda: connection.execute(ours, of_it).fetchone() == (0,))
     assert time.monotonic() - begun < 60  # its own limit is 100 s
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_the_time_limit_counts_while_the_store_is_opened(store: Store, database_url: str, job: Job) -> None:
+    with store.engine.begin() as other:
+        other.exec_driver_sql("LOCK TABLE ledger_version IN ACCESS EXCLUSIVE MODE")
+        words = ("--sql", "SELECT 1", "--timeout", 1, "--database-url", database_url)
+        done = job("query", *words, timeout=50)  # it was a minute
+    assert done.returncode == 1
+    assert "the database did not answer" in done.stderr
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_options_of_the_url_are_passed_on(store: Store) -> None:
+    url = store.url.update_query_dict({"options": "-c geqo=off"})
+    assert ask(url, "SELECT current_setting('geqo'), current_setting('timezone')").rows == [("off", "UTC")]

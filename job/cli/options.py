@@ -259,9 +259,10 @@ def open_store(
     create: bool = False,
     heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
     database_timeout: float | None = None,
+    answer_timeout: float = ANSWER,
     stop: StopRequest | None = None,
 ) -> Store:
-    """The store at `url`."""
+    """The store at `url`. `answer_timeout` counts if there is no `database_timeout`."""
     from db.store import Store
 
     return Store(
@@ -269,7 +270,7 @@ def open_store(
         create=create,
         heartbeat_timeout=heartbeat_timeout,
         database_timeout=AWAY if database_timeout is None else database_timeout,
-        answer_timeout=ANSWER if database_timeout is None else None,
+        answer_timeout=answer_timeout if database_timeout is None else None,
         stop=stop,
         say=say,
     )

@@ -15,7 +15,15 @@ import typer
 from db.engine import parse_url
 from db.errors import QueryError
 from db.query import Answer, Value, ask, named_queries, named_query, read_value
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, open_store, say_if_downsampled
+from job.cli.options import (
+    ANSWER,
+    DEFAULT_DATABASE,
+    AsJson,
+    DatabaseUrl,
+    RunData,
+    open_store,
+    say_if_downsampled,
+)
 from job.cli.output import print_json, print_table
 from job.files import harmless
 from job.log import say
@@ -82,7 +90,7 @@ def query(
     bounds: dict[str, Any] = {"limit": limit or None, "timeout": timeout, "max_bytes": max_bytes}
     if output is Format.csv:
         bounds["take"] = write_csv
-    with open_store(database_url) as store:
+    with open_store(database_url, answer_timeout=min(timeout, ANSWER)) as store:
         if text is None:
             from job.answers import answer  # which loads NumPy
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Protocol
 
 import numpy as np
@@ -52,13 +55,39 @@ def load_models() -> None:
     level, handlers = root.level, root.handlers[:]
     with without_garbage_collection():
         for name in REGISTRY:
+            interrupted: list[int] = []
             try:
-                import_module(f"job.models.{name}")
+                with noting_sigint(interrupted):
+                    import_module(f"job.models.{name}")
             except ImportError as error:
+                if interrupted:  # Paddle takes a KeyboardInterrupt for a broken installation
+                    raise KeyboardInterrupt from None
                 hint = "; Debian has it in the package libgomp1" if "libgomp" in str(error) else ""
                 raise ModelError(f"the {name} model cannot be loaded: {error}{hint}") from error
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@contextmanager
+def noting_sigint(interrupted: list[int]) -> Iterator[None]:
+    """Note a SIGINT in `interrupted` while a framework loads, and raise KeyboardInterrupt as usual."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is handle:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

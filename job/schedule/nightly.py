@@ -20,5 +20,10 @@ def bad_news(night: Night, verdicts: Sequence[VerdictRow]) -> str | None:
         return None
     if run.status in ("failed", "diverged", "crashed"):
         return f"{due}, run {run.id}, {run.status}: {run.stop_reason or 'no reason known'}"
-    failed = [f"{verdict.kind}: {verdict.detail}" for verdict in verdicts if not verdict.passed]
+    # A drift back to bits that were known before is no news: the drift away from them was.
+    failed = [
+        f"{verdict.kind}: {verdict.detail}"
+        for verdict in verdicts
+        if not verdict.passed and not verdict.detail.startswith("back to the bits of run ")
+    ]
     return f"{due}, run {run.id}: {'; '.join(failed)}" if failed else None

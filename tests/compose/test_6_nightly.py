@@ -13,7 +13,7 @@ EVERY_MINUTE = {
     "JOB_LOG_FORMAT": "json",
 }
 ENDLESS = EVERY_MINUTE | {"JOB_EPOCHS": "2000000"}
-NIGHTS = "FROM nights JOIN runs ON runs.id = nights.run_id WHERE trigger = 'nightly' AND runs.status = "
+NIGHTS = "FROM scheduled_runs s JOIN runs ON runs.id = s.run_id WHERE trigger = 'nightly' AND runs.status = "
 
 
 def completed(project: Project) -> int:
@@ -56,13 +56,14 @@ def test_a_night_killed_with_its_scheduler_does_not_block_the_next(trained: Proj
 
 def test_the_health_check_fails_once_a_night_was_missed(trained: Project) -> None:
     wait_until(lambda: health(trained) == "healthy", "the scheduler's health", 90)
-    missed = "INSERT INTO nights (schedule, due_at, status, created_at) VALUES ('by hand', now() - interval"
+    columns = "schedule, due_at, status, created_at"
+    missed = f"INSERT INTO scheduled_runs ({columns}) VALUES ('by hand', now() - interval"
     trained.sql(f"{missed} '1 hour', 'due', now())")
     check = trained.compose("exec", "-T", "nightly", "python", "-m", "job", "nights", "--check", check=False)
     assert check.returncode == 1
     assert "has not begun" in check.stdout
     wait_until(lambda: health(trained) == "unhealthy", "the health check's failure", 120)
-    trained.sql("DELETE FROM nights WHERE schedule = 'by hand'")
+    trained.sql("DELETE FROM scheduled_runs WHERE schedule = 'by hand'")
 
 
 def test_a_stopped_scheduler_ends_at_once(trained: Project) -> None:
