@@ -49,7 +49,7 @@ test: lint  ## run every test, on SQLite and on a real PostgreSQL
 quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
 	$(BIN)/pytest -n 2 -m "not slow"
 
-fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and one process, in less than 20 s
+fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and one process, in less than a minute
 	$(BIN)/pytest -n 2 -m fast
 
 coverage: $(VENV)/.installed-dev  ## run every test, and list the lines of job, db and migrations that they reach

@@ -102,7 +102,7 @@ def test_the_largest_stable_learning_rate_does_not_diverge(database_url: str, ca
         (["--learning-rate", "1e-46"], "--learning-rate"),
         (["--database-url", "sqlite://"], "a store in memory would be gone"),
         (["--database-url", "sqlite:///:memory:"], "a store in memory would be gone"),
-        (["--database-url", "sqlite:///new.db?timeout=abc"], "a parameter that cannot be used"),
+        (["--database-url", "sqlite:///new.db?timeout=abc"], "parameter timeout is 'abc', not a number"),
         (["--heartbeat-timeout", "inf"], "--heartbeat-timeout"),
         (["--seed", "-1"], "--seed"),
         (["--seed", str(2**32)], "--seed"),

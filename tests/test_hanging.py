@@ -20,6 +20,8 @@ from tests.proxy import Proxy
 from tests.samples import dataset_row, history
 from tests.trainers import start_and_wait
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 3
 """seconds of --database-timeout"""
 SOON = 15
@@ -50,7 +52,6 @@ def ended(work: Callable[[], object]) -> tuple[str, float]:
     return str(failed.value), time.monotonic() - started
 
 
-@pytest.mark.process
 @WAYS
 def test_a_trainer_gives_up_at_its_timeout_and_can_be_resumed(
     way: str, database_url: str, proxy: Proxy
@@ -68,7 +69,6 @@ def test_a_trainer_gives_up_at_its_timeout_and_can_be_resumed(
         store.resume_run(1, environment={}).append("paddle", history(1, 13, stored["paddle"]))
 
 
-@pytest.mark.process
 @WAYS
 @pytest.mark.parametrize("mirror", ["0", "1"])
 def test_a_signal_ends_a_trainer_whose_database_hangs(

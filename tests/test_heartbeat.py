@@ -22,6 +22,8 @@ from job.training import train_run
 from tests.samples import history
 from tests.test_lease import ELSEWHERE, execute, start
 
+pytestmark = pytest.mark.slow
+
 
 class Slow:
     """A model whose epochs take longer than the heartbeat timeout."""
