@@ -46,10 +46,8 @@ def _is_hidden(pid: int) -> bool:
     """Whether /proc does not show a process of that number although there is one (option hidepid)."""
     try:
         os.kill(pid, 0)  # sends nothing
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return False
 
 

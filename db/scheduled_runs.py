@@ -1,4 +1,4 @@
-"""Scheduled runs in the store: which are due, what became of them, and their baselines.
+"""Scheduled runs in the store: which are due, their outcomes, and their baselines.
 
 A schedule's next run is stored before it is due. So a missed one is on record even if the scheduler that
 should have started it is gone, and only one of two schedulers starts it.
@@ -92,7 +92,7 @@ def record(store: Store, night: ScheduledRunRow) -> ScheduledRunRow:
 
 
 def settle(store: Store, night_id: int, status: str, detail: str | None = None) -> bool:
-    """Set what became of a due scheduled run; False if another process already has."""
+    """Set the outcome of a due scheduled run; False if another process has set it before."""
     statement = (
         update(ScheduledRunRow)
         .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
