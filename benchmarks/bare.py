@@ -5,20 +5,18 @@ parameters as Python numbers, and discards them. Nothing cheaper gives the same 
 the last, so epochs cannot be batched; computing the test loss of many epochs in one matrix product rounds
 differently; and `numpy()` is the only way from a Paddle tensor to a number. With `--unread` it only trains:
 no value is read before the end, and none is computed just to be read. NumPy's loop writes into preallocated
-arrays, which the readable model does not; Paddle's loop has no call to spare. Both share the job's savings in
-garbage collection and at process exit. A test requires the bits of the job's models from both.
+arrays, which the readable model does not; Paddle's loop has no call to spare. Both share the job's savings at
+process exit. A test requires the bits of the job's models from both.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
 
-from job.__main__ import RELAXED, leave
+from job.__main__ import leave
 from job.pins import pin
 
 pin()  # the job's kernels and threads
-gc.set_threshold(RELAXED)
 
 import numpy as np  # noqa: E402
 

@@ -1,16 +1,11 @@
 """The `job` command: reads .env, sets the pins, then loads the rest; the pins must come before NumPy."""
 
-import gc
 import os
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
-
-RELAXED = 50_000
-"""garbage collection threshold of every command, instead of 700: an import makes tens of thousands of
-objects, few of them garbage, and collecting takes a twentieth of a short command's time"""
 
 
 def refuse(message: str) -> int:
@@ -20,23 +15,21 @@ def refuse(message: str) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process without Python's teardown of all loaded objects, which takes 0.2 s.
+    """End the process; a short command without Python's teardown of all loaded objects, which takes 0.2 s.
 
-    The store is closed by now. If Dask or a non-daemon thread is left and Paddle is not loaded, Python exits
-    in the normal way.
+    The store is closed by now. After a training, which may have exit handlers of a model's own, and with Dask
+    or other threads, Python exits in the normal way.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError, ValueError):  # no stream, a broken pipe, or a closed stream
             stream.flush()
-    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-    if "paddle" not in sys.modules and ("distributed" in sys.modules or any(not t.daemon for t in others)):
+    if sys.modules.keys() & {"job.models", "distributed"} or threading.active_count() > 1:
         sys.exit(status)
     os._exit(status)
 
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
-    gc.set_threshold(RELAXED)
     # Child processes must not import modules from the user's current directory.
     os.environ["PYTHONSAFEPATH"] = "1"
     for name in ("stdout", "stderr"):
@@ -44,7 +37,9 @@ def main() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         getattr(sys, name).reconfigure(errors="backslashreplace")  # if the locale cannot encode a character
     try:
-        if os.path.lexists(".env"):  # the import takes time
+        if os.path.lexists(".env") and not Path(".env").is_dir():  # the import takes time
+            if Path(".env").is_fifo():
+                sys.exit(refuse(".env is a pipe; it must be a file"))
             from dotenv import load_dotenv
 
             load_dotenv(".env")

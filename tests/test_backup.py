@@ -70,7 +70,11 @@ def test_nothing_is_overwritten(whole_url: str, capsys: Output, tmp_path: Path) 
         ("sqlite:///empty.db", "copy.db", "nothing to back up"),
         ("sqlite:///text.db", "copy.db", "not a SQLite database"),
         ("sqlite:///ledger.db", "nowhere/copy.db", "No such file or directory"),
-        ("postgresql://me:secret@127.0.0.1/x", "copy.dump", "pg_dump --format=custom --file=copy.dump"),
+        (
+            "postgresql://me:secret@127.0.0.1/x?sslmode=disable",
+            "my copy.dump",
+            "pg_dump --format=custom '--file=my copy.dump' 'postgresql://me@127.0.0.1/x?sslmode=disable'",
+        ),
     ],
 )
 def test_what_cannot_be_backed_up_is_said(

@@ -182,6 +182,17 @@ def test_an_unreadable_env_file_is_one_line(job: Job, tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_an_env_pipe_is_refused_instead_of_waited_for(job: Job, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    done = job("runs")
+    assert (done.returncode, done.stderr) == (2, "job: error: .env is a pipe; it must be a file\n")
+
+
+def test_an_env_directory_is_no_settings_file(job: Job, tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert job("--version").returncode == 0
+
+
 @pytest.mark.parametrize("words", [["--version"], ["train", "--epochs", "3"], ["runs", "--json"]])
 def test_output_that_cannot_be_written_is_one_line(words: list[str], sqlite_url: str) -> None:
     Store(sqlite_url, create=True).close()

@@ -50,6 +50,11 @@ def subjects(filled: Store) -> list[Subject]:
     return [read_subject(filled, filled.run(number)) for number in (1, 2)]
 
 
+def test_a_dollar_sign_in_a_name_is_drawn_as_it_is(subject: Subject) -> None:
+    subject.run.dataset.features[0].name = "$x^$_{"
+    assert [*draw([subject], ["parameters-python"], ["png"])]  # as a formula it would be an error
+
+
 @pytest.mark.slow
 def test_the_same_run_gives_the_same_file(subject: Subject) -> None:
     once, again = ([*draw([subject], ["losses"], ["png", "svg"])] for _ in range(2))

@@ -11,7 +11,16 @@ from db.schema import VerdictRow
 from db.store import Store
 from job.cli import run
 from job.report import flat, newest_verdicts, page
-from job.report.sentences import SENTENCES, answers, cell, convergence, overfitting, parity, turning_points
+from job.report.sentences import (
+    SENTENCES,
+    answers,
+    cell,
+    convergence,
+    final_parameters,
+    overfitting,
+    parity,
+    turning_points,
+)
 from tests.samples import dataset_row, histories
 
 Output = pytest.CaptureFixture[str]
@@ -178,3 +187,9 @@ def test_turns_are_listed_by_model_with_how_the_loss_bends() -> None:
         "below 0 the loss turned as well.",
     ]
     assert turning_points(rows[2:3]) == ["paddle: RAD at 80."]
+
+
+def test_of_many_features_the_first_20_are_named() -> None:
+    rows = [{"model": "m", "parameter": f"x{i}", "sign": "+"} for i in range(22)]
+    (sentence,) = final_parameters([*rows, {"model": "m", "parameter": "bias", "sign": "+"}])
+    assert sentence.endswith(", x18, x19 and 2 more and falls with nothing.")

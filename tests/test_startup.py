@@ -68,3 +68,10 @@ def test_a_thread_that_is_at_work_is_waited_for() -> None:
         "leave(0)"
     )
     assert python(code).stdout == "done\n"
+
+
+def test_exit_handlers_run_after_a_training() -> None:
+    code = (
+        "import atexit, job.models\nfrom job.__main__ import leave\natexit.register(print, 'bye')\nleave(0)"
+    )
+    assert python(code).stdout == "bye\n"

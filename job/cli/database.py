@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,8 @@ def backup(
     with engine_at(database_url) as (engine, waiting):
         path = sqlite_path(parse_url(database_url))
         if path is None:
-            dump = f"pg_dump --format=custom --file={file} {shown(engine.url)}"
+            url = shown(engine.url._replace(password=None))  # pg_dump asks for it, or reads PGPASSWORD
+            dump = shlex.join(["pg_dump", "--format=custom", f"--file={file}", url])
             raise StoreError(f"PostgreSQL brings its own: {dump}")
         found = revision(engine, waiting)
         if found == "none":

@@ -39,6 +39,7 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.4,
     "legend.frameon": False,
     "path.simplify_threshold": 0.2,
+    "text.parse_math": False,  # a "$" in a column's name is a dollar sign
     "svg.hashsalt": "epoch-ledger",  # the same run gives the same file
     "agg.path.chunksize": 0,
 }

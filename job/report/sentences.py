@@ -100,7 +100,7 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for model in dict.fromkeys(row["model"] for row in rows):
         turns = [f"{row['parameter']} at {row['epoch']:,}" for row in rows if row["model"] == model]
-        sentences.append(f"{model}: {', '.join(turns)}.")
+        sentences.append(f"{model}: {listed(turns)}.")
     rates = [
         row["loss_fall_after"] / row["loss_fall_before"]
         for row in rows
@@ -121,11 +121,14 @@ def final_parameters(rows: Sequence[Row]) -> list[str]:
         weights = [row for row in rows if row["model"] == model and row["parameter"] != "bias"]
         up = [row["parameter"] for row in weights if row["sign"] == "+"]
         down = [row["parameter"] for row in weights if row["sign"] == "-"]
-        sentences.append(
-            f"{model}: the prediction rises with {', '.join(up) or 'nothing'} and falls with "
-            f"{', '.join(down) or 'nothing'}."
-        )
+        sentences.append(f"{model}: the prediction rises with {listed(up)} and falls with {listed(down)}.")
     return sentences
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names with commas, at most 20 of them."""
+    rest = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
+    return (", ".join(names[:20]) or "nothing") + rest
 
 
 def losses(rows: Sequence[Row]) -> list[str]:
