@@ -18,7 +18,7 @@ def require_whole(runs: Sequence[RunRow], purpose: str) -> None:
 def described(run: RunRow) -> str:
     """What pruning has left of a run, in words."""
     if run.pruning == "delete":
-        return "half deleted; the next `job prune` finishes that"
+        return "half deleted; the next `job prune` finishes it"
     if run.pruning == "thin":
-        return f"half downsampled to every {run.thinned_every:,}th epoch; the next `job prune` finishes that"
+        return f"half downsampled to every {run.thinned_every:,}th epoch; the next `job prune` finishes it"
     return f"downsampled to every {run.thinned_every:,}th epoch, and the first, the best and the last"

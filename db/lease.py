@@ -55,7 +55,7 @@ def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, 
         if silent and not is_alive(owner):  # a clock may be wrong; a process seen running is alive
             found.append((run_id, owner, f"no heartbeat for more than {heartbeat_timeout:g} s"))
         elif is_gone(owner):
-            found.append((run_id, owner, "its process is gone"))
+            found.append((run_id, owner, "its process has ended"))
     return found
 
 
@@ -126,8 +126,8 @@ def win(
             first = found
             if found.silence > QUIET:
                 say(
-                    f"run {found.run_id} is marked as running, but silent for {found.silence:.0f} s; waiting "
-                    f"until {heartbeat_timeout:g} s have passed"
+                    f"run {found.run_id} is marked as running, but has had no heartbeat for "
+                    f"{found.silence:.0f} s; waiting until {heartbeat_timeout:g} s have passed"
                 )
         # The last heartbeat of a process that has ended may be committed late.
         beaten = found.owner != first.owner or found.silence < first.silence
@@ -312,7 +312,7 @@ class RunWriter:
             renewed = False
         if not renewed:
             raise LeaseLostError(
-                f"run {self.run_id} is no longer this process's: it was silent for too long or was taken "
+                f"run {self.run_id} is no longer this process's: its heartbeat was overdue, or it was taken "
                 "over; nothing more is written to it"
             )
         self._renewed = time.monotonic()

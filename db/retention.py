@@ -46,7 +46,7 @@ class Policy:
         if self.keep_nights is None and self.thin_older_than is None:
             raise StoreError("nothing to prune: give --keep-nights, --thin-older-than, or both")
         if self.keep_nights is not None and self.keep_nights < 1:
-            raise StoreError("at least one night must be kept: the next is compared with it")
+            raise StoreError("at least one nightly run must be kept: the next is compared with it")
         if self.every < 2:
             raise StoreError("--every must be 2 or more; every epoch would be the whole run")
 
@@ -84,7 +84,7 @@ def plan(store: Store, policy: Policy) -> list[Pruning]:
         elif wish is None:
             continue
         elif run.id in needed:
-            plans.append(Pruning(run, "keep", "the next night is compared with it"))
+            plans.append(Pruning(run, "keep", "the next scheduled run is compared with it"))
         elif stays:
             plans.append(Pruning(run, "keep", "a verdict on it failed; --force prunes it"))
         else:
@@ -97,14 +97,14 @@ def unfinished(run: RunRow) -> Pruning | None:
     if run.pruning == "delete":
         return Pruning(run, "delete", "its deletion was begun before")
     if run.pruning == "thin":
-        return Pruning(run, "thin", "its downsampling was begun before", run.thinned_every)
+        return Pruning(run, "thin", "an earlier prune began to downsample it", run.thinned_every)
     return None
 
 
 def wanted(run: RunRow, age: float, policy: Policy, surplus: set[int]) -> Pruning | None:
     """What the policy does to a run that ended `age` seconds ago; `surplus`: nightly runs to delete."""
     if run.id in surplus:
-        return Pruning(run, "delete", f"not among the newest {policy.keep_nights} nights")
+        return Pruning(run, "delete", f"not among the newest {policy.keep_nights} nightly runs")
     if (
         policy.thin_older_than is not None
         and age > policy.thin_older_than.total_seconds()

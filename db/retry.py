@@ -92,7 +92,7 @@ class RetryPolicy:
                 raise self._explained(error) from error
             result = self._repeated(work, error, started)
         if self._said:
-            self.say(f"the database is back after {time.monotonic() - started:.0f} s; going on")
+            self.say(f"the database is back after {time.monotonic() - started:.0f} s")
         return result
 
     def _repeated(self, work: Callable[[int], Result], first: DBAPIError, started: float) -> Result:

@@ -149,7 +149,7 @@ def find(store: Store, night_id: int) -> Night:
     query = whole_nights().where(ScheduledRunRow.id == night_id)
     rows = store.read(lambda session: session.execute(query).all())
     if not rows:
-        raise NotFoundError(f"there is no night {night_id}; `job nights` lists what there is")
+        raise NotFoundError(f"there is no scheduled run {night_id}; `job nights` lists them")
     return Night(*rows[0])
 
 

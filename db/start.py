@@ -50,7 +50,7 @@ def insert_run(
             raise
         raise HeldError("another nightly run was just started") from error
     if night is not None and not begin_night(session, night, run.id):
-        raise HeldError(f"night {night} is not due any more: another process has it")
+        raise HeldError(f"scheduled run {night} is no longer due: another process started it")
     return run.id
 
 

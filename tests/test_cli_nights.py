@@ -101,13 +101,16 @@ def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
     with Store(sqlite_url, create=True) as store:
         following = now + timedelta(hours=1)
         scheduled_runs.plan(store, DAILY, following)
-        assert check() == (0, f"no night was missed; the next is due at {following:%Y-%m-%d %H:%M}Z\n")
+        assert check() == (
+            0,
+            f"no scheduled run was missed; the next is due at {following:%Y-%m-%d %H:%M}Z\n",
+        )
         for minutes in (14, 16):  # the limit is a quarter of an hour
             late = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=minutes))
             assert check()[0] == (minutes > 15)
-        assert check() == (1, f"a night was due at {late.due_at:%Y-%m-%d %H:%M}Z and has not begun\n")
+        assert check() == (1, f"a scheduled run was due at {late.due_at:%Y-%m-%d %H:%M}Z and has not begun\n")
         scheduled_runs.settle(store, late.id, "missed", "off")
         found = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=14))
-        assert check() == (1, f"the night of {late.due_at:%Y-%m-%d %H:%M}Z was missed: off\n")
+        assert check() == (1, f"the scheduled run of {late.due_at:%Y-%m-%d %H:%M}Z was missed: off\n")
         scheduled_runs.settle(store, found.id, "skipped", "why not")
         assert check()[0] == 0

@@ -56,7 +56,7 @@ def test_a_run_named_twice_is_one_and_a_figure_asked_for_must_be_drawable(
     assert Path(capsys.readouterr().out.strip()).name == "run-1-overfitting.svg"
     (tmp_path / "made.csv").unlink()
     assert plot(filled, "1", "--figure", "losses,predictions", "-o", str(tmp_path / "none")) == 2
-    problem = "the figure predictions cannot be drawn: the data file of run 1 (made.csv) is not at hand"
+    problem = "the figure predictions cannot be drawn: the data file of run 1 (made.csv) is not found"
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 
@@ -86,7 +86,7 @@ def test_without_the_data_file_the_rest_is_drawn(filled: Store, capsys: Output, 
     assert plot(filled, "1", "--format", "svg", "-o", str(tmp_path)) == 0
     said = capsys.readouterr()
     assert len(said.out.split()) == len(FIGURES) - 1
-    assert "without the figure predictions: the data file of run 1 (made.csv) is not at hand" in said.err
+    assert "without the figure predictions: the data file of run 1 (made.csv) is not found" in said.err
 
 
 @pytest.mark.parametrize(

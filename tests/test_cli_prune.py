@@ -51,8 +51,8 @@ def url(sqlite_url: str) -> str:
 def test_the_table_says_of_each_run_what_is_done_and_why(url: str, capsys: Output) -> None:
     policy = ("--keep-nights", "1", "--thin-older-than", "90d", "--every", "10")
     why = {
-        1: "not among the newest 1 nights",
-        2: "the next night is compared with it",
+        1: "not among the newest 1 nightly runs",
+        2: "the next scheduled run is compared with it",
         3: "ended 100 days ago",
     }
     expected = [
@@ -90,7 +90,7 @@ def test_the_table_says_of_each_run_what_is_done_and_why(url: str, capsys: Outpu
 def test_json_says_what_a_run_came_to(url: str, capsys: Output) -> None:
     policy = ("--keep-nights", "1", "--json")
     assert prune(url, *policy, "--dry-run") == 0
-    run_1 = {"run": 1, "action": "delete", "why": "not among the newest 1 nights", "rows_removed": 0}
+    run_1 = {"run": 1, "action": "delete", "why": "not among the newest 1 nightly runs", "rows_removed": 0}
     assert json.loads(capsys.readouterr().out) == [run_1 | {"dry_run": True}]
     assert prune(url, *policy) == 0
     assert json.loads(capsys.readouterr().out) == [run_1 | {"rows_removed": 80, "dry_run": False}]

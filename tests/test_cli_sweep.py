@@ -47,20 +47,20 @@ def test_a_sweep_counts_what_its_combinations_came_to(capsys: Output) -> None:
     bad = [Result(3, status) for status in ("diverged", "failed", "failed", "interrupted", "held")]
     assert concluded("s", [trained, before, before, *bad], 10, 2.25, 0) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "sweep s: 1 trained now, 2 there before, 1 diverged, 2 failed, 1 interrupted, 1 held, 2 not begun, "
-        "in 2.2 s",
-        "`job query sweep --name s` and `job plot --sweep s` show it",
+        "sweep s: 1 trained now, 2 completed before, 1 diverged, 2 failed, 1 interrupted, 1 held, "
+        "2 not begun, in 2.2 s",
+        "`job query sweep --name s` and `job plot --sweep s` show the results",
     ]
     assert concluded("s", [trained, before], 2, 1, 0) == 0
     assert concluded("s", [trained], 2, 1, signal.SIGINT) == 130
-    assert "stopped by SIGINT; the same command goes on" in capsys.readouterr().err
+    assert "stopped by SIGINT; the same command continues" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
         (["--learning-rates", "0.1,-1"], "--learning-rates: -1 is not a finite number above 0"),
-        (["--workers", "2"], "--workers is about processes of this machine"),
+        (["--workers", "2"], "--workers starts processes of this machine"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_one_line(
@@ -154,7 +154,7 @@ def test_a_cluster_that_breaks_is_said_unless_the_sweep_was_stopped(
     assert sweep(sqlite_url) == 143
     said = capsys.readouterr()
     assert "20 not begun" in said.out
-    assert "stopped by SIGTERM; the same command goes on" in said.err
+    assert "stopped by SIGTERM; the same command continues" in said.err
 
 
 def test_a_sweep_stays_with_its_table_and_its_file_with_this_machine(
@@ -162,7 +162,7 @@ def test_a_sweep_stays_with_its_table_and_its_file_with_this_machine(
 ) -> None:
     Cluster(monkeypatch, Result(1, "completed"))
     assert sweep(sqlite_url, "--scheduler", "tcp://dask.example:8786") == 2
-    assert "a SQLite store is a file of this machine" in capsys.readouterr().err
+    assert "a SQLite store is a file on this machine" in capsys.readouterr().err
     assert sweep(sqlite_url, "--seeds", "5", "--scheduler", "tcp://127.0.0.1:8786") == 0
     with Store(sqlite_url) as store:
         row = load(DEFAULT_DATA, "LSTAT").row()

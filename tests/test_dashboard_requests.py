@@ -218,7 +218,7 @@ def test_served_on_every_address_it_warns_and_is_answered_under_any_address(
     with serving(place, "--host", everywhere, "--allow-host", "lab.example") as (port, said):
         warnings = [line for line in said if "warning" in line]
         assert len(warnings) == 1
-        assert f"no login: whoever reaches {everywhere} port {port} can read every run" in warnings[0]
+        assert f"no login: anyone who reaches {everywhere} port {port} can read all runs" in warnings[0]
         for host in ("192.0.2.1:8040", "[2001:db8::1]:8040", "localhost", "lab.example"):
             assert answer(port, "/app/api/runs", host=host)[0] == 200
         assert answer(port, "/app/api/runs", host="evil.example")[0] == 403

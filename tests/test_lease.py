@@ -68,7 +68,7 @@ def test_a_run_whose_process_died_on_this_machine_is_crashed_at_once(store: Stor
     execute(store, f"UPDATE runs SET owner = '{token.strip()}'")
     store.notice_crashes()
     crashed = store.run(writer.run_id)
-    assert (crashed.status, crashed.stop_reason) == ("crashed", "its process is gone")
+    assert (crashed.status, crashed.stop_reason) == ("crashed", "its process has ended")
 
 
 def test_a_living_process_is_not_gone_and_a_foreign_one_is_unknown() -> None:
@@ -245,7 +245,7 @@ def test_a_run_of_a_dead_trainer_elsewhere_is_taken_up_once_it_was_silent_long_e
         silence(store, writer.run_id, 4)
         store.resume_run(writer.run_id, environment={})
         assert store.run(writer.run_id).resumes == 1
-    assert ["silent for 4 s; waiting until 4.5 s" in line for line in lines] == [True]
+    assert ["no heartbeat for 4 s; waiting until 4.5 s" in line for line in lines] == [True]
 
 
 def test_a_stop_ends_the_wait_for_a_trainer_that_may_be_dead(database_url: str) -> None:

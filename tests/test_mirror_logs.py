@@ -151,7 +151,7 @@ def test_a_log_that_is_not_the_runs_is_drawn_anew(
     draw(store, writer, log_dir, said)
     assert_run_drawn(log_dir, store, writer.run_id)
     assert log.stat().st_ino != before  # by which a dashboard that has it open notices
-    assert "drawn anew" in said[-1]
+    assert "written again" in said[-1]
 
 
 def test_a_second_log_beside_ours_is_set_aside(
@@ -185,7 +185,7 @@ def test_a_log_that_others_write_to_is_drawn_anew(store: Store, log_dir: Path, s
         log.write_bytes(log.read_bytes() + b"\x05 and more")
         writer.append("paddle", history(5, first_epoch=10))
         logs.draw(store)
-    assert said[0] == f"{log} was changed or removed by others; mended"
+    assert said[0] == f"{log} was changed or removed by another process; repaired"
     assert_run_drawn(log_dir, store, writer.run_id)
 
 

@@ -31,7 +31,7 @@ def test_the_first_night_has_nothing_to_be_compared_with(database_url: str, caps
     assert night(database_url) == 0
     said = capsys.readouterr()
     assert said.out.startswith("run 1 completed after ")
-    assert "drift: not judged: this is the first night of its specification\n" in said.out
+    assert "drift: not judged: this is the first scheduled run of its specification\n" in said.out
     assert said.err == ""
 
 
@@ -68,7 +68,7 @@ def test_another_kernel_is_reported_with_its_first_epoch_its_gap_and_itself(
     assert verdict.worst == max(gaps)
     assert "blas openblas kernel Sandybridge, was Haswell" in verdict.detail
     assert f"drift: FAILED: {verdict.detail}" in found.stdout
-    assert "job: night 2 went wrong; `job show 2` tells how" in found.stderr
+    assert "job: scheduled run 2 failed; see `job show 2`" in found.stderr
     assert job(*options, "--fail-on", "parity", **OTHER_KERNEL).returncode == 0
     assert job(*options, "--fail-on", "never").returncode == 0
 
@@ -87,7 +87,7 @@ def test_a_diverging_night_fails(sqlite_url: str, capsys: Output) -> None:
     assert night(sqlite_url, "--learning-rate", 1e30) == 1
     said = capsys.readouterr()
     assert "run 1 diverged: not finite any more" in said.out
-    assert "job: night 1 went wrong" in said.err
+    assert "job: scheduled run 1 failed" in said.err
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_nights_are_listed(sqlite_url: str, capsys: Output) -> None:
 def test_a_store_without_nights_says_so(sqlite_url: str, capsys: Output) -> None:
     assert "there is no store at" in listed(sqlite_url, capsys)
     Store(sqlite_url, create=True).close()
-    assert listed(sqlite_url, capsys) == "no nights yet; `job nightly` runs them\n"
+    assert listed(sqlite_url, capsys) == "no scheduled runs yet; `job nightly` starts them\n"
 
 
 def check(url: str) -> int:
@@ -192,7 +192,7 @@ def test_the_health_check_fails_while_a_night_was_missed(sqlite_url: str, capsys
     assert check(sqlite_url) == 2
     assert night(sqlite_url) == 0
     assert check(sqlite_url) == 1
-    assert "no night is planned" in capsys.readouterr().out
+    assert "no scheduled run is planned" in capsys.readouterr().out
     now = datetime.now(UTC)
     with Store(sqlite_url) as store:
         scheduled_runs.plan(store, "x", now + timedelta(hours=1))

@@ -119,7 +119,7 @@ def test_a_run_begins_its_night(store: Store) -> None:
 def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
     row = nights.plan(store, DAILY, DUE)
     nights.settle(store, row.id, "skipped", "taken")
-    with pytest.raises(HeldError, match="is not due any more: another process has it"):
+    with pytest.raises(HeldError, match="is no longer due: another process started it"):
         start(store, row.id)
     assert store.runs() == []
 
@@ -143,7 +143,7 @@ def test_a_nightly_run_whose_trainer_is_silent_does_not_block_the_next(database_
         store.write(lambda session, _: session.execute(text(silent), then))
         second = start(store)
         assert (store.run(first.run_id).status, second.run_id) == ("crashed", 2)
-    assert "marked as running, but silent for" in said[0]
+    assert "marked as running, but has had no heartbeat for" in said[0]
 
 
 def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: Store) -> None:
@@ -212,7 +212,7 @@ def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
     assert nights.find(store, skipped.id).outcome == "skipped"
     assert nights.find(store, own.id).outcome == "due"
     assert nights.find(store, external.id).outcome == "due"
-    with pytest.raises(NotFoundError, match="there is no night"):
+    with pytest.raises(NotFoundError, match="there is no scheduled run"):
         nights.find(store, future.id)
 
 

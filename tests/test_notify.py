@@ -48,11 +48,11 @@ def test_every_address_hears_of_it(
     address, received = inbox
     said: list[str] = []
     monkeypatch.setenv("JOB_NOTIFY_URLS", f"{address}/a\n {address}/b json://secret:token@127.0.0.1:1/")
-    notifier(said.append)("a night went wrong", "run 3 drifted")
+    notifier(said.append)("a scheduled run failed", "run 3 drifted")
     assert [(each["title"], each["message"]) for each in received] == [
-        ("a night went wrong", "run 3 drifted")
+        ("a scheduled run failed", "run 3 drifted")
     ] * 2
-    assert said == ["a night went wrong: address 3 of 3 in JOB_NOTIFY_URLS could not be notified"]
+    assert said == ["a scheduled run failed: address 3 of 3 in JOB_NOTIFY_URLS could not be notified"]
     assert capfd.readouterr() == ("", "")
 
 

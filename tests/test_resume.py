@@ -77,7 +77,7 @@ def test_whichever_model_is_ahead_each_goes_on_from_its_own_epoch(
     cut(database_url, 2, "interrupted", **kept)
     assert run(["resume", "2", "--data", str(data), "--database-url", database_url]) == 0
     assert_same(database_url, 1, 2)
-    assert f"run 2 goes on from epoch {min(kept.values())}" in capsys.readouterr().err
+    assert f"run 2 resumes at epoch {min(kept.values())}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

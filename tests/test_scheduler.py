@@ -109,7 +109,7 @@ def test_three_nights_run_when_they_are_due_and_agree(
     assert told == []
     said = capfd.readouterr()
     assert said.out.count("drift: passed: against run ") == 2
-    assert "nights by 0 2 * * * UTC; the next is due at 2026-03-02 02:00 UTC" in said.err
+    assert "schedule 0 2 * * * UTC: the next run is due at 2026-03-02 02:00 UTC" in said.err
 
 
 def test_nights_without_a_scheduler_are_missed_and_told_of(sqlite_url: str) -> None:
@@ -125,8 +125,8 @@ def test_nights_without_a_scheduler_are_missed_and_told_of(sqlite_url: str) -> N
     ]
     assert told == [
         (
-            "a night was missed",
-            "4 nights were missed, from 2026-03-02 02:00 to 2026-03-05 02:00 UTC",
+            "a scheduled run was missed",
+            "4 scheduled runs were missed, from 2026-03-02 02:00 to 2026-03-05 02:00 UTC",
         )
     ]
 
@@ -176,7 +176,7 @@ def test_a_store_that_cannot_be_opened_ends_a_night_but_not_the_next(sqlite_url:
 
         broken.open_store = fails
         run_until(broken, clock, EVENING + timedelta(days=2))
-    assert told[0] == ("a night could not be run", "unexpected OSError: no more files")
+    assert told[0] == ("a scheduled run could not be started", "unexpected OSError: no more files")
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "failed", "due"]
 
 
@@ -231,7 +231,7 @@ def test_a_night_that_is_too_late_to_begin_is_missed(sqlite_url: str) -> None:
         sleepy = scheduler(sqlite_url, NOTHING, told)
         run_until(sleepy, clock, late + timedelta(minutes=2), before_wait=jumps(clock, late))
     assert outcomes(sqlite_url) == [(due, "missed"), (due + timedelta(days=1), "due")]
-    assert told == [("a night was missed", "the night of 2026-03-02 02:00 UTC was missed")]
+    assert told == [("a scheduled run was missed", "the scheduled run of 2026-03-02 02:00 UTC was missed")]
 
 
 def test_of_nights_that_came_due_together_the_last_is_run_and_the_others_are_missed(sqlite_url: str) -> None:
@@ -250,8 +250,8 @@ def test_of_nights_that_came_due_together_the_last_is_run_and_the_others_are_mis
         run_until(hourly, clock, awake + timedelta(minutes=2), before_wait=jump_and_wait)
     half_past = [EVENING + timedelta(hours=hours) for hours in (0.5, 1.5, 2.5, 3.5)]
     assert outcomes(sqlite_url) == list(zip(half_past, ["missed", "missed", "failed", "due"], strict=True))
-    news = "2 nights were missed, from 2026-03-01 22:30 to 2026-03-01 23:30 UTC"
-    assert told[0] == ("a night was missed", news)
+    news = "2 scheduled runs were missed, from 2026-03-01 22:30 to 2026-03-01 23:30 UTC"
+    assert told[0] == ("a scheduled run was missed", news)
 
 
 def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of(
@@ -266,8 +266,8 @@ def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of
         run_until(scheduler(sqlite_url, NOTHING, told), clock, later)
     days = [(due_at - EVENING).days for due_at, outcome in outcomes(sqlite_url) if outcome == "missed"]
     assert days == [0, 7, 8, 9]
-    news = "10 nights were missed, from 2026-03-02 02:00 to 2026-03-11 02:00 UTC"
-    assert told == [("a night was missed", news)]
+    news = "10 scheduled runs were missed, from 2026-03-02 02:00 to 2026-03-11 02:00 UTC"
+    assert told == [("a scheduled run was missed", news)]
 
 
 def test_an_old_schedules_nights_are_told_of_as_missed(sqlite_url: str) -> None:
@@ -278,7 +278,7 @@ def test_an_old_schedules_nights_are_told_of_as_missed(sqlite_url: str) -> None:
             scheduled_runs.plan(store, "0 5 * * * UTC", EVENING - timedelta(days=3000))
         run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING)
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "due"]
-    assert [title for title, _ in told] == ["a night was missed"]
+    assert [title for title, _ in told] == ["a scheduled run was missed"]
 
 
 def test_of_two_schedulers_one_gets_the_night(sqlite_url: str, tmp_path: Any) -> None:
@@ -308,5 +308,5 @@ def test_a_signal_ends_the_night_in_work_and_the_scheduler(number: signal.Signal
         assert process.returncode == 128 + number
         assert store.run().status == "interrupted"
         assert [night.outcome for night in scheduled_runs.nights(store)] == ["due", "interrupted"]
-    assert f"no more nights: stopped by {number.name}" in said
+    assert f"the schedule ends: stopped by {number.name}" in said
     assert "go on with: job resume 1" in said

@@ -38,7 +38,10 @@ def test_a_night_off_the_grid_is_missed_once(sqlite_url: str) -> None:
             clock.move_to(EVENING + timedelta(days=day))
             run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING + timedelta(days=day, hours=1))
     assert [outcome for _, outcome in outcomes(sqlite_url)] == [*["missed"] * 4, "due"]
-    assert [body.split(" ")[0] for title, body in told if title == "a night was missed"] == ["3", "the"]
+    assert [body.split(" ")[0] for title, body in told if title == "a scheduled run was missed"] == [
+        "3",
+        "the",
+    ]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
@@ -106,7 +109,7 @@ def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> No
     with time_machine.travel(EVENING, tick=False) as clock:
         failing = scheduler(sqlite_url, [sys.executable, "-c", program], told)
         run_until(failing, clock, EVENING + timedelta(hours=5))
-    assert told == [("a night went wrong", "night 1, run 1: its process ended with status 2")]
+    assert told == [("a scheduled run failed", "scheduled run 1, run 1: its process ended with status 2")]
 
 
 @pytest.mark.parametrize("how", [("--once",), ("--run-now",)])

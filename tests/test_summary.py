@@ -209,7 +209,7 @@ def test_the_exit_status_is_by_the_verdicts_that_count(
     first = completed(store, "nightly")
     assert status(first) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "drift: not judged: this is the first night of its specification"
+        "drift: not judged: this is the first scheduled run of its specification"
     )
     execute(store, f"UPDATE epochs SET bias = bias / 2 WHERE run_id = {first.id}")
     assert status(completed(store, "nightly")) == drift

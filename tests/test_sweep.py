@@ -234,7 +234,7 @@ def test_a_sweep_is_run_repeated_asked_and_drawn(sqlite_url: str, capsys: Output
     assert command(words) == 0
     assert "sweep made-200: 6 trained now" in capsys.readouterr().out
     assert command(words) == 0
-    assert "sweep made-200: 6 there before" in capsys.readouterr().out
+    assert "sweep made-200: 6 completed before" in capsys.readouterr().out
     ask = ["query", "sweep", "--name", "made-200", "--json", "--database-url", sqlite_url]
     assert command(ask) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -277,7 +277,7 @@ def test_ctrl_c_leaves_everything_resumable(sqlite_url: str, job: Job) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
-        assert "the same command goes on" in err
+        assert "the same command continues" in err
         statuses = {run.status for run in store.runs()}
         assert "interrupted" in statuses
         assert statuses <= {"interrupted", "completed"}

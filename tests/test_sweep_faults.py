@@ -159,7 +159,7 @@ def test_a_scheduler_that_goes_away_is_one_line(sqlite_url: str, tmp_path: Path)
         serving.communicate()
         worker.wait(60)
     assert process.returncode == 1
-    assert err.splitlines()[-1].endswith(f"the scheduler at {address} went away; the same command goes on")
+    assert err.splitlines()[-1].endswith(f"the scheduler at {address} went away; the same command continues")
     assert "Traceback" not in err
 
 

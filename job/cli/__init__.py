@@ -21,23 +21,23 @@ from job.log import say, shown
 
 COMMANDS = {
     "train": ("train:train", "Train both models and record every epoch."),
-    "resume": ("train:resume", "Go on with a stopped run, or lengthen a completed one."),
+    "resume": ("train:resume", "Resume a stopped run, or lengthen a completed one."),
     "runs": ("runs:runs", "List the runs, newest first."),
-    "show": ("show:show", "Show one run whole."),
-    "query": ("query:query", "Ask the history in SQL, read only."),
-    "verify": ("show:verify", "Judge a run: parity of its models, and the notebook's numbers."),
-    "compare": ("compare:compare", "Are two runs' histories the same bits?"),
-    "plot": ("draw:plot", "Draw figures of one run or several, or of a sweep."),
-    "report": ("draw:report", "Put a run's verdicts, answers and figures on one page."),
+    "show": ("show:show", "Show everything about one run."),
+    "query": ("query:query", "Query the history in SQL, read only."),
+    "verify": ("show:verify", "Judge a run: parity, and the notebook's numbers."),
+    "compare": ("compare:compare", "Compare two runs bit for bit."),
+    "plot": ("draw:plot", "Draw figures of runs or of a sweep."),
+    "report": ("draw:report", "Write a page with a run's verdicts and figures."),
     "export": ("export:export", "Write a run's history as CSV or Parquet."),
-    "mirror": ("mirror:mirror", "Draw the VisualDL logs of a run, or of all, anew from the store."),
+    "mirror": ("mirror:mirror", "Write VisualDL logs again from the store."),
     "dashboard": ("mirror:dashboard", "Show every run in VisualDL, in a browser."),
-    "nightly": ("nightly:nightly", "Train on a schedule, and compare each run with the one before."),
-    "nights": ("nights:nights", "List the scheduled runs, and check that none was missed."),
-    "sweep": ("sweep:sweep", "Train a run for every seed with every learning rate, in parallel."),
-    "worker": ("sweep:worker", "Take runs of sweeps from a Dask scheduler until stopped."),
-    "prune": ("prune:prune", "Delete old scheduled runs, and downsample old runs."),
-    "db": ("database:app", "The store as a whole: its schema and a backup."),
+    "nightly": ("nightly:nightly", "Train on a schedule; compare each run with the last."),
+    "nights": ("nights:nights", "List the scheduled runs; check that none was missed."),
+    "sweep": ("sweep:sweep", "Train every seed with every learning rate."),
+    "worker": ("sweep:worker", "Train runs of sweeps for a Dask scheduler."),
+    "prune": ("prune:prune", "Delete old scheduled runs; downsample old runs."),
+    "db": ("database:app", "Upgrade, check or back up the store."),
 }
 """each command's module and function, and what the list of commands says of it"""
 
@@ -57,7 +57,7 @@ def load(name: str) -> Any:
     found = getattr(import_module(f"job.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
         return get_command(found)
-    alone = typer.Typer(add_completion=False)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     alone.command(name)(found)
     return get_command(alone)
 
@@ -71,8 +71,8 @@ app = typer.Typer(
         "the current directory. Exit status: 0 fine; 1 a verdict failed, or the run diverged or failed; 2 "
         "wrong use or bad input; 130 or 143 stopped by a signal."
     ),
-    no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -109,7 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ClickException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "job"
-        message = error.format_message().replace("\n", " ") or "name a command"
+        message = error.format_message().replace("\n", " ")
         return fail(f"{message} (see `{where} --help`)", error.exit_code, debug)
     except LedgerError as error:
         return fail(str(error), error.exit_status, debug)

@@ -24,8 +24,8 @@ from job.log import say
 
 app = typer.Typer(
     help="The store as a whole: its schema, up and down, and a backup.",
-    no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
 )
 LONGEST_WAIT = 60.0
 """seconds for a database that is just starting, and for its answer"""

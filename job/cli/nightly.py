@@ -37,7 +37,7 @@ from job.stop import StopRequest, stopped_by_signals
 from job.training import start
 
 A_DAY = 86_400.0
-"""seconds after which a night that began and has no run is taken to have died"""
+"""seconds after which a scheduled run that began and has no run counts as failed"""
 
 
 @command
@@ -46,24 +46,26 @@ def nightly(
     *,
     cron: Annotated[
         str,
-        typer.Option("--cron", envvar="JOB_CRON", help="Minute, hour, day, month and weekday, as cron's."),
+        typer.Option("--cron", envvar="JOB_CRON", help="Minute, hour, day, month and weekday, as in cron."),
     ] = "0 2 * * *",
     timezone: Annotated[
         str | None,
-        typer.Option("--timezone", envvar="JOB_TIMEZONE", help="Zone of --cron. Default: this machine's."),
+        typer.Option(
+            "--timezone", envvar="JOB_TIMEZONE", help="Time zone of --cron. Default: this machine's."
+        ),
     ] = None,
     run_now: Annotated[
-        bool, typer.Option("--run-now", help="Run a night at once, and then by --cron.")
+        bool, typer.Option("--run-now", help="Start a run at once, and then by --cron.")
     ] = False,
     once: Annotated[
-        bool, typer.Option("--once", help="Run one night now and end with its verdict; without --cron.")
+        bool, typer.Option("--once", help="Train one run now and end with its verdict; ignores --cron.")
     ] = False,
     fail_on: Annotated[
         FailOn,
         typer.Option(
             "--fail-on",
             envvar="JOB_FAIL_ON",
-            help="Failed verdicts that give exit status 1: every one, all but drift, or not one.",
+            help="Failed verdicts that give exit status 1: all, all but drift, or none.",
         ),
     ] = FailOn.drift,
     training: Training,
@@ -73,11 +75,12 @@ def nightly(
     log_format: LogFormatOption = LogFormat.text,
     night: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
 ) -> int:
-    """Train every night, and say whether the bits are those of the night before.
+    """Train on a schedule, and judge whether the bits are those of the previous scheduled run.
 
-    Stays and starts each night when it is due, in a process of its own; or runs one night now (--once), for
-    whatever else keeps the time. One nightly run lives at a time: a second one is refused, and on record as
-    skipped. JOB_NOTIFY_URLS, addresses as apprise writes them, hear of nights that fail, drift or are missed.
+    Waits and starts each run when it is due, in a process of its own. With --once, it trains one run now, for
+    cron, systemd or another scheduler. Only one nightly run trains at a time: a second one is refused and
+    recorded as skipped. The addresses in JOB_NOTIFY_URLS (in apprise's form) are notified of runs that fail,
+    drift or are missed.
     """
     stop = StopRequest()
     notify = notifier(say)
@@ -101,12 +104,12 @@ def nightly(
             raise
         say(f"stopped by {stop.by}: {error}")
     else:
-        say(f"no more nights: stopped by {stop.by}", "schedule")
+        say(f"the schedule ends: stopped by {stop.by}", "schedule")
     return stop.exit_status
 
 
 def settings(context: typer.Context) -> dict[str, str]:
-    """The options of a night as its process finds them: in the environment; a URL may hold a password."""
+    """The options as environment variables for a scheduled run's process; a URL may hold a password."""
     given = {parameter.name: parameter.envvar for parameter in context.command.params}
     values = ((given.get(name), value) for name, value in context.params.items())
     return {
@@ -119,7 +122,7 @@ def settings(context: typer.Context) -> dict[str, str]:
 def one_unplanned_night(
     store: Store, training: Training, stop: StopRequest, output: Output, notify: Callable[[str, str], None]
 ) -> int:
-    """Run a night that nothing of ours has planned, and notify of it if it goes wrong."""
+    """Train a run that another scheduler started, and notify if it fails."""
     scheduled_runs.give_up_unscheduled(store, A_DAY)
     row = scheduled_runs.record(store, ScheduledRunRow(due_at=datetime.now(UTC), status="due"))
     news: str | None = None
@@ -130,15 +133,15 @@ def one_unplanned_night(
             news = in_words(error)
         raise
     finally:
-        with suppress(LedgerError):  # a database that is gone has been told of
+        with suppress(LedgerError):  # the database is unreachable, which is logged already
             found = scheduled_runs.find(store, row.id)
             news = bad_news(found, store.verdicts(found.run.id) if found.run else []) or news
         if news:
-            notify("a night went wrong", news)
+            notify("a scheduled run failed", news)
 
 
 def one_night(store: Store, night: int, training: Training, stop: StopRequest, output: Output) -> int:
-    """Run the night of that number, put on record what became of it, and give its exit status."""
+    """Train the scheduled run of that id, store its outcome, and return its exit status."""
     try:
         settings = replace(training.settings(), trigger="nightly", night=night)
         writer = start(store, settings)
@@ -146,15 +149,15 @@ def one_night(store: Store, night: int, training: Training, stop: StopRequest, o
     except Exception as error:
         why = f"stopped by {stop.by}" if stop.is_set() else in_words(error)
         status = "skipped" if stop.is_set() or isinstance(error, HeldError) else "failed"
-        with suppress(LedgerError):  # where the database is gone, the first error is the one to tell
+        with suppress(LedgerError):  # if the database is unreachable, the first error is raised
             scheduled_runs.settle(store, night, status, why)
         raise
     if exit_status == 1:
-        how = f"night {night} went wrong; `job show {writer.run_id}` tells how"
+        how = f"scheduled run {night} failed; see `job show {writer.run_id}`"
         say(how, "night_failed", night=night, run=writer.run_id)
     return exit_status
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong, for the record and for who is told of it."""
+    """An error in one line, for the store and for notifications."""
     return str(error) if isinstance(error, LedgerError) else f"unexpected {type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""`job nights`: what became of every night, and whether one was missed."""
+"""`job nights`: the scheduled runs and their outcomes, and whether one was missed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTime
 from job.cli.output import print_json, print_line, print_table, verdict_record
 
 CHECK_GRACE = 900.0
-"""seconds after which a night that was due and has not begun counts as missed"""
+"""seconds after which a scheduled run that was due and has not begun counts as missed"""
 
 
 def nights(
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Nights to list; 0 for all.")] = 30,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Scheduled runs to list; 0 for all.")] = 30,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only say whether a night was missed; exit status 1 if one was."),
+        typer.Option(
+            "--check", help="Only print whether a scheduled run was missed; exit status 1 if one was."
+        ),
     ] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """List the nights, the latest first: what became of each, its verdict and how long it took.
+    """List the scheduled runs, the latest first: outcome, drift verdict and duration.
 
-    --check is for a health check: it fails while a night is overdue, or the last one was missed, and where no
-    night is planned at all.
+    --check is for a health check: it fails while a scheduled run is overdue, if the last one was missed,
+    and if none is planned.
     """
     found: list[Night] = []
-    nothing = "no nights yet; `job nightly` runs them"
+    nothing = "no scheduled runs yet; `job nightly` starts them"
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
             store.notice_crashes()
@@ -69,25 +71,25 @@ def nights(
 
 
 def check_nights(store: Store) -> int:
-    """Say whether the last night that was due began; the exit status for it."""
+    """Print whether the last scheduled run that was due began; return the exit status."""
     late = scheduled_runs.overdue(store, CHECK_GRACE)
     if late:
-        print_line(f"a night was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")
+        print_line(f"a scheduled run was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")
         return 1
     last = next((n for n in scheduled_runs.nights(store, 1000) if n.row.status != "due"), None)
     if last is not None and last.row.status == "missed":
-        print_line(f"the night of {last.row.due_at:%Y-%m-%d %H:%M}Z was missed: {last.row.detail}")
+        print_line(f"the scheduled run of {last.row.due_at:%Y-%m-%d %H:%M}Z was missed: {last.row.detail}")
         return 1
     planned = [night for night in scheduled_runs.nights(store, 1) if night.row.status == "due"]
     if not planned:
-        print_line("no night is planned; `job nightly` plans the next one when it starts")
+        print_line("no scheduled run is planned; `job nightly` plans the next one when it starts")
         return 1
-    print_line(f"no night was missed; the next is due at {planned[0].row.due_at:%Y-%m-%d %H:%M}Z")
+    print_line(f"no scheduled run was missed; the next is due at {planned[0].row.due_at:%Y-%m-%d %H:%M}Z")
     return 0
 
 
 def drift_in_words(night: Night) -> str | None:
-    """What a night's verdict on drift says, short enough for a table."""
+    """The drift verdict, short enough for a table."""
     verdict = night.drift
     if verdict is None:
         return None
@@ -100,7 +102,7 @@ def drift_in_words(night: Night) -> str | None:
 
 
 def night_record(night: Night) -> dict[str, object]:
-    """A night as JSON has it."""
+    """A scheduled run for JSON."""
     return {
         "id": night.row.id,
         "schedule": night.row.schedule,

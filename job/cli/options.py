@@ -101,7 +101,7 @@ LearningRate = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option("--seed", min=0, max=2**32 - 1, envvar="JOB_SEED", help="Seed of the start weights."),
+    typer.Option("--seed", min=0, max=2**32 - 1, envvar="JOB_SEED", help="Seed of the initial weights."),
 ]
 Data = Annotated[
     Path | None,
@@ -121,7 +121,7 @@ LogFormatOption = Annotated[
         "--log-format",
         envvar=log.SETTING,
         callback=choose_log_format,
-        help="How the lines on stderr are written: for people, or one JSON object each.",
+        help="Format of the log lines on stderr: text, or a JSON object each.",
     ),
 ]
 Tolerance = Annotated[
@@ -147,7 +147,7 @@ HeartbeatTimeout = Annotated[
         envvar="JOB_HEARTBEAT_TIMEOUT",
         min=1.0,
         max=1e6,
-        help="Seconds of silence after which a running run counts as crashed.",
+        help="Seconds without a heartbeat after which a running run counts as crashed.",
     ),
 ]
 DatabaseTimeout = Annotated[
@@ -157,15 +157,15 @@ DatabaseTimeout = Annotated[
         envvar="JOB_DATABASE_TIMEOUT",
         min=0.0,
         max=1e7,
-        help="Seconds to wait for a database that went away or hangs.",
+        help="Seconds to wait for a database that is unreachable or hangs.",
     ),
 ]
 LogDir = Annotated[
-    Path, typer.Option("--log-dir", envvar="JOB_LOG_DIR", help="Where the VisualDL logs are drawn.")
+    Path, typer.Option("--log-dir", envvar="JOB_LOG_DIR", help="Directory of the VisualDL logs.")
 ]
 NoMirror = Annotated[
     bool,
-    typer.Option("--no-mirror", envvar="JOB_NO_MIRROR", help="Draw no VisualDL logs beside the training."),
+    typer.Option("--no-mirror", envvar="JOB_NO_MIRROR", help="Write no VisualDL logs during the training."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or `latest`.")]
@@ -173,7 +173,7 @@ RunData = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="The file that the run was trained on; found by itself where it is the housing table, "
+        help="The file that the run was trained on. Default: the housing table, "
         "JOB_DATA, or a file of its name in the current directory.",
     ),
 ]

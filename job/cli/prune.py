@@ -1,4 +1,4 @@
-"""`job prune`: which runs are deleted or thinned, so that a store of many nights stays small."""
+"""`job prune`: deletes or downsamples old runs, so that a store of many scheduled runs stays small."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def duration(text: str) -> timedelta:
 def prune(
     keep_nights: Annotated[
         int | None,
-        typer.Option("--keep-nights", min=1, help="Delete nightly runs but the newest so many."),
+        typer.Option("--keep-nights", min=1, help="Keep the newest N nightly runs; delete older ones."),
     ] = None,
     thin_older_than: Annotated[
         timedelta | None,
@@ -42,7 +42,7 @@ def prune(
             "--thin-older-than",
             parser=duration,
             metavar="AGE",
-            help="Thin runs that ended longer ago than that: 90d, 36h, 12w.",
+            help="Downsample runs that ended longer ago than this: 90d, 36h, 12w.",
         ),
     ] = None,
     every: Annotated[
@@ -51,22 +51,20 @@ def prune(
             "--every",
             min=2,
             max=MOST_EPOCHS,
-            help="Epochs that stay of a thinned run: every so many-th, the first, the best and the last.",
+            help="Of a downsampled run, keep every Nth epoch, the first, the best and the last.",
         ),
     ] = 100,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Prune runs with a failed verdict, too; else they stay.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Prune runs with a failed verdict, too.")] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """Delete old nightly runs, and thin old runs of every kind; live runs are never touched.
+    """Delete old nightly runs, and downsample old runs of every kind. Running runs are never touched.
 
-    Runs with a failed verdict, and runs that others were measured against and failed, stay unless --force;
-    the run that the next night is compared with stays in any case, and so do the nights' records. A thinned
-    run is marked: it can be read and drawn, but not verified, compared or resumed.
+    Runs with a failed verdict, and the runs that they were compared with, are kept unless --force is given.
+    The run that the next scheduled run is compared with is always kept, and so is the list of scheduled runs.
+    A downsampled run can be read and drawn, but not verified, compared or resumed.
     """
     policy = Policy(keep_nights, thin_older_than, every, force)
     done: list[tuple[Pruning, int | None]] = []
@@ -103,7 +101,7 @@ def prune(
 
 
 def words(pruning: Pruning, rows: int | None) -> str:
-    """What became of a run, or would become of it."""
+    """What was done with a run, or would be done."""
     if rows is None:
         return "kept: it has changed meanwhile"
     if pruning.every is not None:
@@ -112,6 +110,6 @@ def words(pruning: Pruning, rows: int | None) -> str:
 
 
 def record(pruning: Pruning, rows: int | None) -> dict[str, object]:
-    """What became of a run, as JSON has it."""
+    """What was done with a run, for JSON."""
     action = "keep" if rows is None else pruning.action
     return {"run": pruning.run.id, "action": action, "why": pruning.why, "rows_removed": rows or 0}

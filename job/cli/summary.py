@@ -27,7 +27,7 @@ def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: 
     for verdict in conclusion.verdicts:
         tell(verdict, output.quiet)
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
-        first = "drift: not judged: this is the first night of its specification"
+        first = "drift: not judged: this is the first scheduled run of its specification"
         print_quietly(first, "first_night", output.quiet)
     return 1 if any(output.fail_on.fails(verdict) for verdict in conclusion.verdicts) else 0
 

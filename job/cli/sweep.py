@@ -50,7 +50,7 @@ def sweep(
     ] = "0.01",
     name: Annotated[
         str | None,
-        typer.Option("--name", envvar="JOB_SWEEP", help="What its runs share. Default: data and epochs."),
+        typer.Option("--name", envvar="JOB_SWEEP", help="Name of the sweep. Default: data and epochs."),
     ] = None,
     epochs: Epochs = 10_000,
     data: Data = None,
@@ -73,14 +73,13 @@ def sweep(
 ) -> int:
     """Train a run for every seed with every learning rate, in parallel.
 
-    Safe to repeat: under the same name, combinations that are completed stay, interrupted ones go on. A
-    killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
-    parity.
+    The same command can be repeated: it skips completed combinations and resumes interrupted ones. Other
+    workers resume the runs of a killed worker. Exit status 1 if a run diverged, failed, or failed parity.
     """
     if scheduler is None:
-        load_ahead()  # goes on while Dask is imported
+        load_ahead()  # continues while Dask is imported
     if scheduler and workers:
-        raise SweepError("--workers is about processes of this machine; a scheduler has its own")
+        raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = StopRequest()
@@ -89,7 +88,7 @@ def sweep(
         if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
             raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):
-            raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
+            raise SweepError("a SQLite store is a file on this machine; workers elsewhere need PostgreSQL")
         url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
@@ -127,30 +126,30 @@ def checked(value: float) -> float:
 
 
 def concluded(label: str, results: list[Result], of: int, seconds: float, stopped_by: int) -> int:
-    """Say what a sweep came to, and give the exit status for it."""
+    """Print a sweep's outcome; return its exit status."""
     counts = {
         "trained now": sum(result.trained and result.good for result in results),
-        "there before": sum(not result.trained and result.good for result in results),
+        "completed before": sum(not result.trained and result.good for result in results),
     }
     for status in ("diverged", "failed", "interrupted", "held"):
         counts[status] = sum(result.status == status for result in results)
     counts["not begun"] = of - len(results)
     said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     print_line(f"sweep {label}: {said}, in {seconds:.1f} s")
-    print_line(f"`job query sweep --name {label}` and `job plot --sweep {label}` show it")
+    print_line(f"`job query sweep --name {label}` and `job plot --sweep {label}` show the results")
     if stopped_by:
-        say(f"stopped by {signal.Signals(stopped_by).name}; the same command goes on")
+        say(f"stopped by {signal.Signals(stopped_by).name}; the same command continues")
         return 128 + stopped_by
     return 0 if all(result.good for result in results) else 1
 
 
 class Told(Protocol):
-    """Takes note of a combination that has ended."""
+    """Records and logs each combination that has ended."""
 
     results: list[Result]
 
     def __call__(self, task: Task, result: Result) -> None:
-        """Note it, and say so."""
+        """Record and log it."""
 
 
 class Lines:
@@ -161,12 +160,12 @@ class Lines:
         self.results: list[Result] = []
 
     def __call__(self, task: Task, result: Result) -> None:
-        """Note it, and say so."""
+        """Record and log it."""
         self.results.append(result)
         self.say(sentence(task, result, len(self.results), self.of), task, result)
 
     def say(self, text: str, task: Task, result: Result) -> None:
-        """Say it on stderr."""
+        """Log it."""
         say(
             text,
             "sweep_run",
@@ -179,7 +178,7 @@ class Lines:
 
 
 def sentence(task: Task, result: Result, number: int, of: int) -> str:
-    """What became of a combination, in a line."""
+    """The outcome of a combination, in one line."""
     run = "" if result.run_id is None else f"run {result.run_id}, "
     how = result.status if result.trained or not result.good else "completed before"
     took = f" in {result.seconds:.1f} s" if result.trained else ""
@@ -189,7 +188,7 @@ def sentence(task: Task, result: Result, number: int, of: int) -> str:
 
 @contextmanager
 def sweep_progress(of: int) -> Iterator[Told]:
-    """Bars on a terminal, where only what went wrong gets a line; plain lines elsewhere."""
+    """On a terminal a bar, and lines for failures only; elsewhere a line for each combination."""
     lines = Lines(of)
     if in_json() or not sys.stderr.isatty():
         yield lines
@@ -219,7 +218,7 @@ def worker(
     ],
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
-    """Take runs of sweeps from a Dask scheduler until stopped, one at a time, with pinned numerics.
+    """Train runs of sweeps for a Dask scheduler until stopped, one at a time, with pinned numerics.
 
     Start one for each core, on any machine that reaches the scheduler and the PostgreSQL store.
     """

@@ -152,7 +152,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
     bind(run=writer.run_id)
     run = store.run(writer.run_id)
     done = dict.fromkeys(REGISTRY, 0) | store.progress(run.id)
-    begin = f"goes on from epoch {min(done.values()):,}" if run.resumes else "begins"
+    begin = f"resumes at epoch {min(done.values()):,}" if run.resumes else "begins"
     log(
         f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "
         f"{dataset.name} ({len(dataset.train_x)} training rows, {len(dataset.features)} features)",
@@ -194,7 +194,7 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
     try:
         process = MirrorProcess(run_id, database_url, mirroring.log_dir)
     except OSError as error:
-        say(f"the mirror cannot be started, and the training goes on without it: {error}")
+        say(f"the mirror cannot be started; training continues without it: {error}")
         yield lambda: None
         return
     patience = CATCH_UP
@@ -207,6 +207,6 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
         with drawing_progress() as report:
             status = process.finish(report, patience)
         if status is None:
-            say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror goes on by itself")
+            say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror continues")
         elif status != 0:
             say(f"the mirror ended early (status {status}); `job mirror {run_id}` draws the run again")

@@ -68,9 +68,7 @@ class Dashboard:
         address, self.port = free_address(self.host, self.port)
         self.allowed_hosts.add(address)
         if not ipaddress.ip_address(address).is_loopback:
-            self.say(
-                f"warning: there is no login: whoever reaches {self.host} port {self.port} can read every run"
-            )
+            self.say(f"warning: no login: anyone who reaches {self.host} port {self.port} can read all runs")
         pause = 0.0
         while not self.stop.wait(pause):
             self.mend()

@@ -61,7 +61,7 @@ class ModelLog:
         found = records.read(content, self.head, gaps=self.gaps)
         if anew or not found.sound or found.epochs > stored:
             self._begin()
-            return None if anew else f"{self.path} was not a log of this run as it is; drawn anew"
+            return None if anew else f"{self.path} was not a log of this run as it is; written again"
         if len(content) > found.size:
             os.truncate(self.path, found.size)
         self.path.with_name(NEW_NAME).unlink(missing_ok=True)
@@ -148,7 +148,7 @@ class RunLogs:
         if log and not anew and log.intact():
             return log
         if log and not anew:
-            self.say(f"{log.path} was changed or removed by others; mended")
+            self.say(f"{log.path} was changed or removed by another process; repaired")
         log = ModelLog(self.directory / model, records.head(self.run, model), gaps=self.thinned)
         why = log.open(stored, anew)
         (self.directory / STORE_NAME).write_text(store.id, encoding="utf-8")

@@ -44,7 +44,7 @@ def mend(store: Store | None, log_dir: Path, say: Say) -> None:
     if not os.access(log_dir, os.W_OK | os.X_OK):
         say(f"the logs in {log_dir} are read only: mending them is left to `job mirror`")
         for path, whole in broken(log_dir):
-            say(f"{path} is {'torn' if whole else 'no VisualDL log'}; it is shown as far as it can be read")
+            say(f"{path} is {'torn' if whole else 'no VisualDL log'}; the part that can be read is shown")
         return
     if store:
         remove_deleted(store, log_dir, say)
@@ -89,7 +89,7 @@ def repair(path: Path, whole: int, log_dir: Path) -> str:
             return f"{path} had a torn end; cut"
         return f"a foreign log was set aside as {rename_aside(path)}"
     except OSError as error:
-        return f"{path} cannot be read to its end, nor mended: {error.strerror or error}"
+        return f"{path} cannot be read to its end, nor repaired: {error.strerror or error}"
     finally:
         if lock:
             lock.release()

@@ -32,7 +32,7 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
         number = subject.run.id
         if name == "predictions" and subject.dataset is None:
             return (
-                f"the data file of run {number} ({subject.run.dataset.name}) is not at hand; --data names it"
+                f"the data file of run {number} ({subject.run.dataset.name}) is not found; name it by --data"
             )
         needed = {"gap": MODELS, "parameters-paddle": MODELS[:1], "parameters-python": MODELS[1:]}.get(
             name, ()

@@ -53,7 +53,7 @@ def read_fan(store: Store, name: str) -> Fan:
         raise StoreError(f"the sweep {name} has runs of several data or targets, which are not one fan")
     runs = [run for run in every if run.whole]  # downsampled runs have too few epochs
     if not runs:
-        raise StoreError(f"all runs of the sweep {name} are thinned, so there is nothing to draw")
+        raise StoreError(f"all runs of the sweep {name} are downsampled, so there is nothing to draw")
     last = max(run.epochs for run in runs)
     epochs = np.unique(
         np.concatenate([np.geomspace(1, last, POINTS) - 1, [e for e in ASKED if e < last], [last - 1]])

@@ -83,7 +83,7 @@ def convergence(rows: Sequence[Row]) -> list[str]:
             f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
         )
         if row["optimum"] is None:
-            sentence += "; the data file is not at hand, so the optimum is not known."
+            sentence += "; the data file is not found, so the optimum is not known."
         else:
             sentence += (
                 f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.3g} %) above the "

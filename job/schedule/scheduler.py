@@ -104,7 +104,7 @@ class NightlyScheduler:
             )
             say(f"error: {what}", "error")
             if not self.stop.is_set():
-                self.notify("a night could not be run", what)
+                self.notify("a scheduled run could not be started", what)
 
     def _begin(self, now: datetime) -> tuple[datetime, bool]:
         """Settle the runs planned by other schedules and the missed runs, and plan the next run.
@@ -119,7 +119,7 @@ class NightlyScheduler:
             row = scheduled_runs.planned(store, str(self.schedule))
             following = self._next(now)
             self._plan(store, following)
-        say(f"nights by {self.schedule}; the next is due at {following:%Y-%m-%d %H:%M %Z}", "schedule")
+        say(f"schedule {self.schedule}: the next run is due at {following:%Y-%m-%d %H:%M %Z}", "schedule")
         return following, row is not None and row.due_at <= now
 
     def _start_due(self, now: datetime) -> None:
@@ -137,8 +137,8 @@ class NightlyScheduler:
                 return
             if self.child is None:
                 self._start(row)
-            elif scheduled_runs.settle(store, row.id, "skipped", "the night before is still running"):
-                say(f"night {row.id} is skipped: the night before is still running", "skipped")
+            elif scheduled_runs.settle(store, row.id, "skipped", "the previous one is still running"):
+                say(f"scheduled run {row.id} is skipped: the previous one is still running", "skipped")
 
     def _start(self, row: ScheduledRunRow) -> None:
         """Start a run in its own process and session; it receives Ctrl-C through us, once."""
@@ -162,9 +162,9 @@ class NightlyScheduler:
             verdicts = store.verdicts(night.run.id) if night.run else []
         news = bad_news(night, verdicts)
         if status and not stopped and night.run is not None and news is None:
-            news = f"night {child.row.id}, run {night.run.id}: its process {how}"
+            news = f"scheduled run {child.row.id}, run {night.run.id}: its process {how}"
         if news:
-            self.notify("a night went wrong", news)
+            self.notify("a scheduled run failed", news)
 
     def _give_up(self, store: Store, until: datetime) -> None:
         """Record the runs that were due up to a moment as missed, and notify of them."""
@@ -187,11 +187,13 @@ class NightlyScheduler:
         if not missed:
             return
         first, last = (row.due_at.astimezone(self.schedule.zone) for row in (missed[0], missed[-1]))
-        news = f"the night of {first:%Y-%m-%d %H:%M %Z} was missed"
+        news = f"the scheduled run of {first:%Y-%m-%d %H:%M %Z} was missed"
         if count > 1:
-            news = f"{count} nights were missed, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
+            news = (
+                f"{count} scheduled runs were missed, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
+            )
         say(news, "missed", nights=count)
-        self.notify("a night was missed", news)
+        self.notify("a scheduled run was missed", news)
 
     def _plan(self, store: Store, due_at: datetime) -> ScheduledRunRow:
         return scheduled_runs.plan(store, str(self.schedule), due_at)

@@ -197,7 +197,7 @@ def outcome(future: Any) -> Result:
     """A task's result, `failed` for an exception. Raises SchedulerLostError if the task is unknown."""
     if future.cancelled():
         where = future.client.scheduler.address
-        raise SchedulerLostError(f"the scheduler at {where} went away; the same command goes on")
+        raise SchedulerLostError(f"the scheduler at {where} went away; the same command continues")
     error = future.exception()
     return future.result() if error is None else Result(None, "failed", f"{type(error).__name__}: {error}")
 

@@ -18,7 +18,7 @@ def test_a_killed_trainer_is_taken_up_again(trained: Project, undisturbed_start:
     assert trained.status(run) == "running", "a killed process cannot say goodbye"
     stored = trained.number(f"SELECT count(*) FROM epochs WHERE run_id = {run}")
     assert 0 < stored < 2 * SHORT
-    assert f"run {run} goes on from epoch" in trained.train(SHORT_RUN).stderr
+    assert f"run {run} resumes at epoch" in trained.train(SHORT_RUN).stderr
     assert trained.history(run) == undisturbed_start
     assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|1"
 
