@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -157,7 +158,8 @@ def dashboard(
             say(f"memory allows {found:,} points a chart; --points sets another number")
         return found
 
-    with stopped_by_signals(stop):
+    # A signal ends even a long drawing: the next start goes on, as after a kill.
+    with suppress(KeyboardInterrupt), stopped_by_signals(stop, interrupt=True):
         Dashboard(
             *(log_dir, host, port),
             allowed_hosts=allow_host or (),
