@@ -26,8 +26,10 @@ REFUSED = (
     "permission denied",
     "does not exist",
     "is not permitted to log in",
+    "invalid integer value",
+    'value: "',
 )
-"""texts of PostgreSQL's permanent login errors; the driver keeps no SQLSTATE of a failed login"""
+"""texts of permanent errors of a login or a URL parameter, for which the driver has no SQLSTATE"""
 SECRET = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """secret parameters of a PostgreSQL URL, besides `password`"""
 SQLITE_PARAMETERS = ("timeout", "cached_statements")
@@ -152,19 +154,16 @@ def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = Non
         if url.get_backend_name() == "postgresql":
             # A lost server is noticed within about half a minute: by keep-alives on an idle connection,
             # by TCP_USER_TIMEOUT (in milliseconds) on one with data in flight.
-            engine = create_engine(
-                url,
-                pool_size=2,
-                connect_args={
-                    "connect_timeout": 10,
-                    "application_name": "epoch-ledger",
-                    "client_encoding": "utf8",
-                    "keepalives_idle": 10,
-                    "keepalives_interval": 5,
-                    "keepalives_count": 4,
-                    "tcp_user_timeout": 30_000,
-                },
-            )
+            ours = {
+                "connect_timeout": 10,
+                "application_name": "epoch-ledger",
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 4,
+                "tcp_user_timeout": 30_000,
+            }
+            given = {"client_encoding": "utf8"} | unless_given(url, ours)
+            engine = create_engine(url, pool_size=2, connect_args=given)
             if gives_up is not None:
                 from db.postgresql import connect
 
@@ -174,12 +173,17 @@ def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = Non
             event.listen(engine, "connect", _require_utf8)
             event.listen(engine, "begin", _begin_postgresql)
             return engine
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+        engine = create_engine(url, connect_args=unless_given(url, {"timeout": BUSY_TIMEOUT}))
     except NoSuchModuleError as error:
         raise StoreError(f"no driver for this database URL: {error}") from None
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def unless_given(url: URL, settings: dict[str, Any]) -> dict[str, Any]:
+    """Our settings of a connection, without those that the URL has as parameters."""
+    return {name: value for name, value in settings.items() if name not in url.query}
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

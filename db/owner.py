@@ -30,7 +30,7 @@ def is_alive(token: str | None) -> bool:
 
 
 def _state(token: str | None) -> str | None:
-    """The state letter of a process; empty if it is gone, None if it is not visible from here."""
+    """The state letter of a process; empty if it is gone or a zombie, None if it is not visible from here."""
     if not token or "@" not in token:
         return None
     place, pid, start = token.partition("@")[2].rsplit(":", 2)
@@ -39,7 +39,7 @@ def _state(token: str | None) -> str | None:
     state, found = _stat(int(pid))
     if not found and _is_hidden(int(pid)):
         return None
-    return state if found == start else ""
+    return state if found == start and state not in ("Z", "X") else ""
 
 
 def _is_hidden(pid: int) -> bool:
@@ -65,10 +65,10 @@ def _stat(pid: int) -> tuple[str, str]:
     """A process's state letter and its start in clock ticks since boot; empty if there is none.
 
     The system reuses process numbers; the start time tells the processes apart. Fields 3 and 22 of
-    /proc/pid/stat, see proc_pid_stat(5); a zombie counts as gone.
+    /proc/pid/stat, see proc_pid_stat(5).
     """
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return "", ""
-    return ("", "") if fields[0] in "ZX" else (fields[0], fields[19])
+    return fields[0], fields[19]

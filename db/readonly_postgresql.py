@@ -102,10 +102,10 @@ def fetch(
 
 def _connect(url: URL) -> psycopg.Connection:
     # Keywords, not a URL: libpq's messages would repeat the URL with its password.
-    ours = {"connect_timeout": 10, "application_name": "epoch-ledger query", "client_encoding": "utf8"}
-    given = url.get_dialect()().create_connect_args(url)[1]
+    given: dict[str, Any] = {"connect_timeout": 10, "application_name": "epoch-ledger query"}
+    given.update(url.get_dialect()().create_connect_args(url)[1], client_encoding="utf8")
     options = f"{given.pop('options', '')} -c timezone=UTC"
-    return psycopg.connect(**{**given, **ours}, options=options, autocommit=True)
+    return psycopg.connect(**given, options=options, autocommit=True)
 
 
 def _cancel(connection: psycopg.Connection) -> None:

@@ -23,7 +23,7 @@ PATIENCE = 2.0
 LONG = 10.0
 """seconds after which a missing answer is logged; a statement may take a while"""
 GRACE = 1.5
-"""seconds in which a server may still answer after `stop` is set"""
+"""seconds in which a database may still answer after `stop` is set"""
 PERMANENT = {
     "attempt to write a readonly database": (StoreError, "the database is read only"),
     "unable to open database file": (StoreError, "the database file cannot be opened"),
@@ -80,8 +80,8 @@ class RetryPolicy:
     def __call__(self, work: Callable[[int], Result]) -> Result:
         """The result of `work(attempt)`, attempts counted from 1.
 
-        Raises StoreFailedError once the limit has passed or `stop` is set, and StoreError or StoreFailedError
-        at once for a permanent error.
+        Raises StoreFailedError once the limit has passed, or GRACE if `stop` is set, and StoreError or
+        StoreFailedError at once for a permanent error.
         """
         self._said = False
         started = time.monotonic()
@@ -100,17 +100,15 @@ class RetryPolicy:
 
         The limit counts from `started`, when the first attempt began: that one may have taken long.
         """
-        from tenacity import (  # most processes never need it
-            Retrying,
-            retry_if_exception,
-            sleep_using_event,
-            stop_after_delay,
-            stop_when_event_set,
-            wait_random_exponential,
-        )
+        # Here, since most processes never need it.
+        from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
         def waited() -> float:
             return time.monotonic() - started
+
+        def pause(seconds: float) -> None:
+            if self.stop.wait(seconds):
+                time.sleep(0.1)
 
         def tell(state: RetryCallState) -> None:
             if waited() + state.upcoming_sleep >= PATIENCE and state.outcome:
@@ -121,8 +119,8 @@ class RetryPolicy:
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
             wait=wait_random_exponential(multiplier=0.2, max=10),
-            stop=stop_after_delay(max(0.0, self.limit - waited())) | stop_when_event_set(self.stop),
-            sleep=sleep_using_event(self.stop),
+            stop=lambda _: waited() >= (min(GRACE, self.limit) if self.stop.is_set() else self.limit),
+            sleep=pause,
             before_sleep=tell,
             reraise=True,
         )

@@ -24,16 +24,19 @@ class StopRequest(threading.Event):
 
 
 @contextmanager
-def stopped_by_signals(stop: StopRequest) -> Iterator[None]:
+def stopped_by_signals(stop: StopRequest, *, interrupt: bool = False) -> Iterator[None]:
     """In this context SIGINT and SIGTERM set `stop` and record the signal in it; the block is finished.
 
-    A second signal of the same kind has its previous effect.
+    If `interrupt`, they also raise KeyboardInterrupt, for work that may be broken off anywhere. A second
+    signal of the same kind has its previous effect.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
         stop.by, stop.number = signal.Signals(number).name, number
         stop.set()
         signal.signal(number, before[number])
+        if interrupt:
+            raise KeyboardInterrupt
 
     before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

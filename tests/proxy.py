@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import threading
@@ -15,10 +16,12 @@ class Proxy:
     """Forwards connections to a PostgreSQL. `mode` sets what happens to bytes from now on.
 
     `frozen` reads nothing from either side; `swallow` reads the client's bytes, so that TCP acknowledges
-    them, and forwards none. Both keep every connection open, and accept new ones.
+    them, and forwards none. Both keep every connection open, and accept new ones. A connection over which the
+    client sends `hangs_at` swallows from there on, and is then one of `hung`.
     """
 
     mode = "forward"
+    hangs_at: re.Pattern[bytes] | None = None
 
     def __init__(self, url: str) -> None:
         upstream = make_url(url)
@@ -27,6 +30,7 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.pairs: dict[socket.socket, socket.socket] = {}
         self.clients: set[socket.socket] = set()
+        self.hung: set[socket.socket] = set()
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._forward, daemon=True)
         port = self.listener.getsockname()[1]
@@ -71,5 +75,8 @@ class Proxy:
             del self.pairs[source], self.pairs[target]
             source.close()
             target.close()
-        elif not (self.mode == "swallow" and source in self.clients):
+            return
+        if source in self.clients and self.hangs_at and self.hangs_at.search(data):
+            self.hung.add(source)
+        if not (source in self.hung or (self.mode == "swallow" and source in self.clients)):
             target.sendall(data)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from db.store import Store
+from job.cli import run
 from job.mirror.memory import affordable_points, available_memory
 from job.mirror.mend import mend
 from tests.conftest import Job, job_command
@@ -173,6 +174,23 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
     assert f"{log} is torn" in text
     assert "the logs are shown as they are: there is no store" in text
     assert "1/vdlrecords.tmp is no VisualDL log" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_while_it_draws(
+    number: signal.Signals, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def draws_for_long(*_arguments: object) -> None:
+        os.kill(os.getpid(), number)
+        for _ in range(100):
+            time.sleep(0.05)
+        drawn.append("every run")
+
+    monkeypatch.setattr("job.cli.mirror.mend", draws_for_long)
+    assert run(["dashboard", "--port", "0", "--database-url", url]) == 128 + number
+    assert drawn == []
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ import pytest
 
 from db.engine import create_store_engine, parse_url
 from db.errors import StoreError
+from db.query import ask
 from db.retry import RetryPolicy
 from db.store import Store
 from job.cli import run
 from tests.conftest import job_command
+from tests.proxy import Proxy
 from tests.samples import write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -129,6 +131,38 @@ def test_known_parameters_are_passed_on(tmp_path: Path, postgresql_server: str) 
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SHOW geqo").scalar() == "off"
     engine.dispose()
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_parameter_of_the_url_wins_over_our_setting(database_url: str) -> None:
+    chosen = (
+        "application_name=mine&connect_timeout=77&keepalives_idle=33&keepalives_count=9&tcp_user_timeout=5000"
+    )
+    asked = "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    with Store(f"{database_url}&{chosen}&client_encoding=latin1") as store:
+        with store.engine.connect() as connection:
+            assert connection.connection.driver_connection is not None
+            known = connection.connection.driver_connection.info.get_parameters()
+            assert connection.exec_driver_sql(asked).scalar() == "mine"
+        assert ask(store.url, asked).rows == [("mine",)]
+    expected = dict(pair.split("=") for pair in chosen.split("&")) | {"keepalives_interval": "5"}
+    assert {name: known[name] for name in expected} == expected
+    assert known["client_encoding"] == "utf8"  # names of any language are stored
+
+
+def test_a_busy_timeout_of_the_url_wins_over_ours(sqlite_url: str) -> None:
+    Store(sqlite_url, create=True).close()
+    with Store(f"{sqlite_url}?timeout=0.25") as store, store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 250
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+@pytest.mark.parametrize("bad", ["connect_timeout=abc", "keepalives_idle=abc", "sslmode=abc"])
+def test_a_value_that_postgresql_refuses_is_not_waited_for(bad: str, database_url: str) -> None:
+    lines: list[str] = []
+    with Proxy(database_url) as between, pytest.raises(StoreError, match=bad.partition("=")[0]):
+        Store(f"{between.url}?{bad}", database_timeout=60, say=lines.append)
+    assert lines == []
 
 
 @pytest.mark.parametrize(

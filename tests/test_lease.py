@@ -401,3 +401,17 @@ def test_a_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) 
     assert is_gone(token)
     monkeypatch.setattr(os, "kill", forbidden)
     assert not is_gone(token)
+
+
+def test_a_zombie_of_another_user_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError
+
+    prints = "from db.owner import new_token; print(new_token())"
+    with subprocess.Popen([sys.executable, "-c", prints], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        token = child.stdout.read().strip()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # now it is a zombie
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "kill", forbidden)
+            assert is_gone(token)

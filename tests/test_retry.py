@@ -79,6 +79,17 @@ def test_a_stop_ends_the_wait() -> None:
     assert time.monotonic() - started < 30
 
 
+def test_after_a_stop_a_busy_database_has_a_moment_and_no_more() -> None:
+    """Workers of a stopped sweep store their last blocks at once, and SQLite has one writer at a time."""
+    stop = threading.Event()
+    stop.set()
+    assert 1 < away_for(0.5, RetryPolicy(URL, 60, stop, lambda line: None)) < 50
+    started = time.monotonic()
+    with pytest.raises(StoreFailedError):
+        away_for(60, RetryPolicy(URL, 60, stop, lambda line: None))
+    assert time.monotonic() - started < 30
+
+
 def test_a_fault_that_stays_is_not_waited_for() -> None:
     attempts: list[int] = []
 

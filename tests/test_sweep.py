@@ -67,16 +67,21 @@ def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> N
             runs_of(store, "nope")
 
 
+def trained(url: str) -> bool:
+    """Whether the newest run has epochs."""
+    with Store(url) as store:
+        return bool(store.runs() and store.progress(store.run().id))
+
+
 @pytest.mark.slow
 def test_an_interrupted_combination_goes_on_to_the_same_bits(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("job.sweep.tasks.LOOK", 0.0)
-    whole = run_task(task(database_url, epochs=500, name="whole"), housing, never)
-    answers = iter([False, False, True])
-    part = run_task(task(database_url, epochs=500), housing, lambda: next(answers, True))
+    monkeypatch.setattr("job.sweep.tasks.LOOK", 0.02)
+    part = run_task(task(database_url, epochs=6_000), housing, lambda: trained(database_url))
     assert part.status == "interrupted"
-    rest = run_task(task(database_url, epochs=500), housing, never)
+    whole = run_task(task(database_url, epochs=6_000, name="whole"), housing, never)
+    rest = run_task(task(database_url, epochs=6_000), housing, never)
     assert (rest.run_id, rest.status) == (part.run_id, "completed")
     assert whole.run_id is not None
     assert rest.run_id is not None
@@ -117,13 +122,17 @@ def test_a_worker_that_is_about_to_end_stores_what_it_has(
     sqlite_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closing = threading.Event()
-    closing.set()
     monkeypatch.setattr("job.sweep.tasks.CLOSING", closing)
     Store(sqlite_url, create=True).close()
-    found = run_task(task(sqlite_url), housing, never)
+
+    def close_once_trained() -> bool:
+        if trained(sqlite_url):
+            closing.set()
+        return False
+
+    found = run_task(task(sqlite_url, epochs=1_000_000), housing, close_once_trained)
     assert (found.status, found.why) == ("interrupted", "stopped by the sweep")
-    with Store(sqlite_url) as store:
-        assert store.progress(store.run().id)
+    assert trained(sqlite_url)
 
 
 def test_thinned_combinations_are_neither_trained_nor_judged_again(sqlite_url: str, housing: Dataset) -> None:

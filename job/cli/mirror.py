@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +54,7 @@ def mirror(
     if (run is None) != every:
         raise typer.BadParameter("give either a RUN or --all")
     if follow and run is not None:
-        follow_run(lambda: quiet_store(database_url), int(run), log_dir, say, write_progress)
+        follow_run(partial(quiet_store, database_url), int(run), log_dir, say, write_progress)
         return 0
     with open_store(database_url) as store:
         if every:
@@ -83,7 +86,7 @@ def draw_all(store: Store, log_dir: Path) -> int:
     return 1 if failed else 0
 
 
-def quiet_store(database_url: str, stop: StopRequest | None = None) -> Store:
+def quiet_store(database_url: str, stop: threading.Event) -> Store:
     """The store for a follower: the trainer says whatever there is to say of the database."""
     return Store(database_url, database_timeout=PATIENCE, answer_timeout=ANSWER, stop=stop)
 
@@ -155,7 +158,8 @@ def dashboard(
             say(f"memory allows {found:,} points a chart; --points sets another number")
         return found
 
-    with stopped_by_signals(stop):
+    # A signal ends even a long drawing: the next start goes on, as after a kill.
+    with suppress(KeyboardInterrupt), stopped_by_signals(stop, interrupt=True):
         Dashboard(
             *(log_dir, host, port),
             allowed_hosts=allow_host or (),

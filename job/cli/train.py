@@ -202,6 +202,7 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
         yield process.training_is_over
     except (StoreFailedError, KeyboardInterrupt):  # it may hang likewise, or nobody wants to wait
         patience = FAREWELL
+        process.process.terminate()  # it draws for a few seconds more, unless the database hangs
         raise
     finally:
         with drawing_progress() as report:

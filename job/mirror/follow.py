@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ class Trainer:
     def __init__(self, file: int = 0) -> None:
         self.file = file
         self.deadline = float("inf")
+        self.stop = threading.Event()
+        """set by SIGTERM; a database that hangs is then not waited for"""
 
     def wait(self, seconds: float) -> bool:
         """Wait up to `seconds`; whether no more epochs will come."""
@@ -43,9 +46,12 @@ class Trainer:
     def grant_grace(self, _: int, __: FrameType | None) -> None:
         """Handle SIGTERM."""
         self.deadline = time.monotonic() + GRACE
+        self.stop.set()
 
 
-def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say, report: Report) -> None:
+def follow(
+    open_store: Callable[[threading.Event], Store], run_id: int, log_dir: Path, say: Say, report: Report
+) -> None:
     """Draw a run until its trainer has gone or the run has ended, and every stored epoch is drawn.
 
     An error of the store or the disk is logged once and retried; if it outlasts the trainer, it is raised as
@@ -56,7 +62,7 @@ def follow(open_store: Callable[[], Store], run_id: int, log_dir: Path, say: Say
     trainer = Trainer()
     signal.signal(signal.SIGTERM, trainer.grant_grace)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # SIGINT stays blocked
-    with open_store() as store:
+    with open_store(trainer.stop) as store:
         run = store.run(run_id)
         with RunLogs(log_dir, run, say, timeout=LOCK_PATIENCE) as logs:
             said = last = False

@@ -11,7 +11,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -29,7 +30,7 @@ from job.verdicts.verify import verify
 MOST_RUNS = 100_000
 CLOSING = threading.Event()
 """set when this worker process is about to end"""
-LOOK = 1.0
+LOOK = 0.5
 """seconds between checks of whether the sweep was stopped"""
 
 
@@ -103,17 +104,23 @@ def combinations(every_seed: list[int], every_rate: list[float]) -> list[tuple[i
 def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = None) -> Result:
     """Train one combination in a worker's process; if it cannot be trained, the result says why.
 
-    `stopped` returns whether the sweep was stopped; it is called every second. Raises StoreFailedError if the
-    database stays unreachable; Dask then repeats the task.
+    `stopped` returns whether the sweep was stopped; a thread calls it repeatedly. Raises StoreFailedError if
+    the database stays unreachable; Dask then repeats the task.
     """
     require_pins()
     begun = time.monotonic()
     ask = stopped or asking_the_scheduler(task.stop)
     if ask():
         return Result(None, "interrupted", "the sweep was stopped")
-    with Store(
-        task.database_url, heartbeat_timeout=task.heartbeat_timeout, database_timeout=task.database_timeout
-    ) as store:
+    with (
+        watched(ask) as stop,
+        Store(
+            task.database_url,
+            heartbeat_timeout=task.heartbeat_timeout,
+            database_timeout=task.database_timeout,
+            stop=stop,
+        ) as store,
+    ):
         settings = Settings(
             dataset, task.epochs, task.learning_rate, task.seed, trigger="sweep", sweep=task.sweep
         )
@@ -126,9 +133,8 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         except StoreFailedError:
             raise
         except StoreError as error:  # another process holds it, or it cannot be resumed
-            return Result(None, "held", str(error))
-        stop = StopRequest()
-        conclusion = train_and_judge(writer, dataset, watch(stop, ask), stop, task.tolerance)
+            return Result(None, "interrupted" if stop.is_set() else "held", str(error))
+        conclusion = train_and_judge(writer, dataset, stop=stop, tolerance=task.tolerance)
         status, why = conclusion.outcome.status, conclusion.outcome.reason
         if status == "completed":
             status, why = concluded(conclusion.verdicts)
@@ -141,21 +147,28 @@ def run_of(store: Store, settings: Settings) -> RunRow | None:
     return next(iter(store.runs(runs.limit(1))), None)
 
 
-def watch(stop: StopRequest, stopped: Callable[[], bool]) -> Callable[..., None]:
-    """A callback for each block; it sets `stop` if the sweep was stopped or this worker is closing."""
+@contextmanager
+def watched(stopped: Callable[[], bool]) -> Iterator[StopRequest]:
+    """A request that a thread sets, while open, once the sweep was stopped or this worker is closing.
+
+    A thread, since the task itself may be waiting for a database that hangs.
+    """
+    stop, ended = StopRequest(), threading.Event()
     stop.by, stop.number = "the sweep", signal.SIGINT
-    looked = time.monotonic()
 
-    def look(*_: object) -> None:
-        nonlocal looked
-        if CLOSING.is_set():
-            stop.set()
-        elif time.monotonic() - looked > LOOK:
-            looked = time.monotonic()
-            if stopped():
-                stop.set()
+    def look() -> None:
+        while not ended.is_set():
+            with suppress(Exception):  # of a lost scheduler; if it stays lost, Dask closes this worker
+                if CLOSING.is_set() or stopped():
+                    stop.set()
+                    return
+            ended.wait(LOOK)
 
-    return look
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield stop
+    finally:
+        ended.set()
 
 
 def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[str, str | None]:
