@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from job.data.dataset import load
 from job.errors import SchedulerLostError
 from job.stop import StopRequest
-from job.sweep.cluster import is_elsewhere, outcome, run_all, same
+from job.sweep.cluster import SETTLE, is_elsewhere, outcome, run_all, same
 from job.sweep.tasks import Result, Task, run_task
 
 
@@ -49,9 +50,10 @@ class Unended(Future):
 class Client:
     """A Dask client whose tasks end as soon as they are submitted, except those in `never`."""
 
-    def __init__(self, *never: int) -> None:
+    def __init__(self, *never: int, workers: bool = True) -> None:
         self.never = never
         self.submitted: list[Any] = []
+        self.scheduler_info = lambda: {"workers": {"tcp://a:2": {}} if workers else {}}
 
     def submit(self, function: Any, *arguments: Any, **options: Any) -> Any:
         self.submitted.append((function, *arguments, options))
@@ -99,3 +101,12 @@ def test_a_stop_reaches_the_workers_and_gives_up_what_does_not_end(monkeypatch: 
     assert events == [("stop s", client)]
     run_all(unused := Client(), tasks(3), load(), stop, tell)
     assert unused.submitted == []
+
+
+def test_a_stop_waits_for_no_task_once_the_last_worker_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed.Event", lambda name, client: SimpleNamespace(set=lambda: None))
+    stop = StopRequest()
+    begun = time.monotonic()
+    run_all(Client(0, 2, workers=False), tasks(3), load(), stop, lambda *_: stop.set())
+    assert time.monotonic() - begun < SETTLE / 2
+

@@ -183,6 +183,8 @@ def run_all(
         if stop.is_set() and deadline == math.inf:
             deadline = time.monotonic() + SETTLE
             stopping.set()  # running tasks store their epochs, the others end at once
+        if deadline < math.inf and not client.scheduler_info()["workers"]:
+            return  # nothing runs, and nothing will
         with suppress(queue.Empty):
             future = ended.get(timeout=0.2)
             told(pending.pop(future), outcome(future))
