@@ -24,7 +24,6 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy.engine import URL
@@ -164,12 +163,14 @@ def _fetch(
     refuse_side_effects(connection, query, parameters)
     connection.execute(ASK)
     connection.execute("SET TRANSACTION READ ONLY")
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} " + kind).format(sql.Identifier(f"c{i}")) for i, kind in enumerate(types)
-    )
-    call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s, %s) AS answer ({})").format(columns)
+    columns = {f"c{i}": kind for i, kind in enumerate(types)}
+    # The casts give values of a domain its base type, which is what the server has described.
+    casts = ", ".join(f"CAST({name} AS {kind})" for name, kind in columns.items())
+    text = f"SELECT {casts} FROM (\n{text}\n) AS answer ({', '.join(columns)})"  # noqa: S608
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    call = f"SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s, %s) AS answer ({declared})"  # noqa: S608
     with connection.cursor("ledger_answer") as cursor:
-        cursor.execute(call, [text, values, limit, max_bytes])
+        cursor.execute(call.encode(), [text, values, limit, max_bytes])
         yield from cursor.fetchmany(1)  # for this row, the server computes the whole answer
         _set(connection, "statement_timeout", "0")  # from here on it waits for our reader
         yield from connection.cursor().stream("FETCH ALL FROM ledger_answer")
