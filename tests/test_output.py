@@ -40,7 +40,7 @@ def test_a_terminal_gets_control_characters_escaped(capsys: Output) -> None:
 
 
 INVISIBLE = "\xad\u061c\u180e\u200b\u200e\u200f\u202a\u202c\u2028\u2029\u2060\u2066\ufeff\ufff9\U000e0041"
-READABLE = "数据\u3000é e\u0301 Ω\xa0שלום 👩\u200d🔬 ❤\ufe0f می\u200cشود 🇨🇳"
+READABLE = "数据\u3000é e\u0301 Ω\xa0שלם 👩\u200d🔬 ❤\ufe0f می\u200cشود 🇨🇳"
 
 
 def test_a_terminal_gets_no_invisible_characters_but_every_script(capsys: Output) -> None:
