@@ -7,18 +7,18 @@ The database enforces read-only access, not a check of the text: see `db.readonl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.engine import URL
 
 from db import placeholders
 from db.errors import QueryError
-from db.watch import Watch
+from db.watch import Row, Watch, memory_limit
 
 FOLDER = Path(__file__).resolve().parent / "queries"
 TIMEOUT = 30.0
@@ -36,7 +36,7 @@ class Answer:
     """The rows of a query; values are int, float, str, bool, datetime, list, dict or None."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
+    rows: list[Row]
     more: bool
     """whether the query had more rows than the limit"""
 
@@ -105,14 +105,16 @@ def ask(
     limit: int | None = LIMIT,
     timeout: float = TIMEOUT,
     max_bytes: int = MAX_BYTES,
-    take: Callable[[Sequence[tuple[Any, ...]]], object] | None = None,
+    memory: int | None = None,
+    take: Callable[[Iterator[Row]], object] | None = None,
 ) -> Answer:
     """The answer of the store at `url` to one query, on a separate read-only connection.
 
-    `limit` None returns all rows. `take` is called with the column names and then the rows, in parts, as they
+    `limit` None returns all rows. `take` gets an iterator over the column names and then the rows, as they
     arrive; the Answer then has none. Raises QueryError for a query that is wrong or does more than read, or
     whose parameters are not exactly those given, QueryTimeoutError after `timeout` seconds of waiting for the
-    database, and QueryTooLargeError if the answer takes more than `max_bytes` of memory.
+    database, and QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the
+    process more than `memory` bytes in addition to those that it has (on Linux).
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)
@@ -127,13 +129,24 @@ def ask(
         from db.readonly_sqlite import fetch  # each loads its driver
     else:
         from db.readonly_postgresql import fetch
-    kept: list[tuple[Any, ...]] = []
-    tell = take or kept.extend
+    kept: list[Row] = []
+    more = False
+
+    def rows() -> Iterator[Row]:
+        nonlocal more
+        for count, row in enumerate(chain.from_iterable(parts)):  # the first has the column names
+            if limit is not None and count > limit:
+                more = True
+            else:
+                yield row
+
     watch = Watch(timeout, max_bytes)
-    with closing(watch.rows(fetch(url, sql, given, None if limit is None else limit + 1, watch))) as parts:
-        count = -1  # the first row has the column names
-        for rows in parts:
-            count += len(rows)
-            more = limit is not None and count > limit
-            tell(rows[:-1] if more else rows)
+    source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
+    try:
+        with closing(watch.rows(source)) as parts, memory_limit(memory):
+            (take or kept.extend)(rows())
+    except MemoryError:
+        raise watch.too_large() from None
+    except RecursionError:
+        raise QueryError("the answer has JSON that is nested too deeply; cast it to text") from None
     return Answer(kept[0] if kept else (), kept[1:], more)

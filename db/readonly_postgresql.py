@@ -24,7 +24,8 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.string import TextLoader
 from sqlalchemy.engine import URL
 
 from db import placeholders
@@ -69,8 +70,21 @@ WHERE r.ev_class = 'pg_temp.ledger_query'::regclass AND f.oid = found[1]::oid AN
 ORDER BY 1
 """
 CASTS = {bool: "boolean", int: "bigint", float: "double precision", str: "text"}
+AS_TEXT = {*("date", "time", "timetz", "timestamp", "interval"), *("uuid", "inet", "cidr", "record")}
+"""types, besides ranges, of which values are given as the server writes them"""
 TEXT_ARRAY = 1009
 """PostgreSQL's OID of the type text[]"""
+
+
+class MomentLoader(TimestamptzLoader):
+    """Reads a moment as datetime; infinity, and years before 1 or after 9999, as text."""
+
+    def load(self, data: Any) -> Any:
+        """The value of what the server sent."""
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
 
 
 def fetch(
@@ -91,10 +105,12 @@ def fetch(
                 yield from _fetch(connection, query.rstrip("; \n\t"), parameters, limit, watch.max_bytes)
     except UnicodeEncodeError as error:
         raise QueryError(f"the query or a parameter cannot be used: {error}") from error
+    except ValueError as error:  # JSON with an integer of thousands of digits
+        raise QueryError(f"a value cannot be read; cast it to text: {error}") from error
     except psycopg.Error as error:
         said = first_line(error)
-        if error.sqlstate == TOO_LARGE:
-            watch.check(watch.max_bytes + 1)
+        if error.sqlstate == TOO_LARGE or (error.sqlstate is None and "memory" in said):  # libpq's
+            raise MemoryError from None
         if error.sqlstate is None or (error.sqlstate[:2] in ("08", "57") and error.sqlstate != "57014"):
             raise StoreFailedError(f"the database did not answer: {said}") from error
         raise QueryError(f"the database refused the query: {said}") from error
@@ -104,8 +120,13 @@ def _connect(url: URL) -> psycopg.Connection:
     # Keywords, not a URL: libpq's messages would repeat the URL with its password.
     given: dict[str, Any] = {"connect_timeout": 10, "application_name": "epoch-ledger query"}
     given.update(url.get_dialect()().create_connect_args(url)[1], client_encoding="utf8")
-    options = f"{given.pop('options', '')} -c timezone=UTC"
-    return psycopg.connect(**given, options=options, autocommit=True)
+    options = f"{given.pop('options', '')} -c timezone=UTC -c datestyle=ISO"
+    connection = psycopg.connect(**given, options=options, autocommit=True)
+    for info in connection.adapters.types:
+        if info.name in AS_TEXT or info.name.endswith("range"):
+            connection.adapters.register_loader(info.name, TextLoader)
+    connection.adapters.register_loader("timestamptz", MomentLoader)
+    return connection
 
 
 def _cancel(connection: psycopg.Connection) -> None:
@@ -142,12 +163,14 @@ def _fetch(
     refuse_side_effects(connection, query, parameters)
     connection.execute(ASK)
     connection.execute("SET TRANSACTION READ ONLY")
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} " + kind).format(sql.Identifier(f"c{i}")) for i, kind in enumerate(types)
-    )
-    call = sql.SQL("SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s, %s) AS answer ({})").format(columns)
+    columns = {f"c{i}": kind for i, kind in enumerate(types)}
+    # The casts give values of a domain its base type, which is what the server has described.
+    casts = ", ".join(f"CAST({name} AS {kind})" for name, kind in columns.items())
+    text = f"SELECT {casts} FROM (\n{text}\n) AS answer ({', '.join(columns)})"  # noqa: S608
+    declared = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    call = f"SELECT * FROM pg_temp.ledger_ask(%s, %s::text[], %s, %s) AS answer ({declared})"  # noqa: S608
     with connection.cursor("ledger_answer") as cursor:
-        cursor.execute(call, [text, values, limit, max_bytes])
+        cursor.execute(call.encode(), [text, values, limit, max_bytes])
         yield from cursor.fetchmany(1)  # for this row, the server computes the whole answer
         _set(connection, "statement_timeout", "0")  # from here on it waits for our reader
         yield from connection.cursor().stream("FETCH ALL FROM ledger_answer")

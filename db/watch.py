@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import resource
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from db.errors import QueryTimeoutError, QueryTooLargeError
@@ -82,7 +84,8 @@ class Watch:
                 for row in source:
                     part.append(tuple(plain(value) for value in row))
                     size += sys.getsizeof(row) + sum(map(memory, row))
-                    self.check(size)
+                    if size > self.max_bytes:
+                        raise MemoryError  # noqa: TRY301
                     if len(part) == PART_ROWS or size - told > PART_BYTES:
                         self._parts.put(part)
                         part, told = [], size
@@ -93,13 +96,29 @@ class Watch:
         except BaseException as error:
             self._parts.put(error)
 
-    def check(self, size: int) -> None:
-        """Raises QueryTooLargeError for an answer of `size` bytes if that is too large."""
-        if size > self.max_bytes:
-            raise QueryTooLargeError(
-                f"the answer is larger than {self.max_bytes:,} bytes; --max-bytes allows more, "
-                "--limit asks for fewer rows"
-            )
+    def too_large(self) -> QueryTooLargeError:
+        """The error for an answer that exceeds the budget."""
+        return QueryTooLargeError(
+            f"the answer takes more memory than --max-bytes {self.max_bytes} allows; "
+            "--limit asks for fewer rows"
+        )
+
+
+@contextmanager
+def memory_limit(more: int | None) -> Iterator[None]:
+    """Within it, `more` bytes of memory are left to this process, then MemoryError is raised. Linux only."""
+    statm = Path("/proc/self/statm")
+    if more is None or not statm.exists():
+        yield
+        return
+    before, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(statm.read_text().split()[5]) * resource.getpagesize() + more
+    lowest = min(each for each in (before, hard, wanted) if each != resource.RLIM_INFINITY)
+    resource.setrlimit(resource.RLIMIT_DATA, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
 
 
 def memory(value: Any) -> int:
@@ -110,8 +129,15 @@ def memory(value: Any) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A value in a form that both databases share: exact decimals as numbers, bytes as hex text."""
+    """A value in a form that both databases share.
+
+    Exact decimals are numbers, or text if beyond 1e308; bytes are hex text.
+    """
+    if isinstance(value, list):
+        return [plain(item) for item in value]
     if isinstance(value, Decimal):
+        if value.is_finite() and value.adjusted() > sys.float_info.max_10_exp:
+            return f"{value:f}"  # no double, and too long for Python's own integers to be printed
         whole = value.is_finite() and value == value.to_integral_value()
         return int(value) if whole else float(value)
     if isinstance(value, bytes | memoryview):

@@ -46,7 +46,10 @@ def answer(
     if "optimum" in query.parameters and "optimum" not in given and run is not None:
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
-    return ask(store.url, query.sql, bound, **bounds)
+    try:
+        return ask(store.url, query.sql, bound, **bounds)
+    except QueryError as error:  # a corrupted page, for example
+        raise QueryError(f"run {run.id}: {error}" if run else str(error)) from error
 
 
 def check(name: str, value: Value, default: Value) -> None:

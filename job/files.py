@@ -13,12 +13,16 @@ class OutputError(LedgerError):
     """A result file cannot be written."""
 
 
+FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", *"\t\r\n")
+"""how a formula begins, with full-width signs too, which some spreadsheets read as the others"""
+
+
 def harmless(text: str) -> str:
     """The text as a CSV cell; text that a spreadsheet would read as a formula gets a leading quote.
 
     As OWASP advises: https://owasp.org/www-community/attacks/CSV_Injection.
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def write(path: Path, content: bytes) -> None:

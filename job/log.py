@@ -6,21 +6,33 @@ import json
 import os
 import re
 import sys
+import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 SETTING = "JOB_LOG_FORMAT"
 """`text` or `json`; an environment variable, so that child processes use the same format"""
-UNSEEN = "\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""characters that a terminal does not show, besides those that JSON always escapes: C1 controls, line
-separators, changes of the writing direction, and lone surrogates, which no encoding has"""
-_UNSEEN = re.compile(f"[\x00-\x1f{UNSEEN}]")
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control and format characters (writing direction, zero width), lone surrogates, and
+line separators"""
+JOINERS = "\u200c\u200d"
+"""format characters that emoji, Persian and Indian scripts need"""
 _bound: dict[str, Any] = {}
 
 
-def shown(text: str) -> str:
-    """The text as one line for a terminal; control characters are escaped as in Python strings."""
-    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+def shown(text: str, escape: Callable[[str], str] = ascii, keep: str = JOINERS) -> str:
+    """The text as one line for a terminal; characters that it does not show are escaped as in Python strings.
+
+    `escape` gives the quoted form of another language. Characters in `keep` stay.
+    """
+
+    def seen(found: re.Match[str]) -> str:
+        letter = found[0]
+        hidden = unicodedata.category(letter) in UNSEEN and letter not in keep
+        return escape(letter)[1:-1] if hidden else letter
+
+    return re.sub("[^ -~]", seen, text)
 
 
 def bind(**fields: Any) -> None:

@@ -62,6 +62,30 @@ def test_own_sql_comes_from_an_option_or_stdin(
     assert json.loads(capsys.readouterr().out) == [{"n": 0}]
 
 
+@pytest.mark.parametrize("given", ["\0" * 3_000_000, " " * 1_000_001])
+def test_a_query_from_stdin_has_an_end(
+    url: str, capsys: Output, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    stdin = io.StringIO(given)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert query(url, "-") == 2
+    assert capsys.readouterr().err == "job: error: the query on stdin is longer than 1,000,000 characters\n"
+    assert stdin.tell() < 1_100_000
+    monkeypatch.setattr(sys, "stdin", io.StringIO("SELECT 1 AS a".ljust(1_000_000)))
+    assert query(url, "-", "--format", "csv") == 0
+    assert capsys.readouterr().out == "a\n1\n"
+
+
+def test_a_query_from_stdin_is_text(url: str, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stdin, refusal in (
+        (io.TextIOWrapper(io.BytesIO(b"SELECT '\xff'"), "utf-8"), "the query on stdin is not text"),
+        (None, "the query is empty" if url.startswith("sqlite") else "only a query that gives columns"),
+    ):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert query(url, "-") == 2
+        assert refusal in capsys.readouterr().err
+
+
 def test_a_limit_cuts_and_says_so(url: str, capsys: Output) -> None:
     sql = "SELECT epoch FROM epochs ORDER BY run_id, epoch"
     assert query(url, "--sql", sql, "--limit", 3, "--format", "csv") == 0

@@ -101,9 +101,23 @@ def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output,
     assert "a value in the store is corrupted: " in refusal(line, url, capsys)
 
 
+@pytest.mark.parametrize("name", ["parity", "losses", "turning-points"])
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_named_query_names_its_run(url: str, capsys: Output, name: str) -> None:
+    zero_a_page(url)
+    said = refusal(f"query {name} --run 2", url, capsys)
+    assert "run 2: the database refused the query: database disk image is malformed" in said
+
+
 @pytest.mark.parametrize("line", READERS)
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_page_of_zeros_is_one_line(url: str, capsys: Output, line: str) -> None:
+    path = zero_a_page(url)
+    assert f"the database file is corrupted: {path}" in refusal(line, url, capsys)
+
+
+def zero_a_page(url: str) -> Path:
+    """Overwrite the first page of the table of epochs; return the file."""
     path = Path(url.removeprefix("sqlite:///"))
     with sqlite3.connect(path) as connection:
         root, size = connection.execute(
@@ -112,4 +126,4 @@ def test_a_page_of_zeros_is_one_line(url: str, capsys: Output, line: str) -> Non
     with path.open("r+b") as file:
         file.seek((root - 1) * size)
         file.write(bytes(size))
-    assert f"the database file is corrupted: {path}" in refusal(line, url, capsys)
+    return path

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from db.store import Store
 from job import log
 from job.cli import run
 from job.cli.output import loss, moment, print_json, print_line, print_table
+from job.cli.query import Format, print_answer
 from tests.samples import dataset_row, history
 
 Output = pytest.CaptureFixture[str]
@@ -34,6 +37,21 @@ def test_a_terminal_gets_control_characters_escaped(capsys: Output) -> None:
     assert header.rstrip() == f"{SHOWN}  [/red]"
     assert row == f"{SHOWN}  [bold]数据 é"
     assert said.err == f"job: {SHOWN}\n"
+
+
+INVISIBLE = "\xad\u061c\u180e\u200b\u200e\u200f\u202a\u202c\u2028\u2029\u2060\u2066\ufeff\ufff9\U000e0041"
+READABLE = "数据\u3000é e\u0301 Ω\xa0שלם 👩\u200d🔬 ❤\ufe0f می\u200cشود 🇨🇳"
+
+
+def test_a_terminal_gets_no_invisible_characters_but_every_script(capsys: Output) -> None:
+    print_line(INVISIBLE)
+    print_table([READABLE], [[READABLE]])
+    print_json([INVISIBLE, READABLE])
+    line, header, row, *as_json = capsys.readouterr().out.splitlines()
+    assert line == INVISIBLE.encode("unicode_escape").decode()
+    assert (header.rstrip(), row.rstrip()) == (READABLE, READABLE)
+    assert not set("".join(as_json)) & set(INVISIBLE)
+    assert json.loads("".join(as_json)) == [INVISIBLE, READABLE]
 
 
 def test_errors_and_tracebacks_are_escaped_too(capsys: Output) -> None:
@@ -80,6 +98,47 @@ def test_a_table_in_a_pipe_is_as_wide_as_it_must_be(capsys: Output) -> None:
     assert capsys.readouterr().out.splitlines()[1:] == ["x" * 150 + "  " + "y" * 30, "z" * 1000]
 
 
+def test_a_long_cell_is_neither_cut_nor_does_it_widen_the_others(capsys: Output) -> None:
+    print_table(["a", "b"], [["x" * 10_000, 1], ["y", 2]])
+    header, long, short = capsys.readouterr().out.splitlines()
+    assert long == "x" * 10_000 + "  1"
+    assert (len(header), short) == (203, "y" + " " * 199 + "  2")
+
+
+def test_wide_characters_take_two_columns(capsys: Output) -> None:
+    print_table(["a", "b"], [["数据", 1], ["xy", 2]])
+    assert capsys.readouterr().out.splitlines() == ["a     b", "数据  1", "xy    2"]
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_rows_are_printed_before_the_last_has_arrived(capsys: Output, form: str) -> None:
+    printed = 0
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        nonlocal printed
+        yield "i", "t"
+        for i in range(3000):
+            yield i, f"text {i}"
+            printed += len(capsys.readouterr().out)
+
+    print_answer(rows(), Format(form))
+    assert printed > 20_000
+
+
+def test_a_table_is_aligned_by_its_first_thousand_rows(capsys: Output) -> None:
+    print_table(["n"], [[i] for i in [*range(1000), 12345]])
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[1], lines[1000], lines[1001]) == ("  n", "  0", "999", "12345")
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "[]"), (2, None)])
+def test_streamed_json_is_the_json_of_the_whole(capsys: Output, count: int, text: str | None) -> None:
+    rows = [(i, {"b": [0.5, None]}, 'q"') for i in range(count)]
+    print_answer(iter([("a", "a", "c"), *rows]), Format.json)
+    whole = [dict(zip(("a", "a_2", "c"), row, strict=True)) for row in rows]
+    assert capsys.readouterr().out == (text or json.dumps(whole, indent=2)) + "\n"
+
+
 def test_a_loss_has_what_float32_holds() -> None:
     assert [loss(value) for value in (0.1, 999_999.5, 1e6, -1e6, -0.5, float("nan"))] == [
         *("0.10000000", "999999.50000000", "1.0000000e+06", "-1.0000000e+06", "-0.50000000", "nan")
@@ -91,8 +150,17 @@ def test_a_moment_is_in_words() -> None:
     assert moment(None) == ""
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"]
-PLAIN = ["1-1", "a=b", " =1", "'=1", ""]
+FORMULAS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "\tx",
+    "\rx",
+    "\nx",
+    *("\uff1d1", "\uff0b1", "\uff0d1", "\uff20a"),
+]
+PLAIN = ["1-1", "a=b", " =1", "'=1", "", "x\ny", "x\ry", "x\r\ny", '"', ","]
 
 
 def test_text_in_csv_is_no_formula_and_numbers_stay_numbers(store: Store, capsys: Output) -> None:
@@ -108,6 +176,21 @@ def test_text_in_csv_is_no_formula_and_numbers_stay_numbers(store: Store, capsys
     assert run(["query", "--sql", sql, "--json", "--database-url", url]) == 0
     (exact,) = json.loads(capsys.readouterr().out)
     assert list(exact.values()) == [*texts, -1, -0.5, None, 7]
+
+
+def test_csv_is_exact_in_a_file_and_escaped_on_a_terminal(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = HOSTILE.replace("\udcff", "")
+    rows = [("\x1b[2J", "n"), (hostile, -1.5)]
+    print_answer(iter(rows), Format.csv)
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out, newline=""))) == [
+        ["\x1b[2J", "n"],
+        [hostile, "-1.5"],
+    ]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_answer(iter(rows), Format.csv)
+    assert capsys.readouterr().out == rf"\x1b[2J,n{chr(10)}{SHOWN},-1.5{chr(10)}".replace(r"\udcff", "")
 
 
 def test_an_exported_model_is_no_formula(store: Store, tmp_path: Path, capsys: Output) -> None:

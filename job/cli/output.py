@@ -3,52 +3,75 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from job.log import UNSEEN, shown
+from job.log import JOINERS, shown
 
 if TYPE_CHECKING:
     from db.schema import VerdictRow
 
+MEASURED = 1000
+"""rows of a table that decide how wide its columns are"""
 WIDE = 200
-"""columns of output that no terminal limits"""
-
-
-def console() -> Console:
-    """A console on stdout: as wide as the terminal, or wide enough for every table in a pipe."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
+"""most characters that a column is wide; a longer cell moves the rest of its row to the right"""
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON, moments in ISO form."""
+    """Print a value as indented JSON."""
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as indented JSON, moments in ISO form, without characters that a terminal does not show."""
     ascii_only = (sys.stdout.encoding or "utf-8").lower() != "utf-8"  # JSON has escapes of its own
     text = json.dumps(value, indent=2, default=lambda moment: moment.isoformat(), ensure_ascii=ascii_only)
-    print(re.sub(f"[{UNSEEN}]", lambda found: f"\\u{ord(found[0]):04x}", text))
+    return shown(text, json.dumps, f"{JOINERS}\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print a table, numbers to the right, None as nothing."""
-    cells = [["" if cell is None else cell for cell in row] for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for i, name in enumerate(columns):
-        numeric = any(isinstance(row[i], int | float) for row in cells)
-        table.add_column(Text(shown(name)), justify="right" if numeric else "left", no_wrap=True)
-    for row in cells:
-        table.add_row(*(Text(moment(c) if isinstance(c, datetime) else shown(str(c))) for c in row))
-    console().print(table)
+    """Print a table, numbers to the right, None as nothing; rows are printed as they arrive after the first.
+
+    The first `MEASURED` rows decide how wide the columns are, and which hold numbers.
+    """
+    rows = iter(rows)
+    first = list(islice(rows, MEASURED))
+    names = [shown(name) for name in columns]
+    widths = [min(WIDE, max(map(cell_len, each))) for each in zip(names, *map(cells, first), strict=True)]
+    right = [any(isinstance(row[i], int | float) for row in first) for i in range(len(names))]
+
+    def line(row: Iterable[str]) -> str:
+        padded = []
+        for cell, width, numeric in zip(row, widths, right, strict=True):
+            blank = " " * (width - cell_len(cell))
+            padded.append(blank + cell if numeric else cell + blank)
+        return "  ".join(padded)
+
+    if title:
+        print_line(title, style="bold")
+    print_line(line(names), style="bold")
+    for row in chain(first, rows):
+        print(line(cells(row)))
+
+
+def cells(row: Iterable[object]) -> list[str]:
+    """What a table shows of a row's values."""
+    return [
+        "" if value is None else moment(value) if isinstance(value, datetime) else shown(str(value))
+        for value in row
+    ]
 
 
 def print_line(text: str, style: str = "") -> None:
     """Print one line, however long it is."""
-    console().print(Text(shown(text), style=style))
+    Console(highlight=False, soft_wrap=True).print(Text(shown(text), style=style))
 
 
 def moment(value: datetime | None) -> str:

@@ -6,15 +6,18 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from db.engine import parse_url
 from db.errors import QueryError
-from db.query import Answer, Value, ask, named_queries, named_query, read_value
+from db.query import Value, ask, named_queries, named_query, read_value
+from db.watch import Row
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,
@@ -24,9 +27,14 @@ from job.cli.options import (
     open_store,
     say_if_downsampled,
 )
-from job.cli.output import print_json, print_table
+from job.cli.output import json_text, print_json, print_table
 from job.files import harmless
-from job.log import say
+from job.log import say, shown
+
+LONGEST = 1_000_000
+"""most characters of a query from stdin"""
+REST = 64_000_000
+"""bytes that the process may take besides twice the budget"""
 
 
 class Format(StrEnum):
@@ -67,7 +75,7 @@ def query(
     ] = 30.0,
     max_bytes: Annotated[
         int,
-        typer.Option("--max-bytes", min=1, max=2**62, help="Bytes of memory that the whole answer may take."),
+        typer.Option("--max-bytes", min=1, max=2**61, help="Bytes of memory that the whole answer may take."),
     ] = 256_000_000,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -86,10 +94,9 @@ def query(
     parameters = read_parameters(param or [])
     if sweep is not None:
         parameters["name"] = sweep
-    text = sys.stdin.read() if name == "-" else sql
+    text = read_query() if name == "-" else sql
     bounds: dict[str, Any] = {"limit": limit or None, "timeout": timeout, "max_bytes": max_bytes}
-    if output is Format.csv:
-        bounds["take"] = write_csv
+    bounds |= {"memory": 2 * max_bytes + REST, "take": partial(print_answer, output=output)}
     with open_store(database_url, answer_timeout=min(timeout, ANSWER)) as store:
         if text is None:
             from job.answers import answer  # which loads NumPy
@@ -108,8 +115,6 @@ def query(
             if run is not None:
                 parameters["run"] = store.run(run).id
             rows = ask(store.url, text, parameters, **bounds)
-    if output is not Format.csv:
-        print_answer(rows, output)
     if rows.more:
         say(f"only the first {limit:,} rows; --limit 0 gives all")
 
@@ -119,7 +124,7 @@ def list_queries(output: Format, database_url: str) -> None:
     columns = ("name", "question", "parameters")
     queries = named_queries(parse_url(database_url).get_backend_name())
     if output is Format.json:
-        write_json(
+        print_json(
             [
                 {
                     "name": q.name,
@@ -132,7 +137,7 @@ def list_queries(output: Format, database_url: str) -> None:
             ]
         )
         return
-    rows: list[tuple[Any, ...]] = [
+    rows: list[Row] = [
         (
             each.name,
             each.question,
@@ -144,7 +149,18 @@ def list_queries(output: Format, database_url: str) -> None:
         )
         for each in queries
     ]
-    print_answer(Answer(columns, rows, more=False), output)
+    print_answer(iter([columns, *rows]), output)
+
+
+def read_query() -> str:
+    """The query on stdin. Raises QueryError if it is too long or is not text."""
+    try:
+        text = sys.stdin.read(LONGEST + 1) if sys.stdin else ""  # the parent process may have closed it
+    except UnicodeDecodeError as error:
+        raise QueryError(f"the query on stdin is not text: {error}") from None
+    if len(text) > LONGEST:
+        raise QueryError(f"the query on stdin is longer than {LONGEST:,} characters")
+    return text
 
 
 def read_parameters(pairs: list[str]) -> dict[str, Value]:
@@ -161,15 +177,14 @@ def read_parameters(pairs: list[str]) -> dict[str, Value]:
     return parameters
 
 
-def print_answer(answer: Answer, output: Format) -> None:
-    """Print the rows of an answer."""
+def print_answer(rows: Iterator[Row], output: Format) -> None:
+    """Print the column names and rows of an answer as they arrive."""
     if output is Format.json:
-        names = unique(answer.columns)
-        write_json([dict(zip(names, row, strict=True)) for row in answer.rows])
+        write_json_rows(rows)
     elif output is Format.csv:
-        write_csv([answer.columns, *answer.rows])
+        write_csv(rows)
     else:
-        print_table(answer.columns, [[cell(value) for value in row] for row in answer.rows])
+        print_table(next(rows), ([cell(value) for value in row] for row in rows))
 
 
 class Lines:
@@ -183,7 +198,10 @@ class Lines:
 def write_csv(rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as CSV."""
     writer = csv.writer(Lines(), lineterminator="\r\n")
-    writer.writerows([text_of(value) for value in row] for row in rows)
+    terminal = sys.stdout.isatty()
+    for row in rows:
+        values = map(text_of, row)
+        writer.writerow([shown(each) if terminal and isinstance(each, str) else each for each in values])
 
 
 def unique(columns: tuple[str, ...]) -> list[str]:
@@ -198,9 +216,15 @@ def unique(columns: tuple[str, ...]) -> list[str]:
     return names
 
 
-def write_json(value: Any) -> None:
-    """Print JSON that every reader takes: what is not a finite number becomes null."""
-    print_json(finite(value))
+def write_json_rows(rows: Iterator[Row]) -> None:
+    """Print rows as a JSON array of objects, with null for what is no finite number."""
+    names = unique(next(rows))
+    begin = "[\n  "
+    for row in rows:
+        value = dict(zip(names, map(finite, row), strict=True))
+        sys.stdout.write(begin + json_text(value).replace("\n", "\n  "))
+        begin = ",\n  "
+    print("[]" if begin[0] == "[" else "\n]")
 
 
 def finite(value: Any) -> Any:
@@ -217,7 +241,7 @@ def text_of(value: Any) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, list | dict):
-        return json.dumps(value)
+        return nested(value)
     return harmless(value.isoformat() if hasattr(value, "isoformat") else str(value))
 
 
@@ -225,7 +249,12 @@ def cell(value: Any) -> Any:
     """A value as a table has it: numbers to float32's nine digits."""
     if isinstance(value, float):
         return Number(value)
-    return json.dumps(value) if isinstance(value, list | dict) else value
+    return nested(value) if isinstance(value, list | dict) else value
+
+
+def nested(value: Any) -> str:
+    """A list or an object as JSON."""
+    return json.dumps(value, default=datetime.isoformat)
 
 
 class Number(float):

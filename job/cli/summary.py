@@ -80,9 +80,10 @@ def print_parameters(store: Store, run: RunRow) -> None:
     }
     names = [*(feature.name for feature in run.dataset.features), "bias"]
     values = {model: [*state.weights.tolist(), float(state.bias)] for model, state in columns.items()}
+    print_line("")
     print_table(
         ["parameter", *values],
         [[name, *(f"{values[model][i]:+.9g}" for model in values)] for i, name in enumerate(names)],
-        title="\nFinal parameters (of normalised columns)",
+        title="Final parameters (of normalised columns)",
     )
     print_line("")
