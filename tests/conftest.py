@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of"}
+NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of", "mirror"}
 """fixtures and names of tests that need a database server or start processes"""
 
 
@@ -94,7 +94,7 @@ def administer(server: str, statement: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -120,9 +120,21 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a migrated, empty store, on each backend."""
+    yield from new_store(backend, request, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_url(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Like `database_url`, for a store that the tests of a module share."""
+    yield from new_store(backend, request, tmp_path_factory.mktemp("shared"))
+
+
+def new_store(backend: str, request: pytest.FixtureRequest, directory: Path) -> Iterator[str]:
     if backend == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ledger.db")
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), directory / "ledger.db")
+        yield f"sqlite:///{directory / 'ledger.db'}"
         return
     server = request.getfixturevalue("postgresql_server")
     yield from new_database(server, request.getfixturevalue("postgresql_template"))

@@ -39,6 +39,7 @@ def test_every_figure_is_drawn_as_png_and_svg(filled: Store, capsys: Output, tmp
         assert file.read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_several_runs_go_into_one_figure(filled: Store, capsys: Output, tmp_path: Path) -> None:
     assert plot(filled, "1", "2", "--format", "svg", "-o", str(tmp_path), "--figure", "losses,gap") == 0
     names = [Path(line).name for line in capsys.readouterr().out.split()]

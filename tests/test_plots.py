@@ -245,6 +245,7 @@ def test_epochs_are_written_out_and_other_marks_are_not() -> None:
     assert axes.get_xlim() == (0, 12_000)
 
 
+@pytest.mark.slow
 def test_of_many_parameters_the_20_with_the_largest_last_values_are_drawn(sqlite_url: str) -> None:
     own = history(5, 40)
     with Store(sqlite_url, create=True) as store:

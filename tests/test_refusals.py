@@ -74,12 +74,20 @@ REFUSED = [
 ]
 
 
-@pytest.fixture
-def full(database_url: str, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two data files."""
+    made = tmp_path_factory.mktemp("data")
+    write_csv(made / "made.csv")
+    write_csv(made / "other.csv", features=2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def full(shared_url: str, folder: Path) -> str:
     """URL of a store with a run of every kind; each has five epochs of each model, or lacks some."""
-    made = load(write_csv(tmp_path / "made.csv"))
-    other = load(write_csv(tmp_path / "other.csv", features=2))
-    with Store(database_url) as store:
+    made, other = load(folder / "made.csv"), load(folder / "other.csv")
+    with Store(shared_url) as store:
         for number in range(WHOLE, BROKEN + 1):
             dataset = other if number == OTHER_TABLE else made
             writer = store.start_run(
@@ -105,7 +113,7 @@ def full(database_url: str, tmp_path: Path) -> str:
         ):
             store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
         break_a_value(store)
-    return database_url
+    return shared_url
 
 
 def break_a_value(store: Store) -> None:
@@ -119,21 +127,25 @@ def break_a_value(store: Store) -> None:
 def beating(url: str) -> Iterator[None]:
     """While open, the live runs' heartbeats are renewed, as their trainers would."""
     over = threading.Event()
+    with Store(url) as store:
 
-    def beat() -> None:
-        with Store(url) as store:
+        def beat() -> None:
+            for number in (LIVE, NIGHT):
+                statement = update_run(number).values(heartbeat_at=database_now())
+                store.write(lambda session, _, s=statement: session.execute(s))  # type: ignore[misc]
+
+        def beat_on() -> None:
             while not over.wait(0.1):
-                for number in (LIVE, NIGHT):
-                    statement = update_run(number).values(heartbeat_at=database_now())
-                    store.write(lambda session, _, s=statement: session.execute(s))  # type: ignore[misc]
+                beat()
 
-    trainer = threading.Thread(target=beat)
-    trainer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        trainer.join()
+        beat()
+        trainer = threading.Thread(target=beat_on)
+        trainer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            trainer.join()
 
 
 def tables(url: str) -> Tables:
@@ -150,7 +162,10 @@ def tables(url: str) -> Tables:
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_a_refused_command_leaves_every_row_as_it_was(full: str, capsys: Output, line: str) -> None:
+def test_a_refused_command_leaves_every_row_as_it_was(
+    full: str, folder: Path, capsys: Output, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     before = tables(full)
     with beating(full):
         assert run([*line.split(), "--database-url", full]) == 2

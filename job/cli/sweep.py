@@ -77,8 +77,6 @@ def sweep(
     killed worker's runs are taken up by others. Exit status 1 when a run diverged, failed, or missed its
     parity.
     """
-    if scheduler is None:
-        load_ahead()  # goes on while Dask is imported
     if scheduler and workers:
         raise SweepError("--workers is about processes of this machine; a scheduler has its own")
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
@@ -91,6 +89,8 @@ def sweep(
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file of this machine; workers elsewhere need PostgreSQL")
         url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
+    if scheduler is None:
+        load_ahead()  # goes on while Dask is imported
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
         Task(
