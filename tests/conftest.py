@@ -23,6 +23,8 @@ from sqlalchemy import create_engine, make_url  # noqa: E402
 from db.engine import create_store_engine, parse_url  # noqa: E402
 from db.migrate import upgrade  # noqa: E402
 from db.store import Store  # noqa: E402
+from job.data.dataset import load  # noqa: E402
+from tests.samples import two_runs, write_csv  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -131,13 +133,20 @@ def shared_url(
     yield from new_store(backend, request, tmp_path_factory.mktemp("shared"))
 
 
-def new_store(backend: str, request: pytest.FixtureRequest, directory: Path) -> Iterator[str]:
+def new_store(
+    backend: str, request: pytest.FixtureRequest, directory: Path, template: str | None = None
+) -> Iterator[str]:
+    """URL of a copy of the store at the URL `template`, which nobody has open; by default of an empty one."""
     if backend == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), directory / "ledger.db")
+        source = (
+            template.removeprefix("sqlite:///") if template else request.getfixturevalue("sqlite_template")
+        )
+        shutil.copyfile(source, directory / "ledger.db")
         yield f"sqlite:///{directory / 'ledger.db'}"
         return
     server = request.getfixturevalue("postgresql_server")
-    yield from new_database(server, request.getfixturevalue("postgresql_template"))
+    name = make_url(template).database if template else request.getfixturevalue("postgresql_template")
+    yield from new_database(server, str(name))
 
 
 def new_database(server: str, template: str) -> Iterator[str]:
@@ -159,6 +168,30 @@ def store(database_url: str) -> Iterator[Store]:
 def sqlite_url(tmp_path: Path) -> str:
     """URL of a SQLite store that does not exist yet."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a migrated, empty SQLite store."""
+    yield from new_store("sqlite", request, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def two_runs_template(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("two_runs")
+    shutil.copyfile(sqlite_template, directory / "ledger.db")
+    with Store(url := f"sqlite:///{directory / 'ledger.db'}") as store:
+        two_runs(store, load(write_csv(directory / "made.csv")).row())
+    return url
+
+
+@pytest.fixture
+def filled(two_runs_template: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A SQLite store with the three runs of `two_runs`; their data file is made.csv."""
+    write_csv(tmp_path / "made.csv")
+    for url in new_store("sqlite", request, tmp_path, two_runs_template):
+        with Store(url) as store:
+            yield store
 
 
 @pytest.fixture

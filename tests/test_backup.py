@@ -18,13 +18,6 @@ Output = pytest.CaptureFixture[str]
 EPOCHS = 20_000  # more than are trained during the backup
 
 
-@pytest.fixture
-def whole_url(sqlite_url: str) -> str:
-    """URL of a SQLite store without runs."""
-    Store(sqlite_url, create=True).close()
-    return sqlite_url
-
-
 @pytest.mark.slow
 def test_a_backup_of_a_live_run_is_resumed_to_the_same_bits(
     sqlite_url: str, job: Job, tmp_path: Path
@@ -57,9 +50,11 @@ def refused(words: list[str], capsys: Output) -> str:
     return err
 
 
-def test_nothing_is_overwritten(whole_url: str, capsys: Output, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(migrated_url: str, capsys: Output, tmp_path: Path) -> None:
     (tmp_path / "there.db").write_text("mine")
-    assert "overwrites nothing" in refused([str(tmp_path / "there.db"), "--database-url", whole_url], capsys)
+    assert "overwrites nothing" in refused(
+        [str(tmp_path / "there.db"), "--database-url", migrated_url], capsys
+    )
     assert (tmp_path / "there.db").read_text() == "mine"
 
 
@@ -74,7 +69,7 @@ def test_nothing_is_overwritten(whole_url: str, capsys: Output, tmp_path: Path) 
     ],
 )
 def test_what_cannot_be_backed_up_is_said(
-    whole_url: str, capsys: Output, tmp_path: Path, source: str, target: str, said: str
+    migrated_url: str, capsys: Output, tmp_path: Path, source: str, target: str, said: str
 ) -> None:
     (tmp_path / "empty.db").touch()
     (tmp_path / "text.db").write_text("no database " * 1000)
@@ -86,7 +81,7 @@ def test_what_cannot_be_backed_up_is_said(
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    whole_url: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = sqlite3.connect
 
@@ -98,14 +93,14 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr("db.backup.sqlite3.connect", small)
     before = sorted(tmp_path.iterdir())
-    assert "full" in refused(["copy.db", "--database-url", whole_url], capsys)
+    assert "full" in refused(["copy.db", "--database-url", migrated_url], capsys)
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_damaged_store_is_not_backed_up_without_a_word(
-    whole_url: str, capsys: Output, tmp_path: Path
+    migrated_url: str, capsys: Output, tmp_path: Path
 ) -> None:
-    path = Path(whole_url.removeprefix("sqlite:///"))
+    path = Path(migrated_url.removeprefix("sqlite:///"))
     with sqlite3.connect(path) as connection:
         page, size = connection.execute(
             "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
@@ -116,13 +111,13 @@ def test_a_damaged_store_is_not_backed_up_without_a_word(
         file.write(b"\xff" * size)
     before = sorted(tmp_path.iterdir())
     assert f"no backup was made: {path} is damaged: " in refused(
-        ["copy.db", "--database-url", whole_url], capsys
+        ["copy.db", "--database-url", migrated_url], capsys
     )
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_backup_is_on_the_disk_before_it_has_its_name(
-    whole_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     steps: list[tuple[str, int]] = []
     rename, sync = Path.replace, os.fsync
@@ -137,15 +132,15 @@ def test_a_backup_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(Path, "replace", replace)
     monkeypatch.setattr(os, "fsync", fsync)
-    assert command(["db", "backup", "copy.db", "--database-url", whole_url]) == 0
+    assert command(["db", "backup", "copy.db", "--database-url", migrated_url]) == 0
     file, directory = Path("copy.db").stat().st_ino, tmp_path.stat().st_ino
     assert steps == [("fsync", file), ("rename", file), ("fsync", directory)]
 
 
-def test_what_a_backup_is_and_how_large_is_said(whole_url: str, capsys: Output, tmp_path: Path) -> None:
-    assert command(["db", "backup", "copy.db", "--database-url", whole_url]) == 0
+def test_what_a_backup_is_and_how_large_is_said(migrated_url: str, capsys: Output, tmp_path: Path) -> None:
+    assert command(["db", "backup", "copy.db", "--database-url", migrated_url]) == 0
     size = (tmp_path / "copy.db").stat().st_size
-    source = whole_url.removeprefix("sqlite:///")
+    source = migrated_url.removeprefix("sqlite:///")
     assert capsys.readouterr().out == (
         f"{source} is backed up to copy.db: {size / 1_000_000:.1f} MB, schema {HEAD}\n"
     )

@@ -13,16 +13,9 @@ from job.cli import run
 from job.cli.options import choices
 from job.data.dataset import load
 from job.plots.draw import FIGURES
-from tests.samples import histories, two_runs, write_csv
+from tests.samples import histories
 
 Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def filled(sqlite_url: str, tmp_path: Path) -> Store:
-    store = Store(sqlite_url, create=True)
-    two_runs(store, load(write_csv(tmp_path / "made.csv")).row())
-    return store
 
 
 def plot(store: Store, *words: str) -> int:

@@ -39,13 +39,13 @@ def table(capsys: Output) -> list[list[str]]:
 
 
 @pytest.fixture
-def url(sqlite_url: str) -> str:
+def url(migrated_url: str) -> str:
     """Three runs that ended 100 days ago, two of them nightly, and one that ended a day ago."""
-    with Store(sqlite_url, create=True) as store:
+    with Store(migrated_url) as store:
         for trigger in ("nightly", "nightly", "manual"):
             made(store, trigger=trigger)
         made(store, age=timedelta(days=1), trigger="manual")
-    return sqlite_url
+    return migrated_url
 
 
 def test_the_table_says_of_each_run_what_is_done_and_why(url: str, capsys: Output) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
+from tests.conftest import new_store
 from tests.samples import history, write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -20,18 +22,24 @@ READERS = [
 ]
 
 
-@pytest.fixture
-def url(database_url: str, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def template(shared_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a store with two equal, interrupted runs: each model has 6 of 9 epochs."""
-    made = load(write_csv(tmp_path / "made.csv"))
-    with Store(database_url) as store:
+    made = load(write_csv(tmp_path_factory.mktemp("data") / "made.csv"))
+    with Store(shared_url) as store:
         for _ in range(2):
             writer = store.start_run(made.row(), epochs=9, learning_rate=0.1, seed=0, environment={})
             for model in ("paddle", "python"):
                 writer.append(model, history(6))
             writer.finish("interrupted", "stopped by SIGTERM")
-        store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id > 2")))
-    return database_url
+    return shared_url
+
+
+@pytest.fixture
+def url(template: str, backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a copy of that store."""
+    write_csv(tmp_path / "made.csv")
+    yield from new_store(backend, request, tmp_path, template)
 
 
 def spoil(url: str, column: str, value: str, epoch: int = 5) -> None:
