@@ -12,6 +12,7 @@ from db.store import Store
 from db.version import HEAD
 from job.cli import run as command
 from tests.conftest import Job
+from tests.samples import sqlite_file
 from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
@@ -101,11 +102,10 @@ def test_a_damaged_store_is_not_backed_up_without_a_word(
     migrated_url: str, capsys: Output, tmp_path: Path
 ) -> None:
     path = Path(migrated_url.removeprefix("sqlite:///"))
-    with sqlite3.connect(path) as connection:
+    with sqlite_file(path) as connection:
         page, size = connection.execute(
             "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
         ).fetchone()
-    connection.close()
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
 from tests.conftest import new_store
-from tests.samples import history, write_csv
+from tests.samples import execute, history, sqlite_file, write_csv
 
 Output = pytest.CaptureFixture[str]
 READERS = [
@@ -45,10 +43,8 @@ def url(template: str, backend: str, request: pytest.FixtureRequest, tmp_path: P
 def spoil(url: str, column: str, value: str, epoch: int = 5) -> None:
     """Put an SQL value into a column of the Python model of run 1."""
     with Store(url) as store:
-        statement = (
-            f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
-        )
-        store.write(lambda session, _: session.execute(text(statement)))
+        where = f"run_id = 1 AND model = 'python' AND epoch = {epoch}"
+        execute(store, f"UPDATE epochs SET {column} = {value} WHERE {where}")
 
 
 def refusal(line: str, url: str, capsys: Output) -> str:
@@ -63,7 +59,7 @@ def refusal(line: str, url: str, capsys: Output) -> str:
 def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Output, line: str) -> None:
     if line.startswith("train"):  # it resumes the newest
         with Store(url) as store:
-            store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id = 2")))
+            execute(store, "DELETE FROM runs WHERE id = 2")
     spoil(url, "weights", "'{0.5}'" if url.startswith("postgresql") else "'[0.5, 0.25, 0.'")
     said = refusal(line, url, capsys)
     assert "run 1, python: a value in the store is corrupted: epoch 5: " in said
@@ -87,7 +83,7 @@ def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Ou
 def test_every_column_and_place_is_named(
     url: str, capsys: Output, column: str, value: str, epoch: int
 ) -> None:
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+    with sqlite_file(url) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(
             f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
@@ -101,11 +97,11 @@ def test_every_column_and_place_is_named(
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output, line: str) -> None:
     with Store(url) as store:
-        for statement in (
+        execute(
+            store,
             "UPDATE runs SET created_at = 'yesterday' WHERE id = 1",
             "INSERT INTO scheduled_runs (due_at, status, created_at) VALUES ('soon', 'missed', 'yesterday')",
-        ):
-            store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
+        )
     assert "a value in the store is corrupted: " in refusal(line, url, capsys)
 
 
@@ -113,7 +109,7 @@ def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output,
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_page_of_zeros_is_one_line(url: str, capsys: Output, line: str) -> None:
     path = Path(url.removeprefix("sqlite:///"))
-    with sqlite3.connect(path) as connection:
+    with sqlite_file(url) as connection:
         root, size = connection.execute(
             "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
         ).fetchone()

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from db.lease import update_run
 from db.owner import new_token
@@ -18,7 +17,7 @@ from db.types import database_now
 from job import cli
 from job.cli import run
 from job.data.dataset import load
-from tests.samples import history, write_csv
+from tests.samples import execute, history, write_csv
 
 Output = pytest.CaptureFixture[str]
 Tables = dict[str, list[str]]
@@ -107,11 +106,11 @@ def full(shared_url: str, folder: Path) -> str:
                 ended = {HOLES: "interrupted", BROKEN: "interrupted", DIVERGED: "diverged"}
                 writer.finish(ended.get(number, "completed"))
         gone = new_token().rpartition(":")[0] + ":1"  # as if the process number were a later process's
-        for statement in (
+        execute(
+            store,
             f"UPDATE runs SET thinned_every = 100 WHERE id = {THINNED}",
             f"UPDATE runs SET owner = '{gone}' WHERE id IN ({DEAD}, {DEAD_WITH_HOLES})",
-        ):
-            store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
+        )
         break_a_value(store)
     return shared_url
 
@@ -119,8 +118,7 @@ def full(shared_url: str, folder: Path) -> str:
 def break_a_value(store: Store) -> None:
     """Corrupt the last vector of weights of the run BROKEN, in a way that each database allows."""
     spoilt = {"sqlite": "'[0.1,'", "postgresql": "'{}'"}[store.engine.dialect.name]
-    statement = f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4"
-    store.write(lambda session, _: session.execute(text(statement)))
+    execute(store, f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4")
 
 
 @contextmanager

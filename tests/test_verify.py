@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.errors import StoreError
 from db.history import History
@@ -18,7 +17,7 @@ from db.store import Store
 from job.data.dataset import load
 from job.verdicts.verify import is_default_run, parity_verdict, reference_verdict, verify
 from tests.conftest import ROOT
-from tests.samples import dataset_row, history, run_row
+from tests.samples import dataset_row, execute, history, run_row
 
 PRINTED = json.loads((ROOT / "data" / "reference_run.json").read_text())
 MODELS = ("paddle", "python")
@@ -191,7 +190,7 @@ def test_what_cannot_be_verified_is_refused(store: Store) -> None:
     writer.append("paddle", history(5))
     (verdict,) = verify(store, store.run(1))
     assert (verdict.kind, verdict.passed) == ("parity", True)
-    store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2")))
+    execute(store, "UPDATE runs SET thinned_every = 2")
     with pytest.raises(StoreError, match="only a whole run can be verified"):
         verify(store, store.run(1))
 
