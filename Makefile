@@ -50,7 +50,7 @@ quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
 	$(BIN)/pytest -n 2 -m "not slow"
 
 fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and one process, in less than a minute
-	$(BIN)/pytest -n 2 -m fast
+	$(BIN)/pytest -n 2 --dist loadfile -m fast
 
 coverage: $(VENV)/.installed-dev  ## run every test, and list the lines of job, db and migrations that they reach
 	$(BIN)/pytest -n 2 --cov --cov-report=term

@@ -23,12 +23,14 @@ from sqlalchemy import create_engine, make_url  # noqa: E402
 from db.engine import create_store_engine, parse_url  # noqa: E402
 from db.migrate import upgrade  # noqa: E402
 from db.store import Store  # noqa: E402
+from job.data.dataset import load  # noqa: E402
+from tests.samples import two_runs, write_csv  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of"}
+NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of", "mirror"}
 """fixtures and names of tests that need a database server or start processes"""
 
 
@@ -94,7 +96,7 @@ def administer(server: str, statement: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -120,12 +122,31 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a migrated, empty store, on each backend."""
+    yield from new_store(backend, request, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_url(
+    backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Like `database_url`, for a store that the tests of a module share."""
+    yield from new_store(backend, request, tmp_path_factory.mktemp("shared"))
+
+
+def new_store(
+    backend: str, request: pytest.FixtureRequest, directory: Path, template: str | None = None
+) -> Iterator[str]:
+    """URL of a copy of the store at the URL `template`, which nobody has open; by default of an empty one."""
     if backend == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ledger.db")
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        source = (
+            template.removeprefix("sqlite:///") if template else request.getfixturevalue("sqlite_template")
+        )
+        shutil.copyfile(source, directory / "ledger.db")
+        yield f"sqlite:///{directory / 'ledger.db'}"
         return
     server = request.getfixturevalue("postgresql_server")
-    yield from new_database(server, request.getfixturevalue("postgresql_template"))
+    name = make_url(template).database if template else request.getfixturevalue("postgresql_template")
+    yield from new_database(server, str(name))
 
 
 def new_database(server: str, template: str) -> Iterator[str]:
@@ -147,6 +168,30 @@ def store(database_url: str) -> Iterator[Store]:
 def sqlite_url(tmp_path: Path) -> str:
     """URL of a SQLite store that does not exist yet."""
     return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+@pytest.fixture
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a migrated, empty SQLite store."""
+    yield from new_store("sqlite", request, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def two_runs_template(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = tmp_path_factory.mktemp("two_runs")
+    shutil.copyfile(sqlite_template, directory / "ledger.db")
+    with Store(url := f"sqlite:///{directory / 'ledger.db'}") as store:
+        two_runs(store, load(write_csv(directory / "made.csv")).row())
+    return url
+
+
+@pytest.fixture
+def filled(two_runs_template: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A SQLite store with the three runs of `two_runs`; their data file is made.csv."""
+    write_csv(tmp_path / "made.csv")
+    for url in new_store("sqlite", request, tmp_path, two_runs_template):
+        with Store(url) as store:
+            yield store
 
 
 @pytest.fixture

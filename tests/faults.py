@@ -14,8 +14,10 @@ from functools import partial
 from typing import Any
 
 import psycopg
+import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from db import postgresql
 from db.store import Store
@@ -149,3 +151,19 @@ def fails_once(store: Store) -> Iterator[None]:
     event.listen(store.engine, "begin", breaks)
     yield
     assert failed
+
+
+def lost_commit(store: Store, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Run `work` as if the connection broke after its first commit but before the answer."""
+    real = Session.__exit__
+    calls: list[int] = []
+
+    def breaks_once(session: Session, *details: object) -> None:
+        real(session, *details)
+        if not calls and details[0] is None and session.get_bind() is store._writing:
+            calls.append(1)
+            raise OperationalError("COMMIT", None, Exception("gone"), connection_invalidated=True)
+
+    monkeypatch.setattr(Session, "__exit__", breaks_once)
+    work()
+    assert calls

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import text
 
 from db.history import History
+from db.lease import RunWriter
 from db.schema import DatasetRow, FeatureRow, RunRow
 from db.store import Store
+
+ELSEWHERE = "0123@another-machine/boot/1:1:1"
 
 
 def write_csv(path: Path, rows: int = 30, features: int = 3, seed: int = 1) -> Path:
@@ -74,3 +82,39 @@ def run_row(**settings: object) -> RunRow:
     defaults: dict[str, object] = {"id": 1, "epochs": 10, "learning_rate": 0.1, "seed": 0}
     created = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
     return RunRow(**(defaults | settings), dataset=dataset_row(), created_at=created)
+
+
+def start(store: Store, **settings: object) -> RunWriter:
+    """A new run of `dataset_row`."""
+    defaults: dict[str, object] = {"epochs": 10, "learning_rate": 0.1, "seed": 0, "environment": {"cpu": "a"}}
+    return store.start_run(dataset_row(), **(defaults | settings))  # type: ignore[arg-type]
+
+
+def execute(store: Store, *statements: str) -> None:
+    """Change a store by SQL, a transaction for each statement."""
+    for statement in statements:
+        store.write(lambda session, _, sql=statement: session.execute(text(sql)))  # type: ignore[misc]
+
+
+def silence(store: Store, run_id: int, seconds: float) -> None:
+    """Move a run's last heartbeat into the past by the database's clock, with a holder on another machine."""
+    past = {
+        "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds')",
+        "postgresql": f"clock_timestamp() - interval '{seconds} seconds'",
+    }[store.engine.dialect.name]
+    execute(store, f"UPDATE runs SET heartbeat_at = {past}, owner = '{ELSEWHERE}' WHERE id = {run_id}")
+
+
+@contextmanager
+def sqlite_file(url: str | Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the file of a SQLite store, without our engine; commits and closes it at the end."""
+    with closing(sqlite3.connect(str(url).removeprefix("sqlite:///"))) as connection, connection:
+        yield connection
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    # A frozen test clock does not move perf_counter.
+    deadline = time.perf_counter() + seconds
+    while not condition():
+        assert time.perf_counter() < deadline, "this did not come about in time"
+        time.sleep(0.02)

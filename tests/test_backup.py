@@ -12,17 +12,11 @@ from db.store import Store
 from db.version import HEAD
 from job.cli import run as command
 from tests.conftest import Job
+from tests.samples import sqlite_file
 from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
 EPOCHS = 20_000  # more than are trained during the backup
-
-
-@pytest.fixture
-def whole_url(sqlite_url: str) -> str:
-    """URL of a SQLite store without runs."""
-    Store(sqlite_url, create=True).close()
-    return sqlite_url
 
 
 @pytest.mark.slow
@@ -57,9 +51,11 @@ def refused(words: list[str], capsys: Output) -> str:
     return err
 
 
-def test_nothing_is_overwritten(whole_url: str, capsys: Output, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(migrated_url: str, capsys: Output, tmp_path: Path) -> None:
     (tmp_path / "there.db").write_text("mine")
-    assert "overwrites nothing" in refused([str(tmp_path / "there.db"), "--database-url", whole_url], capsys)
+    assert "overwrites nothing" in refused(
+        [str(tmp_path / "there.db"), "--database-url", migrated_url], capsys
+    )
     assert (tmp_path / "there.db").read_text() == "mine"
 
 
@@ -78,7 +74,7 @@ def test_nothing_is_overwritten(whole_url: str, capsys: Output, tmp_path: Path) 
     ],
 )
 def test_what_cannot_be_backed_up_is_said(
-    whole_url: str, capsys: Output, tmp_path: Path, source: str, target: str, said: str
+    migrated_url: str, capsys: Output, tmp_path: Path, source: str, target: str, said: str
 ) -> None:
     (tmp_path / "empty.db").touch()
     (tmp_path / "text.db").write_text("no database " * 1000)
@@ -90,7 +86,7 @@ def test_what_cannot_be_backed_up_is_said(
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    whole_url: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    migrated_url: str, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = sqlite3.connect
 
@@ -102,31 +98,30 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr("db.backup.sqlite3.connect", small)
     before = sorted(tmp_path.iterdir())
-    assert "full" in refused(["copy.db", "--database-url", whole_url], capsys)
+    assert "full" in refused(["copy.db", "--database-url", migrated_url], capsys)
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_damaged_store_is_not_backed_up_without_a_word(
-    whole_url: str, capsys: Output, tmp_path: Path
+    migrated_url: str, capsys: Output, tmp_path: Path
 ) -> None:
-    path = Path(whole_url.removeprefix("sqlite:///"))
-    with sqlite3.connect(path) as connection:
+    path = Path(migrated_url.removeprefix("sqlite:///"))
+    with sqlite_file(path) as connection:
         page, size = connection.execute(
             "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
         ).fetchone()
-    connection.close()
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
     before = sorted(tmp_path.iterdir())
     assert f"no backup was made: {path} is damaged: " in refused(
-        ["copy.db", "--database-url", whole_url], capsys
+        ["copy.db", "--database-url", migrated_url], capsys
     )
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_backup_is_on_the_disk_before_it_has_its_name(
-    whole_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     steps: list[tuple[str, int]] = []
     rename, sync = Path.replace, os.fsync
@@ -141,15 +136,15 @@ def test_a_backup_is_on_the_disk_before_it_has_its_name(
 
     monkeypatch.setattr(Path, "replace", replace)
     monkeypatch.setattr(os, "fsync", fsync)
-    assert command(["db", "backup", "copy.db", "--database-url", whole_url]) == 0
+    assert command(["db", "backup", "copy.db", "--database-url", migrated_url]) == 0
     file, directory = Path("copy.db").stat().st_ino, tmp_path.stat().st_ino
     assert steps == [("fsync", file), ("rename", file), ("fsync", directory)]
 
 
-def test_what_a_backup_is_and_how_large_is_said(whole_url: str, capsys: Output, tmp_path: Path) -> None:
-    assert command(["db", "backup", "copy.db", "--database-url", whole_url]) == 0
+def test_what_a_backup_is_and_how_large_is_said(migrated_url: str, capsys: Output, tmp_path: Path) -> None:
+    assert command(["db", "backup", "copy.db", "--database-url", migrated_url]) == 0
     size = (tmp_path / "copy.db").stat().st_size
-    source = whole_url.removeprefix("sqlite:///")
+    source = migrated_url.removeprefix("sqlite:///")
     assert capsys.readouterr().out == (
         f"{source} is backed up to copy.db: {size / 1_000_000:.1f} MB, schema {HEAD}\n"
     )

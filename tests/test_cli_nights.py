@@ -23,10 +23,10 @@ Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def url(sqlite_url: str) -> str:
+def url(migrated_url: str) -> str:
     """A scheduled run that went well, one that drifted and failed, one that was skipped."""
     settings: dict[str, Any] = {"epochs": 5, "learning_rate": 0.1, "seed": 0, "environment": {}}
-    with Store(sqlite_url, create=True) as store:
+    with Store(migrated_url) as store:
         due = [
             scheduled_runs.plan(store, DAILY, datetime(2026, 1, day, 2, tzinfo=UTC)).id for day in (1, 2, 3)
         ]
@@ -40,7 +40,7 @@ def url(sqlite_url: str) -> str:
         drift: dict[str, Any] = {"kind": "drift", "against_run_id": 1, "tolerance": 0.0, "detail": "far"}
         store.add_verdict(VerdictRow(run_id=2, **drift, passed=False, first_epoch=3, worst=0.25))
         scheduled_runs.settle(store, due[2], "skipped", "still running")
-    return sqlite_url
+    return migrated_url
 
 
 def test_the_list_has_outcome_verdict_time_and_reason_of_each_night(url: str, capsys: Output) -> None:

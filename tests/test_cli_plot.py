@@ -13,16 +13,9 @@ from job.cli import run
 from job.cli.options import choices
 from job.data.dataset import load
 from job.plots.draw import FIGURES
-from tests.samples import histories, two_runs, write_csv
+from tests.samples import histories
 
 Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def filled(sqlite_url: str, tmp_path: Path) -> Store:
-    store = Store(sqlite_url, create=True)
-    two_runs(store, load(write_csv(tmp_path / "made.csv")).row())
-    return store
 
 
 def plot(store: Store, *words: str) -> int:
@@ -39,6 +32,7 @@ def test_every_figure_is_drawn_as_png_and_svg(filled: Store, capsys: Output, tmp
         assert file.read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_several_runs_go_into_one_figure(filled: Store, capsys: Output, tmp_path: Path) -> None:
     assert plot(filled, "1", "2", "--format", "svg", "-o", str(tmp_path), "--figure", "losses,gap") == 0
     names = [Path(line).name for line in capsys.readouterr().out.split()]

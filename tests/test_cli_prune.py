@@ -1,9 +1,14 @@
-"""`job prune`: ages, its table, and the result for each run."""
+"""`job prune`: ages, its table, the result for each run, and what other commands say of a downsampled one."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import typer
@@ -11,7 +16,9 @@ import typer
 from db.store import Store
 from job.cli import run
 from job.cli.prune import duration
-from tests.test_retention import made
+from tests import pruning
+from tests.conftest import Job, job_command
+from tests.pruning import OLD, ids, made
 
 Output = pytest.CaptureFixture[str]
 
@@ -39,13 +46,13 @@ def table(capsys: Output) -> list[list[str]]:
 
 
 @pytest.fixture
-def url(sqlite_url: str) -> str:
+def url(migrated_url: str) -> str:
     """Three runs that ended 100 days ago, two of them nightly, and one that ended a day ago."""
-    with Store(sqlite_url, create=True) as store:
+    with Store(migrated_url) as store:
         for trigger in ("nightly", "nightly", "manual"):
             made(store, trigger=trigger)
         made(store, age=timedelta(days=1), trigger="manual")
-    return sqlite_url
+    return migrated_url
 
 
 def test_the_table_says_of_each_run_what_is_done_and_why(url: str, capsys: Output) -> None:
@@ -105,3 +112,76 @@ def test_a_run_that_changed_meanwhile_is_kept(
     assert prune(url, "--keep-nights", "1", "--json") == 0
     (said,) = json.loads(capsys.readouterr().out)
     assert (said["action"], said["rows_removed"]) == ("keep", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give --keep-nights"),
+        (["--keep-nights", "0"], "--keep-nights"),
+        (["--keep-nights", "3", "--every", "1"], "--every"),
+        (["--thin-older-than", "soon"], "90d"),
+        (["--thin-older-than", "-3d"], "90d"),
+    ],
+)
+def test_wrong_use_is_one_line(sqlite_url: str, capsys: Output, arguments: list[str], said: str) -> None:
+    assert run(["prune", *arguments, "--database-url", sqlite_url]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_no_store_and_nothing_to_do_are_said(sqlite_url: str, capsys: Output) -> None:
+    ask = ["prune", "--keep-nights", "3", "--database-url"]
+    Store(sqlite_url, create=True).close()
+    assert run([*ask, "sqlite:///nowhere.db"]) == 0
+    assert "there is no store" in capsys.readouterr().out
+    assert run([*ask, sqlite_url]) == 0
+    assert "nothing to prune" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_the_same_and_removes_nothing(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        runs = [made(store) for _ in range(3)]
+        ask = ["prune", "--keep-nights", "1", "--thin-older-than", "90d", "--every", "10", "--json"]
+        assert run([*ask, "--dry-run", "--database-url", database_url]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert ids(store) == runs
+        assert [(each["run"], each["action"], each["rows_removed"]) for each in said] == [
+            (runs[0], "delete", 0),
+            (runs[1], "delete", 0),
+            (runs[2], "keep", 0),
+        ]
+        assert run([*ask, "--database-url", database_url]) == 0
+        assert [each["rows_removed"] for each in json.loads(capsys.readouterr().out)] == [80, 80, 0]
+        assert ids(store) == runs[2:]
+
+
+@pytest.mark.slow
+def test_readers_say_that_a_run_is_thinned(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        made(store, trigger="manual")
+        pruning.prune(store, thin_older_than=OLD / 2, every=10)
+    for words in (["query", "overfitting"], ["report"], ["export"], ["plot", "latest", "--figure", "losses"]):
+        assert run([*words, "--database-url", database_url]) == 0
+        assert "downsampled to every 10th epoch" in capsys.readouterr().err
+    assert "downsampled to every 10th epoch" in Path("results/report-1.html").read_text()
+    for words in (["runs"], ["show"]):
+        assert run([*words, "--database-url", database_url]) == 0
+        assert "downsampled" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_killed_command_is_made_good_by_the_next(sqlite_url: str, job: Job) -> None:
+    with Store(sqlite_url, create=True) as store:
+        runs = [made(store, epochs=60_000) for _ in range(2)]
+        words = ("prune", "--keep-nights", "1", "--database-url", sqlite_url)
+        killed = subprocess.Popen(job_command(*words), stdout=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while store.run(runs[0]).whole:
+            assert time.monotonic() < deadline
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.communicate()
+        assert ids(store) == runs, "killed too late for this test"
+        assert job(*words).returncode == 0
+        assert ids(store) == runs[1:]

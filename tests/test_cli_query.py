@@ -17,13 +17,13 @@ from tests.samples import dataset_row, history
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def url(database_url: str) -> str:
-    with Store(database_url) as store:
+@pytest.fixture(scope="module")
+def url(shared_url: str) -> str:
+    with Store(shared_url) as store:
         for _ in range(2):
             writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={"a": 1})
             writer.append("paddle", history(5))
-    return database_url
+    return shared_url
 
 
 def query(url: str, *words: object) -> int:

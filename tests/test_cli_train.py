@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from job.cli.progress import PlainLines
 from job.data.dataset import DEFAULT_DATA
 from job.models import REGISTRY
 from tests.conftest import Job, job_command
-from tests.samples import history, write_csv
+from tests.samples import history, sqlite_file, write_csv
 
 Output = pytest.CaptureFixture[str]
 
@@ -144,8 +143,9 @@ def test_the_learning_rate_of_the_command_line_is_the_one_stored(
     write_csv(tmp_path / "made.csv")
     arguments = ["train", "--data", "made.csv", "--epochs", "2", "--database-url", sqlite_url]
     assert run([*arguments, "--learning-rate", "0.0123456789", "--seed", str(2**32 - 1)]) == 0
-    row = sqlite3.connect(tmp_path / "ledger.db").execute("select learning_rate, seed from runs")
-    assert row.fetchone() == (0.0123456789, 2**32 - 1)
+    with sqlite_file(sqlite_url) as connection:
+        row = connection.execute("select learning_rate, seed from runs").fetchone()
+    assert row == (0.0123456789, 2**32 - 1)
 
 
 def test_an_unexpected_fault_is_one_line_and_a_traceback_only_on_demand(

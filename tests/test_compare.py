@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.history import History
 from db.schema import DatasetRow
 from db.store import Store
 from job.cli import run
-from tests.samples import dataset_row, history
+from tests.samples import dataset_row, execute, history
 
 Output = pytest.CaptureFixture[str]
 
@@ -210,7 +209,7 @@ def test_the_environment_is_told_with_what_it_was_in_the_other(store: Store, cap
 def test_a_thinned_run_is_compared_with_none(store: Store, capsys: Output) -> None:
     for _ in range(2):
         add(store, paddle=history(9))
-    store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2 WHERE id = 1")))
+    execute(store, "UPDATE runs SET thinned_every = 2 WHERE id = 1")
     for a, b in ((1, 2), (2, 1)):
         assert compare(store, a, b) == 2
         assert "run 1 is downsampled to every 2th epoch" in capsys.readouterr().err

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
-from tests.samples import history, write_csv
+from tests.conftest import new_store
+from tests.samples import execute, history, sqlite_file, write_csv
 
 Output = pytest.CaptureFixture[str]
 READERS = [
@@ -20,27 +20,31 @@ READERS = [
 ]
 
 
-@pytest.fixture
-def url(database_url: str, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def template(shared_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a store with two equal, interrupted runs: each model has 6 of 9 epochs."""
-    made = load(write_csv(tmp_path / "made.csv"))
-    with Store(database_url) as store:
+    made = load(write_csv(tmp_path_factory.mktemp("data") / "made.csv"))
+    with Store(shared_url) as store:
         for _ in range(2):
             writer = store.start_run(made.row(), epochs=9, learning_rate=0.1, seed=0, environment={})
             for model in ("paddle", "python"):
                 writer.append(model, history(6))
             writer.finish("interrupted", "stopped by SIGTERM")
-        store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id > 2")))
-    return database_url
+    return shared_url
+
+
+@pytest.fixture
+def url(template: str, backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a copy of that store."""
+    write_csv(tmp_path / "made.csv")
+    yield from new_store(backend, request, tmp_path, template)
 
 
 def spoil(url: str, column: str, value: str, epoch: int = 5) -> None:
     """Put an SQL value into a column of the Python model of run 1."""
     with Store(url) as store:
-        statement = (
-            f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
-        )
-        store.write(lambda session, _: session.execute(text(statement)))
+        where = f"run_id = 1 AND model = 'python' AND epoch = {epoch}"
+        execute(store, f"UPDATE epochs SET {column} = {value} WHERE {where}")
 
 
 def refusal(line: str, url: str, capsys: Output) -> str:
@@ -55,7 +59,7 @@ def refusal(line: str, url: str, capsys: Output) -> str:
 def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Output, line: str) -> None:
     if line.startswith("train"):  # it resumes the newest
         with Store(url) as store:
-            store.write(lambda session, _: session.execute(text("DELETE FROM runs WHERE id = 2")))
+            execute(store, "DELETE FROM runs WHERE id = 2")
     spoil(url, "weights", "'{0.5}'" if url.startswith("postgresql") else "'[0.5, 0.25, 0.'")
     said = refusal(line, url, capsys)
     assert "run 1, python: a value in the store is corrupted: epoch 5: " in said
@@ -79,7 +83,7 @@ def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Ou
 def test_every_column_and_place_is_named(
     url: str, capsys: Output, column: str, value: str, epoch: int
 ) -> None:
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+    with sqlite_file(url) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(
             f"UPDATE epochs SET {column} = {value} WHERE run_id = 1 AND model = 'python' AND epoch = {epoch}"
@@ -93,11 +97,11 @@ def test_every_column_and_place_is_named(
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output, line: str) -> None:
     with Store(url) as store:
-        for statement in (
+        execute(
+            store,
             "UPDATE runs SET created_at = 'yesterday' WHERE id = 1",
             "INSERT INTO scheduled_runs (due_at, status, created_at) VALUES ('soon', 'missed', 'yesterday')",
-        ):
-            store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
+        )
     assert "a value in the store is corrupted: " in refusal(line, url, capsys)
 
 
@@ -119,7 +123,7 @@ def test_a_page_of_zeros_is_one_line(url: str, capsys: Output, line: str) -> Non
 def zero_a_page(url: str) -> Path:
     """Overwrite the first page of the table of epochs; return the file."""
     path = Path(url.removeprefix("sqlite:///"))
-    with sqlite3.connect(path) as connection:
+    with sqlite_file(url) as connection:
         root, size = connection.execute(
             "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'epochs'"
         ).fetchone()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from db.store import Store
 from job.verdicts.gap import TOLERANCE, difference
 from job.verdicts.verify import DEFAULT_EPOCHS, REFERENCE, verify
 from tests.conftest import job_command
+from tests.samples import sqlite_file
 
 pytestmark = pytest.mark.process
 
@@ -40,10 +40,9 @@ def histories(default_run: tuple[Path, str]) -> dict[str, History]:
 
 
 def test_every_epoch_of_both_models_is_a_row(default_run: tuple[Path, str]) -> None:
-    rows = sqlite3.connect(default_run[0]).execute(
-        "select model, count(*), min(epoch), max(epoch) from epochs group by model"
-    )
-    assert rows.fetchall() == [("paddle", 10000, 0, 9999), ("python", 10000, 0, 9999)]
+    with sqlite_file(default_run[0]) as connection:
+        rows = connection.execute("select model, count(*), min(epoch), max(epoch) from epochs group by model")
+        assert rows.fetchall() == [("paddle", 10000, 0, 9999), ("python", 10000, 0, 9999)]
 
 
 def test_every_printed_loss_and_weight_is_met(histories: dict[str, History]) -> None:
@@ -71,18 +70,18 @@ def test_both_models_agree_on_every_epoch(histories: dict[str, History]) -> None
 
 
 def test_the_parameter_view_has_the_notebooks_weight(default_run: tuple[Path, str]) -> None:
-    (value,) = sqlite3.connect(default_run[0]).execute(
-        "select value from parameter_history where model = 'paddle' and epoch = 9999 and parameter = 'LSTAT'"
-    )
-    assert value[0] == pytest.approx(-0.69588548, abs=2e-6)
+    where = "model = 'paddle' and epoch = 9999 and parameter = 'LSTAT'"
+    with sqlite_file(default_run[0]) as connection:
+        ((value,),) = connection.execute(f"select value from parameter_history where {where}")
+    assert value == pytest.approx(-0.69588548, abs=2e-6)
 
 
 def test_the_parity_view_has_the_largest_gaps(
     default_run: tuple[Path, str], histories: dict[str, History]
 ) -> None:
-    (row,) = sqlite3.connect(default_run[0]).execute(
-        "select count(*), max(train_loss_gap), max(test_loss_gap), max(parameter_gap) from parity_history"
-    )
+    sql = "select count(*), max(train_loss_gap), max(test_loss_gap), max(parameter_gap) from parity_history"
+    with sqlite_file(default_run[0]) as connection:
+        (row,) = connection.execute(sql)
     paddle, python = histories["paddle"], histories["python"]
     gaps = np.maximum(np.abs(paddle.weights - python.weights).max(axis=1), np.abs(paddle.bias - python.bias))
     assert row[0] == 10000
@@ -118,10 +117,8 @@ def test_a_tampered_history_fails_its_verdict(
     default_run: tuple[Path, str], tmp_path: Path, change: str, kind: str
 ) -> None:
     copy = shutil.copy(default_run[0], tmp_path / "copy.db")
-    connection = sqlite3.connect(copy)
-    with connection:
+    with sqlite_file(copy) as connection:
         connection.execute(change)
-    connection.close()
     with Store(f"sqlite:///{copy}") as store:
         verdicts = {verdict.kind: verdict for verdict in verify(store, store.run(1))}
     failed = {name for name, verdict in verdicts.items() if not verdict.passed}

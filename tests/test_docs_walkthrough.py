@@ -61,6 +61,7 @@ def test_what_the_page_says_of_the_data_is_so() -> None:
     assert says(f"the {(train[:, 13] == table[:, 13].max()).sum()} tracts at {table[:, 13].max():.0f}")
 
 
+@pytest.mark.slow
 def test_what_the_page_says_of_the_losses_is_so(default_run: list[History]) -> None:
     for history in default_run:
         train, test = history.train_loss, history.test_loss
@@ -77,6 +78,7 @@ def test_what_the_page_says_of_the_losses_is_so(default_run: list[History]) -> N
         assert test.argmin() == 9999
 
 
+@pytest.mark.slow
 def test_what_the_page_says_of_the_gap_is_so(default_run: list[History]) -> None:
     paddle, python = (
         np.column_stack([h.train_loss, h.test_loss, h.weights, h.bias]).astype(float) for h in default_run

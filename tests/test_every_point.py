@@ -24,10 +24,10 @@ from job.data.dataset import load
 from job.models.python import PythonModel
 from job.training import Settings, loop, resume, start, train_and_judge
 from tests.faults import Fault, at_every_point, busy, full, killed, lost, unanswered
+from tests.pruning import OLD, made, prune
 from tests.samples import history, write_csv
 from tests.test_migrations import REVISIONS, load_golden
 from tests.test_nights import DAILY, DUE
-from tests.test_retention import OLD, made, prune
 
 FAULTS: dict[str, dict[str, Fault]] = {
     "sqlite": {"killed": killed, "busy": busy, "full": full},

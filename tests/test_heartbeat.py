@@ -19,8 +19,7 @@ from db.store import Store
 from job.data.dataset import load
 from job.stop import StopRequest
 from job.training import train_run
-from tests.samples import history
-from tests.test_lease import ELSEWHERE, execute, start
+from tests.samples import ELSEWHERE, execute, history, start
 
 pytestmark = pytest.mark.slow
 

@@ -7,40 +7,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db.errors import HeldError, LeaseLostError, StoreError
-from db.lease import RunWriter
 from db.owner import is_gone, new_token
 from db.specification import Specification
 from db.store import Store
-from tests.samples import dataset_row, history
-
-ELSEWHERE = "0123@another-machine/boot/1:1:1"
-
-
-def start(store: Store, **settings: object) -> RunWriter:
-    defaults: dict[str, object] = {"epochs": 10, "learning_rate": 0.1, "seed": 0, "environment": {"cpu": "a"}}
-    return store.start_run(dataset_row(), **(defaults | settings))  # type: ignore[arg-type]
-
-
-def execute(store: Store, statement: str) -> None:
-    store.write(lambda session, _: session.execute(text(statement)))
-
-
-def silence(store: Store, run_id: int, seconds: float) -> None:
-    """Move a run's last heartbeat into the past by the database's clock, with a holder on another machine."""
-    past = {
-        "sqlite": f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds')",
-        "postgresql": f"clock_timestamp() - interval '{seconds} seconds'",
-    }[store.engine.dialect.name]
-    execute(store, f"UPDATE runs SET heartbeat_at = {past}, owner = '{ELSEWHERE}' WHERE id = {run_id}")
+from tests.samples import ELSEWHERE, execute, history, silence, start
 
 
 def test_every_block_renews_the_heartbeat(store: Store) -> None:
@@ -116,58 +93,6 @@ def test_a_trainer_that_was_declared_crashed_while_it_stood_still_writes_nothing
         writer.append("paddle", history(1))
     assert store.progress(writer.run_id) == {}
     assert store.run(writer.run_id).status == "crashed"
-
-
-def away_once(then: Callable[[], object], monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
-    """Let every first attempt to write fail, as if the database were unreachable; call `then` meanwhile."""
-    write = store.write
-
-    def fails_once(work: Callable[[Session, int], object]) -> object:
-        def attempt(session: Session, number: int) -> object:
-            if number == 1:
-                then()
-                raise OperationalError("BEGIN", None, Exception("gone"), connection_invalidated=True)
-            return work(session, number)
-
-        return write(attempt)
-
-    monkeypatch.setattr(store, "write", fails_once)
-
-
-@pytest.mark.parametrize("way", ["append", "finish"])
-def test_a_trainer_whose_database_was_away_takes_back_its_run_that_others_declared_crashed(
-    way: str, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = start(store)
-
-    def others() -> None:
-        with store.engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE runs SET status = 'crashed', stop_reason = 'no heartbeat'")
-
-    away_once(others, monkeypatch, store)
-    if way == "finish":
-        writer.finish("interrupted", "why")
-        assert (store.run().status, store.run().stop_reason) == ("interrupted", "why")
-        return
-    writer.append("paddle", history(2))
-    run = store.run()
-    assert (run.status, run.stop_reason, run.finished_at) == ("running", None, None)
-    assert store.progress(run.id) == {"paddle": 2}
-
-
-def test_a_trainer_whose_database_was_away_does_not_take_back_what_another_has_taken_up(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = start(store)
-
-    def others() -> None:
-        with store.engine.begin() as connection:
-            connection.exec_driver_sql(f"UPDATE runs SET status = 'crashed', owner = '{ELSEWHERE}'")
-
-    away_once(others, monkeypatch, store)
-    with pytest.raises(LeaseLostError):
-        writer.append("paddle", history(2))
-    assert (store.run().status, store.run().owner) == ("crashed", ELSEWHERE)
 
 
 def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
@@ -326,36 +251,6 @@ def test_a_history_with_holes_cannot_be_continued(store: Store) -> None:
     execute(store, "DELETE FROM epochs WHERE epoch IN (1, 2)")
     with pytest.raises(StoreError, match="lacks 2 epochs of paddle before epoch 4"):
         store.checkpoints(writer.run_id)
-
-
-def lost_commit(store: Store, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
-    """Run `work` as if the connection broke after its first commit but before the answer."""
-    real = Session.__exit__
-    calls: list[int] = []
-
-    def breaks_once(session: Session, *details: object) -> None:
-        real(session, *details)
-        if not calls and details[0] is None and session.get_bind() is store._writing:
-            calls.append(1)
-            raise OperationalError("COMMIT", None, Exception("gone"), connection_invalidated=True)
-
-    monkeypatch.setattr(Session, "__exit__", breaks_once)
-    work()
-    assert calls
-
-
-def test_a_commit_whose_answer_was_lost_doubles_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writers: list[RunWriter] = []
-    lost_commit(store, monkeypatch, lambda: writers.append(start(store)))
-    (writer,) = writers
-    assert len(store.runs()) == 1
-    lost_commit(store, monkeypatch, lambda: writer.append("paddle", history(5)))
-    assert store.history(writer.run_id, "paddle").same_bits(history(5))
-    lost_commit(store, monkeypatch, lambda: writer.finish("interrupted"))
-    lost_commit(store, monkeypatch, lambda: store.resume_run(writer.run_id, environment={}))
-    assert store.run(writer.run_id).resumes == 1
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has only one write transaction

@@ -175,6 +175,7 @@ def test_a_migration_that_would_leave_rows_that_refer_to_nothing_is_refused(
         assert opened.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
+@pytest.mark.process
 def test_processes_that_lift_one_store_at_once_lift_it_once(empty_url: str) -> None:
     children = [child(lambda: Store(empty_url, create=True).close()) for _ in range(4)]
     assert [ended(each) for each in children] == [0] * 4

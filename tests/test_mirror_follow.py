@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from db.lease import RunWriter
 from db.store import Store
 from job.mirror.process import MirrorProcess
 from tests.conftest import Job, job_command
-from tests.samples import dataset_row, history, write_csv
+from tests.samples import dataset_row, history, sqlite_file, wait_for, write_csv
 from tests.visualdl_logs import assert_run_drawn, log_of, steps
 
 ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"])  # for tests that do not depend on the store
@@ -28,13 +27,6 @@ Processes = list["subprocess.Popen[bytes]"]
 @pytest.fixture(autouse=True)
 def _mirror(monkeypatch: pytest.MonkeyPatch, _clean_surroundings: None) -> None:
     monkeypatch.delenv("JOB_NO_MIRROR")
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "this did not come about in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -261,7 +253,7 @@ def test_a_killed_training_is_resumed_with_every_step_drawn_once(
     wait_for(lambda: all(size(log) > 50_000 for log in logs))
     os.killpg(training.pid, signal.SIGKILL)
     training.wait()
-    with sqlite3.connect(tmp_path / "ledger.db") as database:
+    with sqlite_file(sqlite_url) as database:
         (stored,) = database.execute("SELECT count(*) FROM epochs").fetchone()
     assert 0 < stored < 2 * epochs
 

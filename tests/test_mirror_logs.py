@@ -16,7 +16,7 @@ from job.mirror import records
 from job.mirror.logs import BusyError, RunLogs, lock_run
 from job.mirror.mend import about_epochs, mend, redraw
 from tests.conftest import Job
-from tests.samples import dataset_row, history, run_row
+from tests.samples import history, run_row, start
 from tests.visualdl_logs import assert_run_drawn, log_of, steps
 
 EPOCHS = 2_500  # more than the mirror reads at a time
@@ -32,12 +32,8 @@ def said() -> list[str]:
     return []
 
 
-def start(store: Store, epochs: int = 10) -> RunWriter:
-    return store.start_run(dataset_row(), epochs=epochs, learning_rate=0.1, seed=0, environment={})
-
-
 def started(store: Store, epochs: int = 10) -> RunWriter:
-    writer = start(store, epochs)
+    writer = start(store, epochs=epochs)
     for model in ("paddle", "python"):
         writer.append(model, history(epochs, seed=len(model)))
     return writer

@@ -28,6 +28,7 @@ def pretend(command: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Mir
         yield mirror
 
 
+@pytest.mark.process
 def test_a_mirror_that_takes_too_long_is_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with pretend(["sleep", "60"], monkeypatch) as mirror:
         assert mirror.finish(lambda *_: None, timeout=0.1) is None
@@ -36,6 +37,7 @@ def test_a_mirror_that_takes_too_long_is_left_to_itself(monkeypatch: pytest.Monk
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 
+@pytest.mark.process
 def test_a_mirror_ends_when_its_input_does_and_tells_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, int, int]] = []
     script = "echo paddle 10 20; printf 'python 5'; cat; echo ' 20'; exit 3"

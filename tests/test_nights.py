@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db import scheduled_runs as nights
 from db.errors import HeldError, NotFoundError
@@ -19,8 +18,8 @@ from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.schedule.nightly import bad_news
 from job.verdicts.drift import judge_drift
-from tests.samples import dataset_row, history
-from tests.test_lease import lost_commit
+from tests.faults import lost_commit
+from tests.samples import dataset_row, execute, history, silence
 
 DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 DAILY = "0 2 * * * UTC"
@@ -138,9 +137,7 @@ def test_a_nightly_run_whose_trainer_is_silent_does_not_block_the_next(database_
     said: list[str] = []
     with Store(database_url, heartbeat_timeout=4, say=said.append) as store:
         first = start(store)
-        silent = "UPDATE runs SET heartbeat_at = :then, owner = 'elsewhere@far/away/1:1:1'"
-        then = {"then": datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=3.5)}
-        store.write(lambda session, _: session.execute(text(silent), then))
+        silence(store, first.run_id, 3.5)
         second = start(store)
         assert (store.run(first.run_id).status, second.run_id) == ("crashed", 2)
     assert "marked as running, but has had no heartbeat for" in said[0]
@@ -154,7 +151,7 @@ def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: S
     complete(store, epochs=6)
     complete(store, trigger="manual")
     thinned = complete(store)
-    store.write(lambda s, _: s.execute(text(f"UPDATE runs SET thinned_every = 2 WHERE id = {thinned}")))
+    execute(store, f"UPDATE runs SET thinned_every = 2 WHERE id = {thinned}")
     start(store).finish("interrupted")
     tonight = store.run(complete(store))
     complete(store)
@@ -191,7 +188,7 @@ def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -
 def test_the_night_of_a_pruned_run_stays_on_record(store: Store) -> None:
     row = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
     run = complete(store, night=row.id)
-    store.write(lambda session, _: session.execute(text(f"DELETE FROM runs WHERE id = {run}")))
+    execute(store, f"DELETE FROM runs WHERE id = {run}")
     assert nights.find(store, row.id).outcome == "pruned"
 
 

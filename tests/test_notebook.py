@@ -50,6 +50,7 @@ def test_the_notebook_reads_and_draws_a_run(
     assert kinds.count("text/html") == 3
 
 
+@pytest.mark.process
 def test_the_notebook_trains_as_the_command_does(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,14 +15,13 @@ from matplotlib.text import Annotation
 from db.errors import StoreError
 from db.history import History
 from db.store import Store
-from job.data.dataset import load
 from job.data.source import predictions
 from job.plots import figures
 from job.plots.draw import FIGURES, draw, drawable
 from job.plots.style import blank, epoch_axis, spread, styled
 from job.plots.subject import Subject, read_subject
 from job.report import page
-from tests.samples import dataset_row, histories, history, two_runs, write_csv
+from tests.samples import dataset_row, histories, history
 
 Output = pytest.CaptureFixture[str]
 
@@ -31,13 +30,6 @@ Output = pytest.CaptureFixture[str]
 def _styled() -> Iterator[None]:
     with styled():
         yield
-
-
-@pytest.fixture
-def filled(sqlite_url: str, tmp_path: Path) -> Store:
-    store = Store(sqlite_url, create=True)
-    two_runs(store, load(write_csv(tmp_path / "made.csv")).row())
-    return store
 
 
 @pytest.fixture
@@ -250,6 +242,7 @@ def test_epochs_are_written_out_and_other_marks_are_not() -> None:
     assert axes.get_xlim() == (0, 12_000)
 
 
+@pytest.mark.slow
 def test_of_many_parameters_the_20_with_the_largest_last_values_are_drawn(sqlite_url: str) -> None:
     own = history(5, 40)
     with Store(sqlite_url, create=True) as store:

@@ -42,8 +42,8 @@ def made() -> Made:
 
 
 @pytest.fixture
-def swept(sqlite_url: str, made: Made) -> Iterator[Store]:
-    with Store(sqlite_url, create=True) as store:
+def swept(migrated_url: str, made: Made) -> Iterator[Store]:
+    with Store(migrated_url) as store:
         for name in ("s", "other"):
             for (rate, seed), both in reversed(made.items()):
                 settings: dict[str, Any] = {"epochs": EPOCHS, "learning_rate": rate, "seed": seed}

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from db.lease import update_run
 from db.owner import new_token
@@ -18,7 +17,7 @@ from db.types import database_now
 from job import cli
 from job.cli import run
 from job.data.dataset import load
-from tests.samples import history, write_csv
+from tests.samples import execute, history, write_csv
 
 Output = pytest.CaptureFixture[str]
 Tables = dict[str, list[str]]
@@ -74,12 +73,20 @@ REFUSED = [
 ]
 
 
-@pytest.fixture
-def full(database_url: str, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two data files."""
+    made = tmp_path_factory.mktemp("data")
+    write_csv(made / "made.csv")
+    write_csv(made / "other.csv", features=2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def full(shared_url: str, folder: Path) -> str:
     """URL of a store with a run of every kind; each has five epochs of each model, or lacks some."""
-    made = load(write_csv(tmp_path / "made.csv"))
-    other = load(write_csv(tmp_path / "other.csv", features=2))
-    with Store(database_url) as store:
+    made, other = load(folder / "made.csv"), load(folder / "other.csv")
+    with Store(shared_url) as store:
         for number in range(WHOLE, BROKEN + 1):
             dataset = other if number == OTHER_TABLE else made
             writer = store.start_run(
@@ -99,41 +106,44 @@ def full(database_url: str, tmp_path: Path) -> str:
                 ended = {HOLES: "interrupted", BROKEN: "interrupted", DIVERGED: "diverged"}
                 writer.finish(ended.get(number, "completed"))
         gone = new_token().rpartition(":")[0] + ":1"  # as if the process number were a later process's
-        for statement in (
+        execute(
+            store,
             f"UPDATE runs SET thinned_every = 100 WHERE id = {THINNED}",
             f"UPDATE runs SET owner = '{gone}' WHERE id IN ({DEAD}, {DEAD_WITH_HOLES})",
-        ):
-            store.write(lambda session, _, s=statement: session.execute(text(s)))  # type: ignore[misc]
+        )
         break_a_value(store)
-    return database_url
+    return shared_url
 
 
 def break_a_value(store: Store) -> None:
     """Corrupt the last vector of weights of the run BROKEN, in a way that each database allows."""
     spoilt = {"sqlite": "'[0.1,'", "postgresql": "'{}'"}[store.engine.dialect.name]
-    statement = f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4"
-    store.write(lambda session, _: session.execute(text(statement)))
+    execute(store, f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4")
 
 
 @contextmanager
 def beating(url: str) -> Iterator[None]:
     """While open, the live runs' heartbeats are renewed, as their trainers would."""
     over = threading.Event()
+    with Store(url) as store:
 
-    def beat() -> None:
-        with Store(url) as store:
+        def beat() -> None:
+            for number in (LIVE, NIGHT):
+                statement = update_run(number).values(heartbeat_at=database_now())
+                store.write(lambda session, _, s=statement: session.execute(s))  # type: ignore[misc]
+
+        def beat_on() -> None:
             while not over.wait(0.1):
-                for number in (LIVE, NIGHT):
-                    statement = update_run(number).values(heartbeat_at=database_now())
-                    store.write(lambda session, _, s=statement: session.execute(s))  # type: ignore[misc]
+                beat()
 
-    trainer = threading.Thread(target=beat)
-    trainer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        trainer.join()
+        beat()
+        trainer = threading.Thread(target=beat_on)
+        trainer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            trainer.join()
 
 
 def tables(url: str) -> Tables:
@@ -150,7 +160,10 @@ def tables(url: str) -> Tables:
 
 
 @pytest.mark.parametrize("line", REFUSED)
-def test_a_refused_command_leaves_every_row_as_it_was(full: str, capsys: Output, line: str) -> None:
+def test_a_refused_command_leaves_every_row_as_it_was(
+    full: str, folder: Path, capsys: Output, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     before = tables(full)
     with beating(full):
         assert run([*line.split(), "--database-url", full]) == 2

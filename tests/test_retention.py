@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text, update
+from sqlalchemy import text
 
 from db import retention, scheduled_runs
 from db.errors import LeaseLostError, StoreError
 from db.retention import Policy, carry_out, plan
-from db.schema import RunRow, VerdictRow
+from db.schema import VerdictRow
 from db.store import Store
-from job.cli import run as command
 from job.mirror.mend import mend, redraw
 from job.verdicts.drift import compare
 from job.verdicts.verify import verify
-from tests.conftest import Job, job_command
-from tests.samples import dataset_row, history
+from tests.pruning import OLD, actions, failed, ids, made, prune
+from tests.samples import dataset_row, execute, history
 from tests.trainers import start_and_wait
 from tests.visualdl_logs import assert_drawn, log_of
 
-OLD = timedelta(days=100)
 Output = pytest.CaptureFixture[str]
-
-
-def made(
-    store: Store, status: str = "completed", age: timedelta = OLD, epochs: int = 40, **fields: Any
-) -> int:
-    """A run that ended that long ago; its two models have different histories."""
-    values: dict[str, Any] = {"epochs": epochs, "learning_rate": 0.1, "seed": 0, "trigger": "nightly"}
-    writer = store.start_run(dataset_row(), environment={}, **values | fields)
-    writer.append("paddle", history(epochs, seed=writer.run_id))
-    writer.append("python", history(epochs, seed=writer.run_id + 1000))
-    writer.finish(status)
-    finished = store.run(writer.run_id).heartbeat_at - age
-    change = update(RunRow).where(RunRow.id == writer.run_id)
-    store.write(lambda session, _: session.execute(change.values(finished_at=finished)))
-    return writer.run_id
-
-
-def failed(store: Store, run: int, against: int | None = None) -> None:
-    row = VerdictRow(run_id=run, kind="drift", against_run_id=against, passed=False, tolerance=0, detail="")
-    store.add_verdict(row)
-
-
-def actions(store: Store, **policy: Any) -> dict[int, str]:
-    return {pruning.run.id: pruning.action for pruning in plan(store, Policy(**policy))}
-
-
-def prune(store: Store, **policy: Any) -> None:
-    rules = Policy(**policy)
-    for pruning in plan(store, rules):
-        if pruning.action != "keep":
-            assert carry_out(store, pruning, rules) is not None
-
-
-def ids(store: Store) -> list[int]:
-    return sorted(run.id for run in store.runs())
 
 
 def test_only_the_newest_nights_stay(store: Store) -> None:
@@ -208,8 +165,7 @@ def test_the_trainer_of_a_pruned_run_has_lost_it(store: Store) -> None:
         dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
     )
     writer.append("paddle", history(5))
-    crashed = text("UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
-    store.write(lambda session, _: session.execute(crashed))
+    execute(store, "UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
     made(store)
     prune(store, keep_nights=1)
     with pytest.raises(LeaseLostError):
@@ -284,79 +240,3 @@ def test_pruning_beside_a_live_trainer_changes_no_bit_of_it(database_url: str) -
         assert store.run(live).thinned_every is None
         assert all(len(store.history(live, model)) == 15_000 for model in ("paddle", "python"))
         assert [run.thinned_every for run in store.runs()][1:] == [100, 100, 100]
-
-
-# -- the command -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "give --keep-nights"),
-        (["--keep-nights", "0"], "--keep-nights"),
-        (["--keep-nights", "3", "--every", "1"], "--every"),
-        (["--thin-older-than", "soon"], "90d"),
-        (["--thin-older-than", "-3d"], "90d"),
-    ],
-)
-def test_wrong_use_is_one_line(sqlite_url: str, capsys: Output, arguments: list[str], said: str) -> None:
-    assert command(["prune", *arguments, "--database-url", sqlite_url]) == 2
-    err = capsys.readouterr().err
-    assert said in err
-    assert err.count("\n") == 1
-
-
-def test_no_store_and_nothing_to_do_are_said(sqlite_url: str, capsys: Output) -> None:
-    ask = ["prune", "--keep-nights", "3", "--database-url"]
-    Store(sqlite_url, create=True).close()
-    assert command([*ask, "sqlite:///nowhere.db"]) == 0
-    assert "there is no store" in capsys.readouterr().out
-    assert command([*ask, sqlite_url]) == 0
-    assert "nothing to prune" in capsys.readouterr().out
-
-
-def test_a_dry_run_says_the_same_and_removes_nothing(database_url: str, capsys: Output) -> None:
-    with Store(database_url) as store:
-        runs = [made(store) for _ in range(3)]
-        ask = ["prune", "--keep-nights", "1", "--thin-older-than", "90d", "--every", "10", "--json"]
-        assert command([*ask, "--dry-run", "--database-url", database_url]) == 0
-        said = json.loads(capsys.readouterr().out)
-        assert ids(store) == runs
-        assert [(each["run"], each["action"], each["rows_removed"]) for each in said] == [
-            (runs[0], "delete", 0),
-            (runs[1], "delete", 0),
-            (runs[2], "keep", 0),
-        ]
-        assert command([*ask, "--database-url", database_url]) == 0
-        assert [each["rows_removed"] for each in json.loads(capsys.readouterr().out)] == [80, 80, 0]
-        assert ids(store) == runs[2:]
-
-
-@pytest.mark.slow
-def test_readers_say_that_a_run_is_thinned(database_url: str, capsys: Output) -> None:
-    with Store(database_url) as store:
-        made(store, trigger="manual")
-        prune(store, thin_older_than=OLD / 2, every=10)
-    for words in (["query", "overfitting"], ["report"], ["export"], ["plot", "latest", "--figure", "losses"]):
-        assert command([*words, "--database-url", database_url]) == 0
-        assert "downsampled to every 10th epoch" in capsys.readouterr().err
-    assert "downsampled to every 10th epoch" in Path("results/report-1.html").read_text()
-    for words in (["runs"], ["show"]):
-        assert command([*words, "--database-url", database_url]) == 0
-        assert "downsampled" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_killed_command_is_made_good_by_the_next(sqlite_url: str, job: Job) -> None:
-    with Store(sqlite_url, create=True) as store:
-        runs = [made(store, epochs=60_000) for _ in range(2)]
-        words = ("prune", "--keep-nights", "1", "--database-url", sqlite_url)
-        killed = subprocess.Popen(job_command(*words), stdout=subprocess.PIPE)
-        deadline = time.monotonic() + 60
-        while store.run(runs[0]).whole:
-            assert time.monotonic() < deadline
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.communicate()
-        assert ids(store) == runs, "killed too late for this test"
-        assert job(*words).returncode == 0
-        assert ids(store) == runs[1:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from db import retention
 from db.downsampled import described
@@ -13,8 +12,8 @@ from db.errors import LeaseLostError
 from db.retention import Policy, carry_out, plan
 from db.store import Store
 from tests.faults import fails_once
-from tests.samples import dataset_row, history
-from tests.test_retention import OLD, actions, failed, ids, made, prune
+from tests.pruning import OLD, actions, failed, ids, made, prune
+from tests.samples import dataset_row, execute, history
 
 DELETE: dict[str, Any] = {"keep_nights": 1}
 
@@ -109,8 +108,7 @@ def test_a_trainer_that_comes_back_writes_nothing_into_a_run_that_is_half_delete
         dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
     )
     writer.append("paddle", history(20))
-    crashed = text("UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
-    store.write(lambda session, _: session.execute(crashed))
+    execute(store, "UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
     made(store)
     half_pruned(writer.run_id, **DELETE)
     with (

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +19,7 @@ from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest
 from tests.conftest import job_command
+from tests.samples import wait_for
 
 EVENING = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DAILY = Schedule("0 2 * * *", "UTC")
@@ -47,13 +47,6 @@ class FakeClock(StopRequest):
         if not self.is_set():
             self.clock.move_to(max(wakes_at, datetime.now(UTC)))
         return self.is_set()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.perf_counter() + seconds
-    while not condition():
-        assert time.perf_counter() < deadline
-        time.sleep(0.01)
 
 
 def scheduler(

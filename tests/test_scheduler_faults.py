@@ -22,8 +22,8 @@ from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest
 from tests.conftest import ROOT, job_command
-from tests.samples import dataset_row, history
-from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, scheduler, wait_for
+from tests.samples import dataset_row, history, wait_for
+from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, scheduler
 
 pytestmark = pytest.mark.process
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from db.store import Store
 from db.version import HEAD
 from job.cli import run
 from tests.conftest import job_command
-from tests.samples import dataset_row, history, write_csv
+from tests.samples import dataset_row, history, sqlite_file, write_csv
 
 Output = pytest.CaptureFixture[str]
 
@@ -62,26 +61,23 @@ def test_a_database_with_tables_of_our_names_is_refused(
     command: list[str], tmp_path: Path, capsys: Output
 ) -> None:
     path = tmp_path / "foreign.db"
-    with sqlite3.connect(path) as connection:
+    with sqlite_file(path) as connection:
         connection.execute("CREATE TABLE runs (marathon TEXT)")
-    connection.close()
     message = refusal([*command, "--database-url", f"sqlite:///{path}"], capsys)
     assert "already has tables named runs that are not this project's" in message
 
 
 @pytest.mark.parametrize("command", [["runs"], ["train", "--epochs", "1"], ["db", "upgrade"]])
 def test_a_newer_schema_is_refused(command: list[str], file: Path, capsys: Output) -> None:
-    with sqlite3.connect(file) as connection:
+    with sqlite_file(file) as connection:
         connection.execute("UPDATE ledger_version SET version_num = '9001'")
-    connection.close()
     message = refusal([*command, "--database-url", f"sqlite:///{file}"], capsys)
     assert f"has schema 9001 and this version knows only {HEAD}" in message
 
 
 def test_an_older_schema_names_the_command_that_lifts_it(file: Path, capsys: Output) -> None:
-    with sqlite3.connect(file) as connection:
+    with sqlite_file(file) as connection:
         connection.execute("UPDATE ledger_version SET version_num = '0000'")
-    connection.close()
     assert "run: job db upgrade" in refusal(["runs", "--database-url", f"sqlite:///{file}"], capsys)
 
 
@@ -175,7 +171,8 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_committed(tmp
         assert 0 < min(progress.values()) < 5000
         assert len(store.history(1, "paddle")) == progress["paddle"]
         store.checkpoints(1)  # without gaps, so it can be resumed
-    assert sqlite3.connect(tmp_path / "ledger.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with sqlite_file(url) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_readers_do_not_block_a_trainer_nor_a_trainer_readers(file: Path) -> None:

@@ -8,17 +8,11 @@ from sqlalchemy.exc import DBAPIError
 
 from db import sweeps
 from db.errors import NotFoundError
-from db.lease import RunWriter
 from db.schema import VerdictRow
 from db.specification import Specification
 from db.store import Store
 from db.summaries import summaries
-from tests.samples import dataset_row, history
-
-
-def start(store: Store, **settings: object) -> RunWriter:
-    defaults: dict[str, object] = {"epochs": 10, "learning_rate": 0.1, "seed": 0, "environment": {"a": [1]}}
-    return store.start_run(dataset_row(), **(defaults | settings))  # type: ignore[arg-type]
+from tests.samples import dataset_row, execute, history, start
 
 
 def test_a_history_comes_back_bit_for_bit(store: Store) -> None:
@@ -55,7 +49,7 @@ def test_a_dataset_is_stored_once(store: Store) -> None:
 
 
 def test_a_run_keeps_its_settings_and_the_databases_time(store: Store) -> None:
-    writer = start(store, epochs=7, learning_rate=0.25, seed=2**32 - 1)
+    writer = start(store, epochs=7, learning_rate=0.25, seed=2**32 - 1, environment={"a": [1]})
     run = store.run(writer.run_id)
     assert (run.epochs, run.learning_rate, run.seed) == (7, 0.25, 2**32 - 1)
     assert (run.status, run.trigger, run.resumes, run.environment) == ("running", "manual", 0, {"a": [1]})
@@ -188,7 +182,7 @@ def test_a_deleted_run_takes_its_epochs_and_verdicts_along(store: Store) -> None
             detail="",
         )
     )
-    store.write(lambda session, _: session.execute(text(f"DELETE FROM runs WHERE id = {writer.run_id}")))
+    execute(store, f"DELETE FROM runs WHERE id = {writer.run_id}")
     assert store.progress(writer.run_id) == {}
     assert store.progress(other.run_id) == {"paddle": 2}
     assert store.verdicts(other.run_id)[0].against_run_id is None

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
@@ -18,7 +17,7 @@ from job.cli.options import FailOn, Mirroring
 from job.cli.summary import print_conclusion, print_losses, print_parameters
 from job.training import Conclusion, judge
 from job.training.loop import Outcome
-from tests.samples import dataset_row, history
+from tests.samples import dataset_row, execute, history
 
 Output = pytest.CaptureFixture[str]
 ENVIRONMENT = {
@@ -31,10 +30,6 @@ ENVIRONMENT = {
 def started(store: Store, **settings: object) -> RunWriter:
     defaults: dict[str, object] = {"epochs": 12, "learning_rate": 0.25, "seed": 3, "environment": ENVIRONMENT}
     return store.start_run(dataset_row(), **(defaults | settings))  # type: ignore[arg-type]
-
-
-def execute(store: Store, statement: str) -> None:
-    store.write(lambda session, _: session.execute(text(statement)))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from job.sweep.cluster import client_of, run_all
 from job.sweep.tasks import Result, Task, run_task
 from job.verdicts.drift import compare
 from tests.conftest import Job, job_command
-from tests.samples import write_csv
+from tests.samples import execute, write_csv
 
 Output = pytest.CaptureFixture[str]
 
@@ -140,7 +140,7 @@ def test_thinned_combinations_are_neither_trained_nor_judged_again(sqlite_url: s
     with Store(sqlite_url, create=True) as store:
         for seed, status in enumerate(("completed", "interrupted")):
             store.start_run(housing.row(), seed=seed, **settings).finish(status)
-        store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 10")))
+        execute(store, "UPDATE runs SET thinned_every = 10")
         assert run_task(task(sqlite_url, seed=0), housing, never) == Result(1, "completed")
         held = run_task(task(sqlite_url, seed=1), housing, never)
         assert (held.run_id, held.status) == (None, "held")

@@ -29,7 +29,7 @@ def judged(url: str) -> tuple[bool, float]:
         return verdict.passed, verdict.tolerance
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*list(COMMANDS)[:-1], pytest.param("sweep", marks=pytest.mark.process)])
 def test_the_tolerance_given_decides(
     command: str, sqlite_url: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_the_first_block_of_each_model_is_one_epoch_and_no_block_is_above_2000()
     assert max(sizes) == 2000
 
 
+@pytest.mark.slow
 def test_a_slow_model_is_stored_epoch_by_epoch() -> None:
     class Slow(MadeUp):
         def advance(self, epochs: int) -> History:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
 from db.errors import StoreError
 from db.history import History
@@ -18,10 +17,11 @@ from db.store import Store
 from job.data.dataset import load
 from job.verdicts.verify import is_default_run, parity_verdict, reference_verdict, verify
 from tests.conftest import ROOT
-from tests.samples import dataset_row, history, run_row
+from tests.samples import dataset_row, execute, history, run_row
 
 PRINTED = json.loads((ROOT / "data" / "reference_run.json").read_text())
 MODELS = ("paddle", "python")
+DATASET = load()
 
 
 def default_run(**changes: Any) -> RunRow:
@@ -31,7 +31,7 @@ def default_run(**changes: Any) -> RunRow:
         "seed": 0,
         "status": "completed",
     } | changes
-    row = load().row()
+    row = DATASET.row()
     row.sha256, row.target = values.pop("sha256", row.sha256), values.pop("target", row.target)
     run = RunRow(id=1, **values)
     run.dataset = row
@@ -54,7 +54,7 @@ def as_printed() -> dict[str, History]:
 
 def places() -> Iterator[tuple[str, str, Any, str, int]]:
     """(model, field, index, its name in words, epoch) of each printed number."""
-    features = [feature.name for feature in load().row().features]
+    features = [feature.name for feature in DATASET.row().features]
     for model in MODELS:
         for i in range(10):
             for part in ("train", "test"):
@@ -65,6 +65,7 @@ def places() -> Iterator[tuple[str, str, Any, str, int]]:
 
 
 def test_the_printed_numbers_are_the_printed_numbers() -> None:
+    assert len([*places()]) == 68
     verdict = reference_verdict(default_run(), as_printed())
     assert (verdict.kind, verdict.passed, verdict.first_epoch, verdict.tolerance) == (
         "reference",
@@ -79,7 +80,6 @@ def test_the_printed_numbers_are_the_printed_numbers() -> None:
 
 @pytest.mark.parametrize(("model", "field", "index", "name", "epoch"), [*places()])
 def test_each_printed_number_counts(model: str, field: str, index: Any, name: str, epoch: int) -> None:
-    assert len([*places()]) == 68
     for far, passed in ((1e-6, True), (4e-6, False), (-4e-6, False), (np.nan, False)):
         found = as_printed()
         getattr(found[model], field)[index] += np.float32(far)
@@ -190,13 +190,13 @@ def test_what_cannot_be_verified_is_refused(store: Store) -> None:
     writer.append("paddle", history(5))
     (verdict,) = verify(store, store.run(1))
     assert (verdict.kind, verdict.passed) == ("parity", True)
-    store.write(lambda session, _: session.execute(text("UPDATE runs SET thinned_every = 2")))
+    execute(store, "UPDATE runs SET thinned_every = 2")
     with pytest.raises(StoreError, match="only a whole run can be verified"):
         verify(store, store.run(1))
 
 
 def test_a_default_run_is_held_against_the_notebook_once_it_is_complete(store: Store) -> None:
-    writer = store.start_run(load().row(), epochs=10_000, learning_rate=0.01, seed=0, environment={})
+    writer = store.start_run(DATASET.row(), epochs=10_000, learning_rate=0.01, seed=0, environment={})
     for model, own in as_printed().items():
         for values in (own.train_loss, own.test_loss, own.weights, own.bias):
             values[~np.isfinite(values) | (np.abs(values) > 9) | (np.abs(values) < 1e-30)] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -51,6 +52,7 @@ class LazyGroup(TyperGroup):
         return name, found and load(str(name)), rest
 
 
+@cache
 def load(name: str) -> Any:
     """The command of that name, with all its options."""
     module, _, attribute = COMMANDS[name][0].partition(":")
@@ -126,9 +128,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
 
 
+@cache
+def whole() -> Any:
+    """The whole command line, its commands not imported yet."""
+    return get_command(app)
+
+
 def carry_out(words: Sequence[str]) -> int:
     """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
-    command = typer.main.get_command(app)  # not called, since Typer makes Ctrl-C a status without a word
+    command = whole()  # not called, since Typer makes Ctrl-C a status without a word
     status = 0
     try:
         with command.make_context("job", list(words)) as context:

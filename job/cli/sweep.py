@@ -76,8 +76,6 @@ def sweep(
     The same command can be repeated: it skips completed combinations and resumes interrupted ones. Other
     workers resume the runs of a killed worker. Exit status 1 if a run diverged, failed, or failed parity.
     """
-    if scheduler is None:
-        load_ahead()  # continues while Dask is imported
     if scheduler and workers:
         raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
@@ -90,6 +88,8 @@ def sweep(
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file on this machine; workers elsewhere need PostgreSQL")
         url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
+    if scheduler is None:
+        load_ahead()  # continues while Dask is imported
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
         Task(

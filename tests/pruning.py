@@ -1,0 +1,50 @@
+"""Runs that are old enough to be pruned."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import update
+
+from db.retention import Policy, carry_out, plan
+from db.schema import RunRow, VerdictRow
+from db.store import Store
+from tests.samples import dataset_row, history
+
+OLD = timedelta(days=100)
+
+
+def made(
+    store: Store, status: str = "completed", age: timedelta = OLD, epochs: int = 40, **fields: Any
+) -> int:
+    """A run that ended that long ago; its two models have different histories."""
+    values: dict[str, Any] = {"epochs": epochs, "learning_rate": 0.1, "seed": 0, "trigger": "nightly"}
+    writer = store.start_run(dataset_row(), environment={}, **values | fields)
+    writer.append("paddle", history(epochs, seed=writer.run_id))
+    writer.append("python", history(epochs, seed=writer.run_id + 1000))
+    writer.finish(status)
+    finished = store.run(writer.run_id).heartbeat_at - age
+    change = update(RunRow).where(RunRow.id == writer.run_id)
+    store.write(lambda session, _: session.execute(change.values(finished_at=finished)))
+    return writer.run_id
+
+
+def failed(store: Store, run: int, against: int | None = None) -> None:
+    row = VerdictRow(run_id=run, kind="drift", against_run_id=against, passed=False, tolerance=0, detail="")
+    store.add_verdict(row)
+
+
+def actions(store: Store, **policy: Any) -> dict[int, str]:
+    return {pruning.run.id: pruning.action for pruning in plan(store, Policy(**policy))}
+
+
+def prune(store: Store, **policy: Any) -> None:
+    rules = Policy(**policy)
+    for pruning in plan(store, rules):
+        if pruning.action != "keep":
+            assert carry_out(store, pruning, rules) is not None
+
+
+def ids(store: Store) -> list[int]:
+    return sorted(run.id for run in store.runs())
