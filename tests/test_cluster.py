@@ -112,4 +112,3 @@ def test_a_stop_waits_for_no_task_once_the_last_worker_is_gone(monkeypatch: pyte
     begun = time.monotonic()
     run_all(Client(0, 2, workers=False), tasks(3), load(), stop, lambda *_: stop.set())
     assert time.monotonic() - begun < SETTLE / 2
-

@@ -52,7 +52,7 @@ def test_a_mirror_ends_when_its_input_does_and_tells_its_progress(monkeypatch: p
         (0, ""),
         (
             None,
-            "job: the VisualDL logs of run 7 are not complete yet; the mirror continues in the background\n",
+            "job: the VisualDL logs of run 7 are not complete yet; the mirror continues\n",
         ),
         (3, "job: the mirror ended early (status 3); `job mirror 7` draws the run again\n"),
     ],

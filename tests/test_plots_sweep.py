@@ -173,7 +173,7 @@ def test_what_cannot_be_drawn_is_said(swept: Store) -> None:
     with pytest.raises(StoreError, match="the sweep empty has no epochs of paddle yet"):
         read_fan(swept, "empty")
     change("other", thinned_every=10)
-    with pytest.raises(StoreError, match="all runs of the sweep other are thinned"):
+    with pytest.raises(StoreError, match="all runs of the sweep other are downsampled"):
         read_fan(swept, "other")
 
 
