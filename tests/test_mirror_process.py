@@ -84,4 +84,4 @@ def test_a_mirror_that_cannot_be_started_does_not_stop_the_training(
     monkeypatch.setattr(subprocess, "Popen", refuse)
     with mirror_beside(7, "sqlite:///a.db", Mirroring(Path("logs"))) as training_is_over:
         training_is_over()
-    assert "the training goes on without it: too many processes" in capsys.readouterr().err
+    assert "training continues without it: too many processes" in capsys.readouterr().err
