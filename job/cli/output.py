@@ -52,7 +52,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
         for cell, width, numeric in zip(row, widths, right, strict=True):
             blank = " " * (width - cell_len(cell))
             padded.append(blank + cell if numeric else cell + blank)
-        return "  ".join(padded)
+        return "  ".join(padded).rstrip()
 
     if title:
         print_line(title, style="bold")

@@ -17,6 +17,11 @@ from job.cli.options import (
 from job.cli.output import print_json, print_line, print_table
 
 
+def progress(epochs: int, trained: int) -> str:
+    """How many epochs a run has, of how many that it is to have."""
+    return f"{epochs:,}" if trained == epochs else f"{trained:,} of {epochs:,}"
+
+
 def runs(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
@@ -39,7 +44,7 @@ def runs(
     elif not found:
         print_line(nothing)
     else:
-        columns = ["run", "status", "trigger", "dataset", "epochs", "trained", "rate", "seed", "created"]
+        columns = ["run", "status", "trigger", "dataset", "epochs", "rate", "seed", "created"]
         print_table(
             columns,
             [
@@ -48,8 +53,7 @@ def runs(
                     run["status"] + (", downsampled" if run["thinned_every"] else ""),
                     run["trigger"],
                     run["dataset"],
-                    run["epochs"],
-                    min(run["trained"].values(), default=0),
+                    progress(run["epochs"], min(run["trained"].values(), default=0)),
                     f"{run['learning_rate']:g}",
                     run["seed"],
                     run["created_at"],
