@@ -49,7 +49,7 @@ test: lint  ## run every test, on SQLite and on a real PostgreSQL
 quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
 	$(BIN)/pytest -n 2 -m "not slow"
 
-fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and one process, in less than a minute
+fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and no second process, in about 40 s of CPU time
 	$(BIN)/pytest -n 2 --dist loadfile -m fast
 
 coverage: $(VENV)/.installed-dev  ## run every test, and list the lines of job, db and migrations that they reach
@@ -84,4 +84,4 @@ lock: $(VENV)/.installed-dev  ## resolve the dependencies again (hashes, no URLs
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and caches (never results/)
-	rm -rf $(VENV) $(VENV)-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -11,15 +11,11 @@ from db.errors import QueryError
 from db.schema import RunRow
 from db.store import Store
 from job.answers import answer, check
-from job.data.dataset import load
-from tests.samples import two_runs, write_csv
 
 
 @pytest.fixture
-def store(sqlite_url: str, tmp_path: Path) -> Store:
-    store = Store(sqlite_url, create=True)
-    two_runs(store, load(write_csv(tmp_path / "made.csv")).row())
-    return store
+def store(filled: Store) -> Store:
+    return filled
 
 
 @pytest.fixture
