@@ -36,7 +36,7 @@ PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 
 
 def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`; without features if there are no rows.
+    """A history from rows of `HISTORY_COLUMNS`; without parameters if there are no rows.
 
     Raises ValueError naming the first epoch that cannot be read.
     """
@@ -46,13 +46,13 @@ def as_history(rows: Sequence[Any]) -> History:
         sizes = []
         for row in rows:
             try:
-                sizes.append(_as_history([row]).weights.shape[1])
+                sizes.append(_as_history([row]).parameters.shape[1])
             except (TypeError, ValueError) as error:
                 raise ValueError(f"epoch {row.epoch}: {error}") from error
         usual = max(set(sizes), key=sizes.count)
         for row, size in zip(rows, sizes, strict=True):
             if size != usual:
-                raise ValueError(f"epoch {row.epoch}: {size} weights instead of {usual}") from None
+                raise ValueError(f"epoch {row.epoch}: {size} parameters instead of {usual}") from None
         raise
 
 
@@ -68,8 +68,12 @@ def _as_history(rows: Sequence[Any]) -> History:
         epoch=np.array(epoch, np.int64),
         train_loss=np.array(train_loss, np.float32),
         test_loss=np.array(test_loss, np.float32),
-        weights=unpack_weights(weights) if isinstance(weights[0], str) else np.array(weights, np.float32),
-        bias=np.array(bias, np.float32),
+        parameters=np.column_stack(
+            [
+                unpack_weights(weights) if isinstance(weights[0], str) else np.array(weights, np.float32),
+                np.array(bias, np.float32),
+            ]
+        ),
         trained_at=np.array(trained_at, np.float64),
     )
 
@@ -86,8 +90,8 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
             history.epoch.tolist(),
             history.train_loss.tolist(),
             history.test_loss.tolist(),
-            pack_weights(history.weights),
-            history.bias.tolist(),
+            pack_weights(history.parameters[:, :-1]),
+            history.parameters[:, -1].tolist(),
             history.trained_at.tolist(),
             strict=True,
         )
@@ -117,7 +121,7 @@ def binary_rows(run_id: int, model: str, history: History) -> bytes:
     """
     import numpy as np
 
-    count, features = history.weights.shape
+    count, features = len(history), history.parameters.shape[1] - 1
     name = model.encode()
     element = np.dtype([("size", ">i4"), ("value", ">f4")])
     array = np.dtype([("head", ">i4", 5), ("elements", element, features)])
@@ -137,9 +141,10 @@ def binary_rows(run_id: int, model: str, history: History) -> bytes:
     for column in COLUMNS:
         rows[column]["size"] = rows.dtype[column]["value"].itemsize
     rows["run_id"]["value"], rows["model"]["value"] = run_id, name
-    for column in ("epoch", "train_loss", "test_loss", "bias", "trained_at"):
+    for column in ("epoch", "train_loss", "test_loss", "trained_at"):
         rows[column]["value"] = getattr(history, column)
+    rows["bias"]["value"] = history.parameters[:, -1]
     weights = rows["weights"]["value"]
     weights["head"] = (1, 0, 700, features, 1)
-    weights["elements"]["size"], weights["elements"]["value"] = 4, history.weights
+    weights["elements"]["size"], weights["elements"]["value"] = 4, history.parameters[:, :-1]
     return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -32,8 +32,8 @@ def table(store: Store, run: RunRow) -> pd.DataFrame:
             "test_loss": history.test_loss,
         }
         # The prefix keeps a feature named `epoch` from replacing our column.
-        columns |= {f"weight_{f.name}": history.weights[:, f.position] for f in run.dataset.features}
-        columns |= {"bias": history.bias, "trained_at": history.trained_at}
+        columns |= {f"weight_{f.name}": history.parameters[:, f.position] for f in run.dataset.features}
+        columns |= {"bias": history.parameters[:, -1], "trained_at": history.trained_at}
         parts.append(pd.DataFrame(columns))
     if not parts:
         raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to export")

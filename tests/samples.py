@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from db.history import History
+from db.history import History, State
 from db.schema import DatasetRow, FeatureRow, RunRow
 from db.store import Store
+from job.data.dataset import Dataset
+from job.models import load_models
+from job.models.base import LinearRegression, Model
 
 
 def write_csv(path: Path, rows: int = 30, features: int = 3, seed: int = 1) -> Path:
@@ -42,11 +45,11 @@ def dataset_row(features: int = 3, name: str = "made.csv") -> DatasetRow:
 def history(epochs: int = 5, features: int = 3, first_epoch: int = 0, seed: int = 0) -> History:
     """Random numbers in the shape of a history."""
     random = np.random.RandomState(seed)
-    made = History.empty(epochs, features, first_epoch)
+    made = History.empty(epochs, features + 1, first_epoch)
     made.train_loss[:] = random.rand(epochs)
     made.test_loss[:] = random.rand(epochs)
-    made.weights[:] = random.randn(epochs, features)
-    made.bias[:] = random.randn(epochs)
+    made.parameters[:, :-1] = random.randn(epochs, features)
+    made.parameters[:, -1] = random.randn(epochs)
     made.trained_at[:] = 1.7e9 + random.rand(epochs)
     return made
 
@@ -67,6 +70,12 @@ def two_runs(store: Store, dataset: DatasetRow) -> None:
             for model, own in histories(30, seed=seed).items():
                 writer.append(model, own)
             writer.finish("completed")
+
+
+def model(name: str, dataset: Dataset, learning_rate: float = 0.1, state: State | int = 0) -> Model:
+    """A built-in model at a state, or at the start of a seed."""
+    start = state if isinstance(state, State) else LinearRegression.initial(dataset, state)
+    return load_models([name])[name](dataset, learning_rate, 0, start)
 
 
 def run_row(**settings: object) -> RunRow:

@@ -45,8 +45,8 @@ def test_the_same_bits_pass(store: Store, capsys: Output) -> None:
 
 def test_the_last_bit_of_one_weight_is_found(store: Store, capsys: Output) -> None:
     other = history(9)
-    other.weights[4, 1] = np.nextafter(other.weights[4, 1], np.float32(9))
-    gap = abs(float(other.weights[4, 1]) - float(history(9).weights[4, 1]))
+    other.parameters[4, 1] = np.nextafter(other.parameters[4, 1], np.float32(9))
+    gap = abs(float(other.parameters[4, 1]) - float(history(9).parameters[4, 1]))
     add(store, paddle=history(9))
     add(store, paddle=other)
     assert compare(store, 1, 2) == 1
@@ -62,7 +62,7 @@ def test_the_last_bit_of_one_weight_is_found(store: Store, capsys: Output) -> No
 
 def test_the_sign_of_a_zero_is_a_difference(store: Store) -> None:
     plus, minus = history(3), history(3)
-    plus.bias[1], minus.bias[1] = 0.0, -0.0
+    plus.parameters[1, -1], minus.parameters[1, -1] = 0.0, -0.0
     add(store, paddle=plus)
     add(store, paddle=minus)
     assert compare(store, 1, 2) == 1
@@ -157,8 +157,8 @@ def test_runs_of_one_specification_have_no_line_on_it(store: Store, capsys: Outp
 
 def test_the_first_differing_epoch_of_all_models_is_stored(store: Store) -> None:
     late, early = history(9), history(9, seed=1)
-    late.bias[7], early.bias[2] = 9, 9
-    early.bias[1] += 0.5
+    late.parameters[7, -1], early.parameters[2, -1] = 9, 9
+    early.parameters[1, -1] += 0.5
     add(store, paddle=history(9), python=history(9, seed=1))
     add(store, paddle=late, python=early)
     assert compare(store, 1, 2) == 1
@@ -169,8 +169,8 @@ def test_the_first_differing_epoch_of_all_models_is_stored(store: Store) -> None
 
 def test_the_worst_gap_of_all_models_is_stored(store: Store) -> None:
     small, large = history(9), history(9, seed=1)
-    small.bias[7] += 1
-    large.bias[2] += 100
+    small.parameters[7, -1] += 1
+    large.parameters[2, -1] += 100
     add(store, a=history(9), b=history(9, seed=1), c=history(9))
     add(store, a=small, b=large, c=history(9))
     assert compare(store, 1, 2) == 1

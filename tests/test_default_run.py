@@ -53,7 +53,7 @@ def test_every_printed_loss_and_weight_is_met(histories: dict[str, History]) -> 
             epoch = printed["epoch"]
             assert history.train_loss[epoch] == pytest.approx(printed[model]["train"], abs=2e-6)
             assert history.test_loss[epoch] == pytest.approx(printed[model]["test"], abs=2e-6)
-        ours = [*history.weights[9999].tolist(), float(history.bias[9999])]
+        ours = history.parameters[9999].tolist()
         assert ours == pytest.approx(reference["final_weights_and_bias"][model], abs=2e-6)
 
 
@@ -63,8 +63,7 @@ def test_both_models_agree_on_every_epoch(histories: dict[str, History]) -> None
     # little more than the one spacing that was seen.
     assert np.abs(paddle.train_loss - python.train_loss).max() < 5e-7
     assert np.abs(paddle.test_loss - python.test_loss).max() < 5e-7
-    assert np.abs(paddle.weights - python.weights).max() < 3e-7
-    assert np.abs(paddle.bias - python.bias).max() < 3e-7
+    assert np.abs(paddle.parameters - python.parameters).max() < 3e-7
     found = difference(paddle, python, [f"w{i}" for i in range(13)], MODELS)
     assert found.within_tolerance
     assert TOLERANCE == 2e-6
@@ -84,7 +83,7 @@ def test_the_parity_view_has_the_largest_gaps(
         "select count(*), max(train_loss_gap), max(test_loss_gap), max(parameter_gap) from parity_history"
     )
     paddle, python = histories["paddle"], histories["python"]
-    gaps = np.maximum(np.abs(paddle.weights - python.weights).max(axis=1), np.abs(paddle.bias - python.bias))
+    gaps = np.abs(paddle.parameters - python.parameters).max(axis=1)
     assert row[0] == 10000
     assert row[1] == np.abs(paddle.train_loss - python.train_loss).max()
     assert row[2] == np.abs(paddle.test_loss - python.test_loss).max()

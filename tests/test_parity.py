@@ -35,8 +35,8 @@ def test_equal_histories_are_the_same_bits() -> None:
     [
         ("train_loss", 3, "train loss"),
         ("test_loss", 3, "test loss"),
-        ("weights", (3, 1), "x1"),
-        ("bias", 3, "bias"),
+        ("parameters", (3, 1), "x1"),
+        ("parameters", (3, -1), "bias"),
     ],
 )
 def test_the_worst_gap_is_named(field: str, where: object, name: str) -> None:
@@ -50,7 +50,7 @@ def test_the_worst_gap_is_named(field: str, where: object, name: str) -> None:
 
 def test_a_difference_in_the_last_bit_is_no_breach_but_is_seen() -> None:
     base = history()
-    other = changed(base, "bias", 2, float(np.nextafter(base.bias[2], np.float32(9))))
+    other = changed(base, "parameters", (2, -1), float(np.nextafter(base.parameters[2, -1], np.float32(9))))
     found = difference(base, other, FEATURES, NAMES)
     assert (found.first_epoch, found.ulps, found.beyond_epoch) == (2, 1, None)
     assert found.within_tolerance
@@ -58,26 +58,32 @@ def test_a_difference_in_the_last_bit_is_no_breach_but_is_seen() -> None:
 
 
 def test_the_tolerance_is_relative_beyond_one() -> None:
-    base = changed(history(), "weights", (1, 0), 1000.0)
-    assert difference(base, changed(base, "weights", (1, 0), 1000.001), FEATURES, NAMES).within_tolerance
-    assert not difference(base, changed(base, "weights", (1, 0), 1000.01), FEATURES, NAMES).within_tolerance
+    base = changed(history(), "parameters", (1, 0), 1000.0)
+    assert difference(base, changed(base, "parameters", (1, 0), 1000.001), FEATURES, NAMES).within_tolerance
+    assert not difference(
+        base, changed(base, "parameters", (1, 0), 1000.01), FEATURES, NAMES
+    ).within_tolerance
 
 
 def test_the_tolerance_is_absolute_below_one() -> None:
-    base = changed(history(), "bias", 1, 0.125)
-    assert difference(base, changed(base, "bias", 1, 0.125 + 1e-6), FEATURES, NAMES).within_tolerance
-    assert not difference(base, changed(base, "bias", 1, 0.125 + 4e-6), FEATURES, NAMES).within_tolerance
+    base = changed(history(), "parameters", (1, -1), 0.125)
+    assert difference(
+        base, changed(base, "parameters", (1, -1), 0.125 + 1e-6), FEATURES, NAMES
+    ).within_tolerance
+    assert not difference(
+        base, changed(base, "parameters", (1, -1), 0.125 + 4e-6), FEATURES, NAMES
+    ).within_tolerance
 
 
 def test_the_tolerance_is_relative_to_the_larger_of_the_two() -> None:
-    four, five = changed(history(), "weights", (1, 0), 4.0), changed(history(), "weights", (1, 0), 5.0)
+    four, five = changed(history(), "parameters", (1, 0), 4.0), changed(history(), "parameters", (1, 0), 5.0)
     assert difference(four, five, FEATURES, NAMES, 0.21).within_tolerance
     assert not difference(four, five, FEATURES, NAMES, 0.19).within_tolerance
 
 
 def test_epochs_are_told_by_their_numbers() -> None:
     base = history(5, first_epoch=100)
-    other = changed(changed(base, "bias", 2, 5.0), "bias", 3, 50.0)
+    other = changed(changed(base, "parameters", (2, -1), 5.0), "parameters", (3, -1), 50.0)
     found = difference(base[:4], other[1:], FEATURES, NAMES)
     assert (found.epochs, found.first_epoch, found.beyond_epoch, found.worst_epoch) == (3, 102, 102, 103)
     assert found.missing == "b lacks 1 epochs, the first of them 100"
@@ -88,19 +94,22 @@ def test_units_in_the_last_place_are_counted_in_words() -> None:
     for steps, words in ((1, ": 1 unit in"), (2, ": 2 units in")):
         other = History.concatenate([history()])
         for _ in range(steps):
-            other.bias[4] = np.nextafter(other.bias[4], np.float32(99))
+            other.parameters[4, -1] = np.nextafter(other.parameters[4, -1], np.float32(99))
         assert words in difference(history(), other, FEATURES, NAMES).describe()
 
 
 def test_the_sign_of_a_zero_is_a_difference_within_every_tolerance() -> None:
-    plus, minus = changed(history(), "bias", 2, 0.0), changed(history(), "bias", 2, -0.0)
+    plus, minus = (
+        changed(history(), "parameters", (2, -1), 0.0),
+        changed(history(), "parameters", (2, -1), -0.0),
+    )
     found = difference(plus, minus, FEATURES, NAMES, 0)
     assert (found.first_epoch, found.beyond_epoch, found.worst) == (2, None, 0)
 
 
 def test_nan_is_beyond_every_tolerance() -> None:
     base = history()
-    found = difference(base, changed(base, "weights", (4, 2), np.nan), FEATURES, NAMES)
+    found = difference(base, changed(base, "parameters", (4, 2), np.nan), FEATURES, NAMES)
     assert found.beyond_epoch == 4
     assert np.isnan(found.worst)
 

@@ -81,7 +81,7 @@ def stored(file: Path) -> Progress | None:
     finally:
         connection.close()
     for rows, whole in zip(found, HISTORIES.values(), strict=True):
-        columns = whole.epoch, whole.train_loss, whole.bias
+        columns = whole.epoch, whole.train_loss, whole.parameters[:, -1]
         assert rows == list(zip(*(column[: len(rows)].tolist() for column in columns), strict=True))
     paddle, python = map(len, found)
     return paddle, python

@@ -114,8 +114,8 @@ def test_the_answers_rest_on_the_stored_numbers(filled: Store) -> None:
     ]
     assert [row[0] for row in said["losses"].rows[::2]] == [f"{epoch}" for epoch in [*range(0, 20, 2), 19]]
     for model, each, sentence in zip(own, own.values(), said["final-parameters"].sentences, strict=True):
-        up = [f"x{i}" for i in range(3) if each.weights[-1, i] > 0]
-        down = [f"x{i}" for i in range(3) if each.weights[-1, i] < 0]
+        up = [f"x{i}" for i in range(3) if each.parameters[-1, i] > 0]
+        down = [f"x{i}" for i in range(3) if each.parameters[-1, i] < 0]
         rises = f"rises with {', '.join(up) or 'nothing'} and falls with {', '.join(down) or 'nothing'}."
         assert sentence == f"{model}: the prediction {rises}"
     assert "first differ at epoch 0;" in said["parity"].sentences[0]

@@ -174,7 +174,7 @@ def test_the_table_of_parameters_has_each_models_last_row(unequal: Store, capsys
     assert header == ["parameter", "paddle", "python"]
     ends = [history(11), history(7, seed=1)]
     for i, row in enumerate(rows):
-        numbers = [own.bias[-1] if i == 3 else own.weights[-1, i] for own in ends]
+        numbers = [own.parameters[-1, i] for own in ends]
         assert row[0] == ["x0", "x1", "x2", "bias"][i]
         assert [np.float32(cell) for cell in row[1:]] == numbers
         assert [cell[0] for cell in row[1:]] == ["-" if number < 0 else "+" for number in numbers]
@@ -191,7 +191,7 @@ def completed(store: Store, trigger: str = "manual", shift: float = 0.0) -> RunR
     """A run whose models agree, or differ by `shift` in the bias of their last epoch."""
     writer = started(store, epochs=3, trigger=trigger)
     other = history(3)
-    other.bias[2] += shift
+    other.parameters[2, -1] += shift
     writer.append("paddle", history(3))
     writer.append("python", other)
     writer.finish("completed")

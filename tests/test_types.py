@@ -63,8 +63,7 @@ def test_packed_weights_are_the_shortest_numbers() -> None:
 def test_every_finite_float32_survives_the_store(store: Store, values: list[float], data: object) -> None:
     writer = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={})
     stored = history(1)
-    stored.weights[0] = values[:3]
-    stored.bias[0] = values[3]
+    stored.parameters[0] = values
     stored.train_loss[0], stored.test_loss[0] = abs(values[0]), abs(values[1])
     writer.append("python", stored)
     assert store.history(writer.run_id, "python").same_bits(stored)
@@ -73,12 +72,12 @@ def test_every_finite_float32_survives_the_store(store: Store, values: list[floa
 def test_the_sign_of_zero_survives_in_the_bias(store: Store) -> None:
     writer = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={})
     stored = history(1)
-    stored.bias[0] = -0.0
+    stored.parameters[0, -1] = -0.0
     writer.append("python", stored)
-    assert math.copysign(1, store.history(writer.run_id, "python").bias[0]) == -1
+    assert math.copysign(1, store.history(writer.run_id, "python").parameters[0, -1]) == -1
 
 
-@pytest.mark.parametrize("field", ["train_loss", "test_loss", "weights", "bias"])
+@pytest.mark.parametrize("field", ["train_loss", "test_loss", "parameters"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_history_ends_before_its_first_number_that_is_not_finite(field: str, value: float) -> None:
     made = history(6)

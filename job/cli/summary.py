@@ -73,13 +73,13 @@ def print_losses(store: Store, run: RunRow) -> None:
 
 
 def print_parameters(store: Store, run: RunRow) -> None:
-    """Print the last weights and bias of both models by feature name."""
+    """Print the last parameters of each model by name."""
     progress = store.progress(run.id)
-    columns = {
-        model: store.history(run.id, model, first_epoch=count - 1).state for model, count in progress.items()
+    values = {
+        model: store.history(run.id, model, first_epoch=count - 1).state.parameters.tolist()
+        for model, count in progress.items()
     }
     names = [*(feature.name for feature in run.dataset.features), "bias"]
-    values = {model: [*state.weights.tolist(), float(state.bias)] for model, state in columns.items()}
     print_table(
         ["parameter", *values],
         [[name, *(f"{values[model][i]:+.9g}" for model in values)] for i, name in enumerate(names)],

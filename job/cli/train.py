@@ -37,7 +37,7 @@ from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
 from job.log import bind, in_json, record, say
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
-from job.models import REGISTRY, load_models
+from job.models import DEFAULT_MODELS, load_models
 from job.stop import StopRequest, stopped_by_signals
 from job.training import resume as take_up
 from job.training import start, start_or_resume, train_and_judge
@@ -151,7 +151,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
     begun = time.monotonic()
     bind(run=writer.run_id)
     run = store.run(writer.run_id)
-    done = dict.fromkeys(REGISTRY, 0) | store.progress(run.id)
+    done = dict.fromkeys(DEFAULT_MODELS, 0) | store.progress(run.id)
     begin = f"goes on from epoch {min(done.values()):,}" if run.resumes else "begins"
     log(
         f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "

@@ -62,7 +62,7 @@ def epoch_records(history: History) -> bytes:
     Steps are epochs, wall times `trained_at` in milliseconds. The messages are reused for every epoch, which
     takes a quarter of the time of making them.
     """
-    counts, edges = histograms(history.weights)
+    counts, edges = histograms(history.parameters[:, :-1])
     moments = np.round(history.trained_at * 1000).astype(np.int64)
     train, test, weights = (Record(values=[Record.Value(tag=tag)]) for tag in TAGS)
     train_value, test_value, weights_value = (record.values[0] for record in (train, test, weights))

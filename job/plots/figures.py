@@ -47,7 +47,7 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
     figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
     for axis, subject in zip(axes, subjects, strict=True):
         history = subject.histories[model]
-        values = np.column_stack([history.weights, history.bias])
+        values = history.parameters
         drawn = largest(history)
         for i, parameter in enumerate(drawn):
             colour, dashes = look(i)
@@ -59,8 +59,7 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
         axis.set_ylabel("weight, of normalised columns")
         epoch_axis(axis, int(history.epoch[-1]) + 1)
     for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
-        state = subject.histories[model].state
-        last = [*state.weights.tolist(), float(state.bias)]
+        last = subject.histories[model].state.parameters.tolist()
         drawn = largest(subject.histories[model])
         label_ends(axis, [(subject.parameters[p], last[p], *look(i)) for i, p in enumerate(drawn)])
     return figure
@@ -160,7 +159,7 @@ def largest(history: History) -> list[int]:
 
     Columns are normalised to a range of 1, so a weight is how far its feature can move the prediction.
     """
-    last = np.abs([*history.state.weights, history.state.bias])
+    last = np.abs(history.state.parameters)
     return sorted(np.argsort(-last, kind="stable")[:MOST_PARAMETERS].tolist())
 
 
@@ -202,7 +201,7 @@ def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float6
         gaps: Float64s = np.abs(a[mine].astype(np.float64) - b[theirs])
         return gaps
 
-    largest = np.maximum(apart(first.weights, second.weights).max(axis=1), apart(first.bias, second.bias))
+    largest = apart(first.parameters, second.parameters).max(axis=1)
     train, test = apart(first.train_loss, second.train_loss), apart(first.test_loss, second.test_loss)
     return epoch, (train, test, largest)
 

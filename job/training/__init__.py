@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from db.errors import LeaseLostError, StoreFailedError
-from db.history import History, State
+from db.history import History
 from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
 from db.specification import Specification
@@ -22,7 +22,7 @@ from db.store import Store
 from job.data.dataset import Dataset
 from job.environment import environment
 from job.errors import RepetitionError
-from job.models import REGISTRY, initial_state, load_models, make_model
+from job.models import load_models
 from job.stop import StopRequest
 from job.training.loop import Outcome, train
 from job.verdicts.drift import judge_drift
@@ -154,10 +154,15 @@ def train_run(
 ) -> Outcome:
     """Train each model from its last stored epoch; store the outcome. Raises as `train_and_judge` does."""
     run = writer.store.run(writer.run_id)
-    states = first_states(dataset, run.seed) | writer.store.checkpoints(run.id)
+    classes = load_models()
+    start = next(iter(classes.values())).initial(dataset, run.seed)
+    states = dict.fromkeys(classes, start) | writer.store.checkpoints(run.id)
     try:
         with writer.beating():
-            models = {name: make_model(name, dataset, run.learning_rate, states[name]) for name in states}
+            models = {
+                name: model(dataset, run.learning_rate, run.seed, states[name])
+                for name, model in classes.items()
+            }
             outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
     except (StoreFailedError, LeaseLostError):
         raise
@@ -169,8 +174,3 @@ def train_run(
         raise
     writer.finish(outcome.status, outcome.reason)
     return outcome
-
-
-def first_states(dataset: Dataset, seed: int) -> dict[str, State]:
-    """The initial state of every model; all start from the same."""
-    return dict.fromkeys(REGISTRY, initial_state(len(dataset.features), seed))

@@ -121,9 +121,9 @@ def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
 
 
 def _values(history: History) -> Float32s:
-    """All values of a history as columns, float32 [n, 2 + features + 1]."""
+    """All values of a history as columns, float32 [n, 2 + p]."""
     losses = (history.train_loss[:, None], history.test_loss[:, None])
-    return np.ascontiguousarray(np.concatenate([*losses, history.weights, history.bias[:, None]], axis=1))
+    return np.ascontiguousarray(np.concatenate([*losses, history.parameters], axis=1))
 
 
 def _first(epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:

@@ -89,7 +89,7 @@ def reference_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
         i = row.get(DEFAULT_EPOCHS - 1)
         parameters = reference["final_weights_and_bias"][model]
         nothing = [np.nan] * len(parameters)
-        ours = nothing if i is None else [*history.weights[i].tolist(), float(history.bias[i])]
+        ours = nothing if i is None else history.parameters[i].tolist()
         names = [*(feature.name for feature in run.dataset.features), "bias"]
         for name, mine, theirs in zip(names, ours, parameters, strict=True):
             gaps.append((abs(mine - theirs), DEFAULT_EPOCHS - 1, f"{model} {name}"))
