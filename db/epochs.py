@@ -8,29 +8,25 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from db.types import pack_weights, unpack_weights
+from db.types import pack, unpack
 
 if TYPE_CHECKING:
     from db.history import History
 
-HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
+HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
 COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
 _PROGRESS = """
-    WITH RECURSIVE models (run_id, model) AS (
-        SELECT r.id, (SELECT min(e.model) FROM epochs e WHERE e.run_id = r.id) FROM runs r {of}
-        UNION ALL
-        SELECT m.run_id, (
-            SELECT min(e.model) FROM epochs e WHERE e.run_id = m.run_id AND e.model > m.model
-        )
-        FROM models m WHERE m.model IS NOT NULL
-    )
-    SELECT run_id, model, (
-        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = models.run_id AND e.model = models.model
-    ) AS epochs
-    FROM models WHERE model IS NOT NULL ORDER BY run_id, model
+    SELECT run_id, model, epochs
+    FROM (
+        SELECT m.run_id, m.position, m.name AS model, (
+            SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = m.run_id AND e.model = m.name
+        ) AS epochs
+        FROM models m {of}
+    ) AS trained
+    WHERE epochs IS NOT NULL ORDER BY run_id, position
 """
-PROGRESS = text(_PROGRESS.format(of="WHERE r.id = :run"))
-"""epochs of each model of a run; two look-ups per model in the primary key, however many epochs it has"""
+PROGRESS = text(_PROGRESS.format(of="WHERE m.run_id = :run"))
+"""epochs of each model of a run that has any, in the models' order; one look-up each in the primary key"""
 PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 """the same for every run"""
 
@@ -63,17 +59,12 @@ def _as_history(rows: Sequence[Any]) -> History:
 
     if not rows:
         return History.empty(0, 0)
-    epoch, train_loss, test_loss, weights, bias, trained_at = zip(*rows, strict=True)
+    epoch, train_loss, test_loss, parameters, trained_at = zip(*rows, strict=True)
     return History(
         epoch=np.array(epoch, np.int64),
         train_loss=np.array(train_loss, np.float32),
         test_loss=np.array(test_loss, np.float32),
-        parameters=np.column_stack(
-            [
-                unpack_weights(weights) if isinstance(weights[0], str) else np.array(weights, np.float32),
-                np.array(bias, np.float32),
-            ]
-        ),
+        parameters=unpack(parameters) if isinstance(parameters[0], str) else np.array(parameters, np.float32),
         trained_at=np.array(trained_at, np.float64),
     )
 
@@ -90,13 +81,12 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
             history.epoch.tolist(),
             history.train_loss.tolist(),
             history.test_loss.tolist(),
-            pack_weights(history.parameters[:, :-1]),
-            history.parameters[:, -1].tolist(),
+            pack(history.parameters),
             history.trained_at.tolist(),
             strict=True,
         )
         rows = [(run_id, model, *row) for row in values]
-        connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?,?)", rows)  # noqa: S608
+        connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608
         return
     import psycopg  # readers and SQLite do not need it
 
@@ -121,18 +111,17 @@ def binary_rows(run_id: int, model: str, history: History) -> bytes:
     """
     import numpy as np
 
-    count, features = len(history), history.parameters.shape[1] - 1
+    count, parameters = history.parameters.shape
     name = model.encode()
     element = np.dtype([("size", ">i4"), ("value", ">f4")])
-    array = np.dtype([("head", ">i4", 5), ("elements", element, features)])
+    array = np.dtype([("head", ">i4", 5), ("elements", element, parameters)])
     types = {
         "run_id": ">i8",
         "model": f"S{len(name)}",
         "epoch": ">i4",
         "train_loss": ">f8",
         "test_loss": ">f8",
-        "weights": array,
-        "bias": ">f8",
+        "parameters": array,
         "trained_at": ">f8",
     }
     fields = [(name, [("size", ">i4"), ("value", types[name])]) for name in COLUMNS]
@@ -143,8 +132,7 @@ def binary_rows(run_id: int, model: str, history: History) -> bytes:
     rows["run_id"]["value"], rows["model"]["value"] = run_id, name
     for column in ("epoch", "train_loss", "test_loss", "trained_at"):
         rows[column]["value"] = getattr(history, column)
-    rows["bias"]["value"] = history.parameters[:, -1]
-    weights = rows["weights"]["value"]
-    weights["head"] = (1, 0, 700, features, 1)
-    weights["elements"]["size"], weights["elements"]["value"] = 4, history.parameters[:, :-1]
+    vectors = rows["parameters"]["value"]
+    vectors["head"] = (1, 0, 700, parameters, 1)
+    vectors["elements"]["size"], vectors["elements"]["value"] = 4, history.parameters
     return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from db.history import History, State
-from db.schema import DatasetRow, FeatureRow, RunRow
+from db.schema import DatasetRow, FeatureRow, ModelRow, ParameterRow, RunRow
 from db.store import Store
 from job.data.dataset import Dataset
 from job.models import load_models
@@ -78,8 +78,17 @@ def model(name: str, dataset: Dataset, learning_rate: float = 0.1, state: State 
     return load_models([name])[name](dataset, learning_rate, 0, start)
 
 
+def regression(run: RunRow, dataset: DatasetRow) -> RunRow:
+    """The run with that dataset and with the models and parameters of a linear regression of it."""
+    run.dataset = dataset
+    run.models = [ModelRow(position=i, name=name, source=name) for i, name in enumerate(("paddle", "python"))]
+    names = [*(feature.name for feature in dataset.features), "bias"]
+    run.parameters = [ParameterRow(position=i, name=name) for i, name in enumerate(names)]
+    return run
+
+
 def run_row(**settings: object) -> RunRow:
     """A run as the store would return it."""
     defaults: dict[str, object] = {"id": 1, "epochs": 10, "learning_rate": 0.1, "seed": 0}
     created = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
-    return RunRow(**(defaults | settings), dataset=dataset_row(), created_at=created)
+    return regression(RunRow(**(defaults | settings), created_at=created), dataset_row())

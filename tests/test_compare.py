@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from db.history import History
 from db.schema import DatasetRow
+from db.specification import ModelSource
 from db.store import Store
 from job.cli import run
 from tests.samples import dataset_row, history
@@ -21,6 +22,8 @@ Output = pytest.CaptureFixture[str]
 def add(store: Store, features: int = 3, settings: dict[str, Any] | None = None, **histories: History) -> int:
     values: dict[str, Any] = {"epochs": 9, "learning_rate": 0.1, "seed": 0, "environment": {}}
     values["dataset"] = dataset_row(features, f"made{features}.csv")
+    if histories:
+        values["models"] = [ModelSource(model, model) for model in histories]
     writer = store.start_run(**values | (settings or {}))
     for model, own in histories.items():
         writer.append(model, own)
@@ -93,7 +96,7 @@ def test_a_model_that_one_run_lacks_is_a_difference(store: Store, capsys: Output
     ("a", "b", "message"),
     [
         (1, 1, "run 1 compared with itself says nothing"),
-        (1, 2, "runs 1 and 2 cannot be compared: their features differ (x0, x1, x2; x0, x1)"),
+        (1, 2, "runs 1 and 2 cannot be compared: their parameters differ (x0, x1, x2, bias; x0, x1, bias)"),
         (1, 3, "runs 1 and 3 have no epoch in common"),
         (3, 4, "runs 3 and 4 have no epoch in common"),
         (1, 9, "there is no run 9"),

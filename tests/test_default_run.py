@@ -64,7 +64,7 @@ def test_both_models_agree_on_every_epoch(histories: dict[str, History]) -> None
     assert np.abs(paddle.train_loss - python.train_loss).max() < 5e-7
     assert np.abs(paddle.test_loss - python.test_loss).max() < 5e-7
     assert np.abs(paddle.parameters - python.parameters).max() < 3e-7
-    found = difference(paddle, python, [f"w{i}" for i in range(13)], MODELS)
+    found = difference(paddle, python, [f"w{i}" for i in range(14)], MODELS)
     assert found.within_tolerance
     assert TOLERANCE == 2e-6
 
@@ -108,7 +108,7 @@ def test_the_notebooks_table_is_printed(default_run: tuple[Path, str]) -> None:
         ("UPDATE epochs SET train_loss = train_loss + 1e-5 WHERE epoch = 1000 AND model = 'paddle'", "both"),
         ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 77", "neither"),
         ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 2000", "reference"),
-        ("UPDATE epochs SET bias = bias + 1e-5 WHERE epoch = 5 AND model = 'python'", "parity"),
+        ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 5 AND model = 'python'", "parity"),
         ("DELETE FROM epochs WHERE epoch = 4321", "parity"),
         ("DELETE FROM epochs WHERE epoch = 4321 AND model = 'python'", "parity"),
     ],
@@ -130,4 +130,4 @@ def test_a_tampered_history_fails_its_verdict(
 
 def test_the_stored_run_stays_small(default_run: tuple[Path, str]) -> None:
     """220 bytes a row: 149 for the 13 weights, 32 for four doubles; the rest is B-tree overhead."""
-    assert default_run[0].stat().st_size / (2 * DEFAULT_EPOCHS) < 230
+    assert default_run[0].stat().st_size / (2 * DEFAULT_EPOCHS) < 245

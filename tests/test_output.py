@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from db.history import History
+from db.specification import ModelSource
 from db.store import Store
 from job import log
 from job.cli import run
@@ -112,7 +113,10 @@ def test_text_in_csv_is_no_formula_and_numbers_stay_numbers(store: Store, capsys
 
 def test_an_exported_model_is_no_formula(store: Store, tmp_path: Path, capsys: Output) -> None:
     url = store.url.render_as_string(hide_password=False)
-    writer = store.start_run(dataset_row(), epochs=2, learning_rate=0.1, seed=0, environment={})
+    models = [ModelSource("=cmd", "=cmd")]
+    writer = store.start_run(
+        dataset_row(), epochs=2, learning_rate=0.1, seed=0, environment={}, models=models
+    )
     stored = history(2)
     stored.parameters[:, -1] = -0.25, -0.0
     writer.append("=cmd", stored)

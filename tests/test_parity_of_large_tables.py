@@ -14,7 +14,7 @@ from job.data.table import Table
 from job.models.python import PythonModel
 from job.verdicts.gap import tolerance_for
 from job.verdicts.verify import parity_verdict
-from tests.samples import model
+from tests.samples import model, regression
 
 ROWS = (404, 20_000, 200_000)
 """training rows"""
@@ -38,7 +38,7 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
 def judge(dataset: Dataset, other: type[PythonModel], epochs: int) -> tuple[bool, float, str]:
     state = PythonModel.initial(dataset, 1)
     run = RunRow(id=1, epochs=epochs, status="completed", learning_rate=0.01, seed=1)
-    run.dataset = dataset.row()
+    regression(run, dataset.row())
     paddle = model("paddle", dataset, 0.01, state).advance(epochs)
     python = other(dataset, 0.01, 1, state).advance(epochs)
     verdict = parity_verdict(run, {"paddle": paddle, "python": python})

@@ -18,13 +18,15 @@ from db.store import Store
 from job.data.dataset import load
 from job.data.source import predictions
 from job.plots import figures
-from job.plots.draw import FIGURES, draw, drawable
+from job.plots.draw import all_figures, draw, drawable
 from job.plots.style import blank, epoch_axis, spread, styled
 from job.plots.subject import Subject, read_subject
 from job.report import page
 from tests.samples import dataset_row, histories, history, two_runs, write_csv
 
 Output = pytest.CaptureFixture[str]
+
+FIGURES = ("losses", "parameters-paddle", "parameters-python", "gap", "overfitting", "predictions")
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +86,7 @@ def test_a_subject_has_each_models_history(subject: Subject) -> None:
     assert list(subject.histories) == ["paddle", "python"]
     for model, stored in histories(30).items():
         assert subject.histories[model].train_loss.tolist() == stored.train_loss.tolist()
-    assert subject.parameters == ["x0", "x1", "x2", "bias"]
+    assert subject.run.parameter_names == ["x0", "x1", "x2", "bias"]
 
 
 def test_the_losses_of_each_model_and_part_are_where_the_legend_says(subject: Subject) -> None:
@@ -114,7 +116,7 @@ def test_the_losses_of_several_runs_are_side_by_side(subjects: list[Subject]) ->
 def test_each_parameter_has_its_line_and_its_name_at_the_end_of_it(
     subjects: list[Subject], model: str
 ) -> None:
-    figure = FIGURES[f"parameters-{model}"](subjects)
+    figure = all_figures(subjects)[f"parameters-{model}"](subjects)
     for axes, subject in zip(figure.axes, subjects, strict=True):
         own = subject.histories[model]
         assert f"the {model} model, run {subject.run.id}" in axes.get_title("left")
@@ -287,7 +289,7 @@ def test_a_figure_that_lacks_a_model_says_so(subject: Subject) -> None:
             f"parameters-{other}": lacking[other],
         }
         assert problems == expected
-    FIGURES["losses"](alone("python"))
+    figures.losses(alone("python"))
     own = losses_of(subject.histories["python"], "test")
     assert points(shown(figures.overfitting(alone("python")))["test"][0]) == own
 

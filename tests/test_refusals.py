@@ -111,7 +111,7 @@ def full(database_url: str, tmp_path: Path) -> str:
 def break_a_value(store: Store) -> None:
     """Corrupt the last vector of weights of the run BROKEN, in a way that each database allows."""
     spoilt = {"sqlite": "'[0.1,'", "postgresql": "'{}'"}[store.engine.dialect.name]
-    statement = f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4"
+    statement = f"UPDATE epochs SET parameters = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4"
     store.write(lambda session, _: session.execute(text(statement)))
 
 

@@ -122,14 +122,15 @@ def test_the_answers_rest_on_the_stored_numbers(filled: Store) -> None:
 
 
 def test_sentences_say_what_the_rows_say() -> None:
-    assert parity([]) == ["The two models have no epoch in common yet."]
-    same = {"quantity": "bias", "largest_gap": 0.0, "epoch": 0, "first_epoch": None}
+    assert parity([]) == ["No two models have an epoch in common yet."]
+    pair = {"model": "python", "against_model": "paddle"}
+    same = pair | {"quantity": "bias", "largest_gap": 0.0, "epoch": 0, "first_epoch": None}
     assert "the same losses and parameters at every epoch" in parity([same])[0]
-    far = {"quantity": "CRIM", "largest_gap": 0.5, "epoch": 7, "first_epoch": 1300}
-    near = {"quantity": "bias", "largest_gap": 0.25, "epoch": 8, "first_epoch": 1200}
+    far = pair | {"quantity": "CRIM", "largest_gap": 0.5, "epoch": 7, "first_epoch": 1300}
+    near = pair | {"quantity": "bias", "largest_gap": 0.25, "epoch": 8, "first_epoch": 1200}
     (words,) = parity([far, near, same])
     assert words.startswith(
-        "The two models first differ at epoch 1,200; they are never further apart than 0.5, in CRIM at "
+        "paddle and python first differ at epoch 1,200; they are never further apart than 0.5, in CRIM at "
         "epoch 7."
     )
     row = {"model": "paddle", "best_epoch": 9, "last_epoch": 9, "best_test_loss": 0.5}

@@ -86,6 +86,7 @@ def test_show_has_every_fact_and_the_last_losses_of_each_model(unequal: Store, c
         "dataset": f"made.csv (sha256 {'0' * 12}), target y",
         "rows": "24 to train, 6 to test",
         "features": "x0, x1, x2",
+        "models": "paddle, python",
         "settings": "12 epochs, learning rate 0.25, seed 3",
         "trained": "paddle 11, python 7",
         "created": "2026-01-02 01:02:03Z",
@@ -130,6 +131,8 @@ def test_show_says_what_is_left_of_a_thinned_run_and_what_was_judged(unequal: St
         "run_id": 1,
         "kind": "drift",
         "against_run_id": None,
+        "model": None,
+        "against_model": None,
         "passed": False,
         "first_epoch": None,
         "worst": None,
@@ -211,7 +214,7 @@ def test_the_exit_status_is_by_the_verdicts_that_count(
     assert capsys.readouterr().out.splitlines()[-1] == (
         "drift: not judged: this is the first night of its specification"
     )
-    execute(store, f"UPDATE epochs SET bias = bias / 2 WHERE run_id = {first.id}")
+    execute(store, f"UPDATE epochs SET train_loss = train_loss / 2 WHERE run_id = {first.id}")
     assert status(completed(store, "nightly")) == drift
     parity_line, drift_line = capsys.readouterr().out.splitlines()
     assert parity_line.startswith("parity: passed: ")

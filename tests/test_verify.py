@@ -18,7 +18,7 @@ from db.store import Store
 from job.data.dataset import load
 from job.verdicts.verify import is_default_run, parity_verdict, reference_verdict, verify
 from tests.conftest import ROOT
-from tests.samples import dataset_row, history, run_row
+from tests.samples import dataset_row, history, regression, run_row
 
 PRINTED = json.loads((ROOT / "data" / "reference_run.json").read_text())
 MODELS = ("paddle", "python")
@@ -33,9 +33,7 @@ def default_run(**changes: Any) -> RunRow:
     } | changes
     row = load().row()
     row.sha256, row.target = values.pop("sha256", row.sha256), values.pop("target", row.target)
-    run = RunRow(id=1, **values)
-    run.dataset = row
-    return run
+    return regression(RunRow(id=1, **values), row)
 
 
 def as_printed() -> dict[str, History]:
@@ -141,7 +139,10 @@ def test_parity_says_how_far_apart_and_from_where() -> None:
     verdict = judged(paddle=history(5), python=other)
     assert (verdict.run_id, verdict.kind, verdict.passed, verdict.first_epoch) == (1, "parity", False, 3)
     assert (verdict.worst, verdict.tolerance) == (pytest.approx(1), 2e-6)
-    assert "models disagree over 5 epochs: first differing epoch 2, largest gap 1 (x1," in verdict.detail
+    assert (
+        "paddle and python disagree over 5 epochs: first differing epoch 2, largest gap 1 (x1,"
+        in verdict.detail
+    )
     assert verdict.detail.endswith("tolerance 2e-06, relative to values beyond 1; beyond it from epoch 3 on")
 
 
@@ -165,7 +166,7 @@ def test_one_model_may_be_ahead_where_a_run_stopped_but_not_at_its_end(ahead: st
     histories = {name: history(5)[: 5 if name == ahead else 3] for name in MODELS}
     verdict = judged("interrupted", **histories)
     assert verdict.passed
-    assert verdict.detail.startswith("the two models agree over 3 epochs: the same bits")
+    assert verdict.detail.startswith("paddle and python agree over 3 epochs: the same bits")
     verdict = judged("completed", **histories)
     assert (verdict.passed, verdict.first_epoch) == (False, None)
     behind = next(name for name in MODELS if name != ahead)

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
+from db.specification import DEFAULT_MODELS, ModelSource
 from job.errors import ModelError
 from job.models.base import Model
 
 REGISTRY = {"paddle": "PaddleModel", "python": "PythonModel"}
 """name (and module) of a built-in model to its class"""
-DEFAULT_MODELS = ("paddle", "python")
-"""the models of a run if none are named; the others are compared with the first"""
 
 
 def load_models(names: Iterable[str] = DEFAULT_MODELS) -> dict[str, type[Model]]:
@@ -34,6 +33,16 @@ def load_models(names: Iterable[str] = DEFAULT_MODELS) -> dict[str, type[Model]]
     if missing:
         import_models(missing)
     return {name: getattr(sys.modules[f"job.models.{name}"], REGISTRY[name]) for name in wanted}
+
+
+def sources(names: Iterable[str]) -> tuple[ModelSource, ...]:
+    """What a run stores of these models. Raises ModelError if two have one name, and if there is none."""
+    found = tuple(ModelSource(name, name) for name in names)
+    if len({model.name for model in found}) < len(found) or not found:
+        raise ModelError(
+            f"a run needs one or more models, each of another name, not {', '.join(names) or 'none'}"
+        )
+    return found
 
 
 def import_models(names: Iterable[str]) -> None:
