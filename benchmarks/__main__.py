@@ -174,13 +174,13 @@ def trackers(bench: Bench) -> Iterator[Figure]:
                         step, moment = int(history.epoch[i]), round(history.trained_at[i] * 1000)
                         writer.add_scalar("loss/train", float(history.train_loss[i]), step, moment)
                         writer.add_scalar("loss/test", float(history.test_loss[i]), step, moment)
-                        writer.add_histogram("weights", history.weights[i], step, moment, buckets=13)
+                        writer.add_histogram("weights", history.parameters[i, :-1], step, moment, buckets=13)
             return time.process_time() - begun
 
         if bench.mlflow:
             values: dict[str, tuple[list[float], list[int]]] = {}
             for model, history in histories.items():
-                columns = (history.train_loss, history.test_loss, *history.weights.T, history.bias)
+                columns = (history.train_loss, history.test_loss, *history.parameters.T)
                 moments = (history.trained_at * 1000).astype(int).tolist()
                 named = zip(names, columns, strict=True)
                 values |= {f"{model}/{name}": (column.tolist(), moments) for name, column in named}

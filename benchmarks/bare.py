@@ -22,7 +22,8 @@ import numpy as np  # noqa: E402
 
 from db.history import State  # noqa: E402
 from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
-from job.models import initial_state, load_models  # noqa: E402
+from job.models import load_models  # noqa: E402
+from job.models.base import LinearRegression  # noqa: E402
 
 
 def train_python(data: Dataset, epochs: int, rate: float, start: State, read: bool = True) -> State:
@@ -30,7 +31,7 @@ def train_python(data: Dataset, epochs: int, rate: float, start: State, read: bo
     x, y, test_x, test_y = data.train_x, data.train_y, data.test_x, data.test_y
     transposed, scale, step = x.T, np.float32(2 / len(x)), np.float32(rate)
     rows, test_rows = np.float32(len(x)), np.float32(len(test_x))
-    weights, bias = start.weights.reshape(-1, 1).copy(), start.bias
+    weights, bias = start.parameters[:-1].reshape(-1, 1).copy(), start.parameters[-1]
     error, test_error = np.empty_like(y), np.empty_like(test_y)
     square, test_square = np.empty_like(y), np.empty_like(test_y)
     slope = np.empty_like(weights)
@@ -52,7 +53,7 @@ def train_python(data: Dataset, epochs: int, rate: float, start: State, read: bo
         slope *= step
         weights -= slope
         bias = bias - step * total(error, axis=None)
-    return State(weights[:, 0], bias, start.epoch + epochs)
+    return State(np.append(weights, bias), start.epoch + epochs)
 
 
 def train_paddle(data: Dataset, epochs: int, rate: float, start: State, read: bool = True) -> State:
@@ -61,9 +62,9 @@ def train_paddle(data: Dataset, epochs: int, rate: float, start: State, read: bo
 
     paddle.set_device("cpu")
     loss_of, no_grad = paddle.nn.functional.mse_loss, paddle.no_grad
-    linear = paddle.nn.Linear(len(start.weights), 1)
-    linear.weight.set_value(paddle.to_tensor(start.weights.reshape(-1, 1)))
-    linear.bias.set_value(paddle.to_tensor(start.bias.reshape(1)))
+    linear = paddle.nn.Linear(len(data.features), 1)
+    linear.weight.set_value(paddle.to_tensor(start.parameters[:-1].reshape(-1, 1)))
+    linear.bias.set_value(paddle.to_tensor(start.parameters[-1:]))
     optimizer = paddle.optimizer.SGD(rate, parameters=linear.parameters())
     x, y, test_x, test_y = map(paddle.to_tensor, (data.train_x, data.train_y, data.test_x, data.test_y))
     weight, bias = linear.weight, linear.bias
@@ -80,7 +81,7 @@ def train_paddle(data: Dataset, epochs: int, rate: float, start: State, read: bo
             test_loss.numpy()
             weight.numpy()
             bias.numpy()
-    return State(weight.numpy()[:, 0], bias.numpy()[0], start.epoch + epochs)
+    return State(np.append(weight.numpy(), bias.numpy()), start.epoch + epochs)
 
 
 LOOPS = {"paddle": train_paddle, "python": train_python}
@@ -89,14 +90,14 @@ LOOPS = {"paddle": train_paddle, "python": train_python}
 def train(data: Dataset, epochs: int, read: bool = True) -> dict[str, State]:
     """Train both models and keep only their final states."""
     load_models()  # also sets up Paddle's warnings and signals
-    start = initial_state(len(data.features), 0)
+    start = LinearRegression.initial(data, 0)
     return {name: loop(data, epochs, 0.01, start, read) for name, loop in LOOPS.items()}
 
 
 def main() -> None:
     """Train on the housing table and print the biases."""
     for name, state in train(load(DEFAULT_DATA), 10_000, "--unread" not in sys.argv).items():
-        print(f"{name} {state.bias:.9g}")
+        print(f"{name} {state.parameters[-1]:.9g}")
     sys.stdout.flush()
     leave(0)
 

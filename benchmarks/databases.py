@@ -48,7 +48,7 @@ def server_version(server: str) -> str:
 
 def multiply(url: str, runs: int) -> float:
     """Copy run 1 of a store until there are `runs` runs; return the MB of one run, indexes included."""
-    columns = "model, epoch, train_loss, test_loss, weights, bias, trained_at"
+    columns = "model, epoch, train_loss, test_loss, parameters, trained_at"
     settings = (
         "dataset_id, epochs, learning_rate, seed, trigger, status, created_at, heartbeat_at, finished_at, "
         "resumes, environment"
@@ -59,6 +59,13 @@ def multiply(url: str, runs: int) -> float:
                 connection.execute(
                     text(f"INSERT INTO runs ({settings}) SELECT {settings} FROM runs WHERE id = 1")
                 )
+                for table, names in (("models", "position, name, source"), ("parameters", "position, name")):
+                    connection.execute(
+                        text(
+                            f"INSERT INTO {table} (run_id, {names}) SELECT {run}, {names} FROM {table} "
+                            "WHERE run_id = 1"
+                        )
+                    )
                 connection.execute(
                     text(
                         f"INSERT INTO epochs (run_id, {columns}) SELECT {run}, {columns} FROM epochs "

@@ -25,7 +25,8 @@ from db.history import History  # noqa: E402
 from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
-from job.models import initial_state, load_models  # noqa: E402
+from job.models import load_models  # noqa: E402
+from job.models.base import LinearRegression  # noqa: E402
 from job.stop import StopRequest  # noqa: E402
 from job.training import Settings, start, train_run  # noqa: E402
 
@@ -66,7 +67,7 @@ class Beside:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.start = initial_state(len(dataset.features), 0)
+        self.start = LinearRegression.initial(dataset, 0)
         self.seconds = 0.0
         """of the loops alone"""
         self.altogether = 0.0

@@ -8,35 +8,31 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from db.types import pack_weights, unpack_weights
+from db.types import pack, unpack
 
 if TYPE_CHECKING:
     from db.history import History
 
-HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "weights", "bias", "trained_at")
+HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
 COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
 _PROGRESS = """
-    WITH RECURSIVE models (run_id, model) AS (
-        SELECT r.id, (SELECT min(e.model) FROM epochs e WHERE e.run_id = r.id) FROM runs r {of}
-        UNION ALL
-        SELECT m.run_id, (
-            SELECT min(e.model) FROM epochs e WHERE e.run_id = m.run_id AND e.model > m.model
-        )
-        FROM models m WHERE m.model IS NOT NULL
-    )
-    SELECT run_id, model, (
-        SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = models.run_id AND e.model = models.model
-    ) AS epochs
-    FROM models WHERE model IS NOT NULL ORDER BY run_id, model
+    SELECT run_id, model, epochs
+    FROM (
+        SELECT m.run_id, m.position, m.name AS model, (
+            SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = m.run_id AND e.model = m.name
+        ) AS epochs
+        FROM models m {of}
+    ) AS trained
+    WHERE epochs IS NOT NULL ORDER BY run_id, position
 """
-PROGRESS = text(_PROGRESS.format(of="WHERE r.id = :run"))
-"""epochs of each model of a run; two look-ups per model in the primary key, however many epochs it has"""
+PROGRESS = text(_PROGRESS.format(of="WHERE m.run_id = :run"))
+"""epochs of each model of a run that has any, in the models' order; one look-up each in the primary key"""
 PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 """the same for every run"""
 
 
 def as_history(rows: Sequence[Any]) -> History:
-    """A history from rows of `HISTORY_COLUMNS`; without features if there are no rows.
+    """A history from rows of `HISTORY_COLUMNS`; without parameters if there are no rows.
 
     Raises ValueError naming the first epoch that cannot be read.
     """
@@ -46,13 +42,13 @@ def as_history(rows: Sequence[Any]) -> History:
         sizes = []
         for row in rows:
             try:
-                sizes.append(_as_history([row]).weights.shape[1])
+                sizes.append(_as_history([row]).parameters.shape[1])
             except (TypeError, ValueError) as error:
                 raise ValueError(f"epoch {row.epoch}: {error}") from error
         usual = max(set(sizes), key=sizes.count)
         for row, size in zip(rows, sizes, strict=True):
             if size != usual:
-                raise ValueError(f"epoch {row.epoch}: {size} weights instead of {usual}") from None
+                raise ValueError(f"epoch {row.epoch}: {size} parameters instead of {usual}") from None
         raise
 
 
@@ -63,13 +59,12 @@ def _as_history(rows: Sequence[Any]) -> History:
 
     if not rows:
         return History.empty(0, 0)
-    epoch, train_loss, test_loss, weights, bias, trained_at = zip(*rows, strict=True)
+    epoch, train_loss, test_loss, parameters, trained_at = zip(*rows, strict=True)
     return History(
         epoch=np.array(epoch, np.int64),
         train_loss=np.array(train_loss, np.float32),
         test_loss=np.array(test_loss, np.float32),
-        weights=unpack_weights(weights) if isinstance(weights[0], str) else np.array(weights, np.float32),
-        bias=np.array(bias, np.float32),
+        parameters=unpack(parameters) if isinstance(parameters[0], str) else np.array(parameters, np.float32),
         trained_at=np.array(trained_at, np.float64),
     )
 
@@ -86,13 +81,12 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
             history.epoch.tolist(),
             history.train_loss.tolist(),
             history.test_loss.tolist(),
-            pack_weights(history.weights),
-            history.bias.tolist(),
+            pack(history.parameters),
             history.trained_at.tolist(),
             strict=True,
         )
         rows = [(run_id, model, *row) for row in values]
-        connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?,?)", rows)  # noqa: S608
+        connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608
         return
     import psycopg  # readers and SQLite do not need it
 
@@ -117,18 +111,17 @@ def binary_rows(run_id: int, model: str, history: History) -> bytes:
     """
     import numpy as np
 
-    count, features = history.weights.shape
+    count, parameters = history.parameters.shape
     name = model.encode()
     element = np.dtype([("size", ">i4"), ("value", ">f4")])
-    array = np.dtype([("head", ">i4", 5), ("elements", element, features)])
+    array = np.dtype([("head", ">i4", 5), ("elements", element, parameters)])
     types = {
         "run_id": ">i8",
         "model": f"S{len(name)}",
         "epoch": ">i4",
         "train_loss": ">f8",
         "test_loss": ">f8",
-        "weights": array,
-        "bias": ">f8",
+        "parameters": array,
         "trained_at": ">f8",
     }
     fields = [(name, [("size", ">i4"), ("value", types[name])]) for name in COLUMNS]
@@ -137,9 +130,9 @@ def binary_rows(run_id: int, model: str, history: History) -> bytes:
     for column in COLUMNS:
         rows[column]["size"] = rows.dtype[column]["value"].itemsize
     rows["run_id"]["value"], rows["model"]["value"] = run_id, name
-    for column in ("epoch", "train_loss", "test_loss", "bias", "trained_at"):
+    for column in ("epoch", "train_loss", "test_loss", "trained_at"):
         rows[column]["value"] = getattr(history, column)
-    weights = rows["weights"]["value"]
-    weights["head"] = (1, 0, 700, features, 1)
-    weights["elements"]["size"], weights["elements"]["value"] = 4, history.weights
+    vectors = rows["parameters"]["value"]
+    vectors["head"] = (1, 0, 700, parameters, 1)
+    vectors["elements"]["size"], vectors["elements"]["value"] = 4, history.parameters
     return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"

@@ -17,9 +17,8 @@ Int64s = NDArray[np.int64]
 class State(NamedTuple):
     """All that a model needs to continue: its parameters and the number of epochs trained."""
 
-    weights: Float32s
-    """float32 [features]"""
-    bias: np.float32
+    parameters: Float32s
+    """float32 [p]"""
     epoch: int
     """the next epoch to train; 0 for an untrained model"""
 
@@ -28,32 +27,29 @@ class State(NamedTuple):
 class History:
     """n epochs of one model, in order; consecutive unless only some were read or kept.
 
-    The losses of an epoch belong to the parameters before its update; `weights` and `bias` are those after
-    it. So the last row is the model's whole state, and the store is the checkpoint.
+    The losses of an epoch belong to the parameters before its update; `parameters` are those after it. So the
+    last row is the model's whole state, and the store is the checkpoint.
     """
 
     epoch: Int64s
     """int64 [n], counted from 0"""
     train_loss: Float32s
-    """float32 [n], mean squared error over the training rows, in normalised target units squared"""
+    """float32 [n], over the training rows; of a linear regression in normalised target units squared"""
     test_loss: Float32s
     """float32 [n], the same over the test rows"""
-    weights: Float32s
-    """float32 [n, features]"""
-    bias: Float32s
-    """float32 [n]"""
+    parameters: Float32s
+    """float32 [n, p]; of a linear regression the weights, in the order of the features, then the bias"""
     trained_at: Float64s
     """float64 [n], Unix seconds by the trainer's clock"""
 
     @classmethod
-    def empty(cls, epochs: int, features: int, first_epoch: int = 0) -> History:
-        """Space for `epochs` epochs from `first_epoch` on, with all other values not yet set."""
+    def empty(cls, epochs: int, parameters: int, first_epoch: int = 0) -> History:
+        """Space for `epochs` epochs of so many parameters, with all values but `epoch` not yet set."""
         return cls(
             epoch=np.arange(first_epoch, first_epoch + epochs, dtype=np.int64),
             train_loss=np.empty(epochs, np.float32),
             test_loss=np.empty(epochs, np.float32),
-            weights=np.empty((epochs, features), np.float32),
-            bias=np.empty(epochs, np.float32),
+            parameters=np.empty((epochs, parameters), np.float32),
             trained_at=np.empty(epochs, np.float64),
         )
 
@@ -71,12 +67,12 @@ class History:
     @property
     def state(self) -> State:
         """The state after the last epoch. Raises IndexError for a history of no epochs."""
-        return State(self.weights[-1], self.bias[-1], int(self.epoch[-1]) + 1)
+        return State(self.parameters[-1], int(self.epoch[-1]) + 1)
 
     def finite(self) -> History:
         """The epochs before the first with a NaN or an infinity; all of them if there is none."""
-        good = np.isfinite(self.train_loss) & np.isfinite(self.test_loss) & np.isfinite(self.bias)
-        good &= np.isfinite(self.weights).all(axis=1)
+        good = np.isfinite(self.train_loss) & np.isfinite(self.test_loss)
+        good &= np.isfinite(self.parameters).all(axis=1)
         return self if good.all() else self[: int(np.argmin(good))]
 
     def same_bits(self, other: History) -> bool:
@@ -86,7 +82,6 @@ class History:
             for mine, theirs in (
                 (self.train_loss, other.train_loss),
                 (self.test_loss, other.test_loss),
-                (self.weights, other.weights),
-                (self.bias, other.bias),
+                (self.parameters, other.parameters),
             )
         )

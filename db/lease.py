@@ -205,8 +205,8 @@ def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
         )
         with naming(f"run {run.id}, {model}"):
             states[model] = as_history(session.execute(last).all()).state
-            if len(states[model].weights) != len(run.dataset.features):
-                raise ValueError(f"epoch {following - 1}: {len(states[model].weights)} weights")
+            if len(states[model].parameters) != len(run.parameters):
+                raise ValueError(f"epoch {following - 1}: {len(states[model].parameters)} parameters")
     return states
 
 

@@ -17,11 +17,12 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from db.comparison import COMPARISON
 from db.errors import StoreError
 from db.schema import Base
 from db.version import HEAD, VERSION_TABLE, current, require_head
 
+COMPARISON: dict[str, Any] = {"compare_type": True, "compare_server_default": True, "render_as_batch": True}
+"""how Alembic compares the live schema with `db.schema`"""
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 

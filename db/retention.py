@@ -195,7 +195,7 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
 
 
 def worth_keeping(store: Store, run_id: int) -> list[int]:
-    """The epochs that a downsampled run keeps of both models: first, best by either loss, last."""
+    """The epochs that a downsampled run keeps of every model: first, best by either loss, last."""
     epochs: set[int] = set()
     for model, trained in store.progress(run_id).items():
         mine = select(EpochRow.epoch).where(EpochRow.run_id == run_id, EpochRow.model == model)

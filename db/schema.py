@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from db.types import Bias, JsonObject, PackedWeights, UtcDateTime, database_now
+from db.types import JsonObject, PackedVector, UtcDateTime, database_now
 
 TRIGGERS = ("manual", "nightly", "sweep")
 STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "failed")
@@ -32,6 +32,11 @@ PRUNINGS = ("delete", "thin")
 VERDICT_KINDS = ("parity", "reference", "drift")
 SCHEDULED_RUN_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
+FINITE_PARAMETERS = {
+    "sqlite": "instr(parameters, 'n') = 0",  # JSON has no NaN: it would be null
+    "postgresql": "NOT parameters && '{NaN,Infinity,-Infinity}'",
+}
+"""by database, the SQL of a CHECK that a packed vector holds finite numbers"""
 
 # SQLite gives rowids only to INTEGER keys; PostgreSQL needs the range.
 Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -157,6 +162,56 @@ class RunRow(Base):
         return and_(cls.thinned_every.is_(None), cls.pruning.is_(None))
 
     dataset: Mapped[DatasetRow] = relationship(lazy="joined", innerjoin=True)
+    models: Mapped[list[ModelRow]] = relationship(
+        order_by="ModelRow.position", lazy="selectin", passive_deletes=True
+    )
+    parameters: Mapped[list[ParameterRow]] = relationship(
+        order_by="ParameterRow.position", passive_deletes=True
+    )
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """What the packed vectors of its epochs hold, in order."""
+        return [parameter.name for parameter in self.parameters]
+
+    @property
+    def is_linear_regression(self) -> bool:
+        """Whether its parameters are a weight for each feature and a bias."""
+        return self.parameter_names == [*(feature.name for feature in self.dataset.features), "bias"]
+
+
+class ModelRow(Base):
+    """A model of a run, and where its code came from. The others are compared with the one at position 0."""
+
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("run_id", "position"),)
+
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    source: Mapped[str] = mapped_column(Text)
+    """the reference that names it; of a built-in model its name"""
+    source_sha256: Mapped[str | None] = mapped_column(Text)
+    """of the source file; null for a built-in model"""
+    digest: Mapped[str | None] = mapped_column(Text)
+    """of the whole history; null until it is computed"""
+
+    @property
+    def described(self) -> str:
+        """The name and, if it is not built in, the reference and the hash of the file."""
+        sha256 = f" (sha256 {self.source_sha256[:12]})" if self.source_sha256 else ""
+        return (self.name if self.source == self.name else f"{self.name}={self.source}") + sha256
+
+
+class ParameterRow(Base):
+    """A parameter of a run: what the packed vectors of all of its models hold at that position."""
+
+    __tablename__ = "parameters"
+    __table_args__ = (UniqueConstraint("run_id", "name"),)
+
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
 
 
 class EpochRow(Base):
@@ -165,9 +220,12 @@ class EpochRow(Base):
     __tablename__ = "epochs"
     __table_args__ = (
         CheckConstraint("epoch >= 0", name="epoch"),
-        CheckConstraint(f"train_loss BETWEEN 0 AND {FLOAT32_MAX}", name="train_loss"),
-        CheckConstraint(f"test_loss BETWEEN 0 AND {FLOAT32_MAX}", name="test_loss"),
-        CheckConstraint(f"bias BETWEEN -{FLOAT32_MAX} AND {FLOAT32_MAX}", name="bias"),
+        CheckConstraint(f"train_loss BETWEEN -{FLOAT32_MAX} AND {FLOAT32_MAX}", name="train_loss"),
+        CheckConstraint(f"test_loss BETWEEN -{FLOAT32_MAX} AND {FLOAT32_MAX}", name="test_loss"),
+        *(
+            CheckConstraint(sql, name="parameters").ddl_if(dialect=dialect)
+            for dialect, sql in FINITE_PARAMETERS.items()
+        ),
         {"sqlite_with_rowid": False},
     )
 
@@ -176,8 +234,7 @@ class EpochRow(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True)
     train_loss: Mapped[float] = mapped_column(Double)
     test_loss: Mapped[float] = mapped_column(Double)
-    weights: Mapped[Any] = mapped_column(PackedWeights)
-    bias: Mapped[float] = mapped_column(Bias)
+    parameters: Mapped[Any] = mapped_column(PackedVector)
     trained_at: Mapped[float] = mapped_column(Double)
 
 
@@ -203,6 +260,9 @@ class VerdictRow(Base):
     tolerance: Mapped[float] = mapped_column(Double)
     detail: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
+    model: Mapped[str | None] = mapped_column(Text)
+    """the model that is judged; null if the verdict is about the whole run"""
+    against_model: Mapped[str | None] = mapped_column(Text)
 
 
 class ScheduledRunRow(Base):

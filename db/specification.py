@@ -1,12 +1,28 @@
-"""What makes two runs the same: the data, the target, the epochs, the learning rate and the seed."""
+"""What makes two runs the same: the data, target, epochs, learning rate, seed and models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, select
 
-from db.schema import DatasetRow, RunRow
+from db.schema import DatasetRow, ModelRow, RunRow
+
+
+class ModelSource(NamedTuple):
+    """A model of a run, and where its code comes from."""
+
+    name: str
+    source: str
+    """the reference that names it; of a built-in model its name"""
+    source_sha256: str | None = None
+    """of the source file, in hexadecimal; None for a built-in model"""
+
+
+DEFAULT_MODELS = ("paddle", "python")
+"""the models of a run if none are named: built-in ones; the others are compared with the first"""
+DEFAULT_SOURCES = tuple(ModelSource(name, name) for name in DEFAULT_MODELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +36,29 @@ class Specification:
     epochs: int
     learning_rate: float
     seed: int
-    """of the initial weights"""
+    """of the initial parameters"""
+    models: tuple[ModelSource, ...]
 
     @classmethod
     def of(cls, run: RunRow, dataset: DatasetRow | None = None) -> Specification:
         """The specification of a run; give the `dataset` of a run that is not stored yet."""
         data = run.dataset if dataset is None else dataset
-        return cls(data.sha256, data.target, run.epochs, run.learning_rate, run.seed)
+        models = tuple(ModelSource(row.name, row.source, row.source_sha256) for row in run.models)
+        return cls(data.sha256, data.target, run.epochs, run.learning_rate, run.seed, models)
 
     def runs(self) -> Select[RunRow]:
         """All runs of this specification, newest first."""
+        same = [
+            RunRow.models.any(
+                and_(
+                    ModelRow.position == position,
+                    ModelRow.name == model.name,
+                    ModelRow.source == model.source,
+                    ModelRow.source_sha256.is_not_distinct_from(model.source_sha256),
+                )
+            )
+            for position, model in enumerate(self.models)
+        ]
         return (
             select(RunRow)
             .join(RunRow.dataset)
@@ -39,6 +68,8 @@ class Specification:
                 RunRow.epochs == self.epochs,
                 RunRow.learning_rate == self.learning_rate,
                 RunRow.seed == self.seed,
+                *same,
+                ~RunRow.models.any(ModelRow.position >= len(self.models)),
             )
             .order_by(RunRow.id.desc())
         )

@@ -1,8 +1,8 @@
-"""Starts a run: its row, its dataset and its scheduled run, in one transaction."""
+"""Starts a run: its row, its dataset, its models and its scheduled run, in one transaction."""
 
 from __future__ import annotations
 
-from sqlalchemy import inspect, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,32 +15,29 @@ from db.specification import Specification
 def insert_run(
     session: Session,
     attempt: int,
-    wanted: RunRow,
+    run: RunRow,
     dataset: DatasetRow,
     night: int | None,
     heartbeat_timeout: float,
 ) -> Held | int:
-    """Store a new run; return its id, or the lease holder of the live nightly run.
+    """Store a new run, made for this attempt; return its id, or the lease holder of the live nightly run.
 
     `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
     HeldError as `Store.start_run` does.
     """
     if attempt > 1:
-        mine = session.scalar(select(RunRow.id).where(RunRow.owner == wanted.owner))
+        mine = session.scalar(select(RunRow.id).where(RunRow.owner == run.owner))
         if mine is not None:
             return mine
-    nightly = wanted.trigger == "nightly"
+    nightly = run.trigger == "nightly"
     if nightly and (other := live_nightly(session, heartbeat_timeout)):
         return other
     dataset_id = stored_dataset(session, dataset)
-    if wanted.sweep is not None:
+    if run.sweep is not None:
         lock_dataset(session, dataset_id)
-        twins = Specification.of(wanted, dataset).runs().where(RunRow.sweep == wanted.sweep)
+        twins = Specification.of(run, dataset).runs().where(RunRow.sweep == run.sweep)
         if twin := session.scalars(twins.limit(1)).first():
-            raise HeldError(f"sweep {wanted.sweep} has run {twin.id} of these settings already")
-    # A copy for each attempt: a row belongs to the session that it was added to.
-    columns = {attribute.key: getattr(wanted, attribute.key) for attribute in inspect(RunRow).column_attrs}
-    run = RunRow(**{name: value for name, value in columns.items() if value is not None})
+            raise HeldError(f"sweep {run.sweep} has run {twin.id} of these settings already")
     run.dataset_id = dataset_id
     session.add(run)
     try:

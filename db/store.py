@@ -16,8 +16,18 @@ from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
 from db.errors import HeldError, NotFoundError, naming
 from db.lease import Held, RunWriter, checkpoints, claim, notice_crashes, stalled_runs, win
 from db.owner import new_token
-from db.schema import UNFINISHED, DatasetRow, EpochRow, RunRow, ScheduledRunRow, StoreRow, VerdictRow
-from db.specification import Specification
+from db.schema import (
+    UNFINISHED,
+    DatasetRow,
+    EpochRow,
+    ModelRow,
+    ParameterRow,
+    RunRow,
+    ScheduledRunRow,
+    StoreRow,
+    VerdictRow,
+)
+from db.specification import DEFAULT_SOURCES, ModelSource, Specification
 from db.start import insert_run
 
 if TYPE_CHECKING:
@@ -78,25 +88,34 @@ class Store(Database):
         trigger: str = "manual",
         night: int | None = None,
         sweep: str | None = None,
+        models: Sequence[ModelSource] = DEFAULT_SOURCES,
+        parameters: Sequence[str] | None = None,
     ) -> RunWriter:
         """Start a run; return its only writer. `dataset` is stored once.
+
+        `parameters` names what its vectors hold; None stands for the features of `dataset` and `bias`.
 
         Raises HeldError if another nightly run is live, if `night` (the id of the scheduled run) is no longer
         due, or if `sweep` already has a run with these settings.
         """
         token = new_token()
-        run = RunRow(
-            epochs=epochs,
-            learning_rate=learning_rate,
-            seed=seed,
-            trigger=trigger,
-            status="running",
-            environment=environment,
-            owner=token,
-            sweep=sweep,
+        names = (
+            [*(feature.name for feature in dataset.features), "bias"] if parameters is None else parameters
         )
 
         def work(session: Session, attempt: int) -> Held | int:
+            run = RunRow(  # a new one for each attempt: a row belongs to the session that it was added to
+                epochs=epochs,
+                learning_rate=learning_rate,
+                seed=seed,
+                trigger=trigger,
+                status="running",
+                environment=environment,
+                owner=token,
+                sweep=sweep,
+                models=[ModelRow(position=i, **model._asdict()) for i, model in enumerate(models)],
+                parameters=[ParameterRow(position=i, name=name) for i, name in enumerate(names)],
+            )
             return insert_run(session, attempt, run, dataset, night, self.heartbeat_timeout)
 
         try:
@@ -139,8 +158,10 @@ class Store(Database):
         return self.read(lambda session: session.scalars(wanted).all())
 
     def run(self, reference: int | str = "latest") -> RunRow:
-        """One run, with its dataset and features, by its id or as `latest`. Raises NotFoundError."""
-        query = select(RunRow).options(selectinload(RunRow.dataset, DatasetRow.features))
+        """One run, with dataset, features and parameters, by its id or as `latest`. Raises NotFoundError."""
+        query = select(RunRow).options(
+            selectinload(RunRow.dataset, DatasetRow.features), selectinload(RunRow.parameters)
+        )
         if reference == "latest":
             query = query.order_by(RunRow.id.desc()).limit(1)
         else:
@@ -197,7 +218,7 @@ class Store(Database):
     # -- verdicts --------------------------------------------------------------------------------
 
     def add_verdict(self, verdict: VerdictRow) -> VerdictRow:
-        """Store a verdict unless the newest of its kind and runs is equal; return the stored one.
+        """Store a verdict unless the newest of its kind, runs and models is equal; return the stored one.
 
         Raises StoreError if a run that it is about was pruned while it was being judged.
         """
@@ -207,6 +228,8 @@ class Store(Database):
                 VerdictRow.run_id == verdict.run_id,
                 VerdictRow.kind == verdict.kind,
                 VerdictRow.against_run_id == verdict.against_run_id,
+                VerdictRow.model == verdict.model,
+                VerdictRow.against_model == verdict.against_model,
             )
             .order_by(VerdictRow.id.desc())
             .limit(1)

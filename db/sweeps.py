@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from db.errors import NotFoundError
-from db.schema import DatasetRow, EpochRow, RunRow
+from db.schema import DatasetRow, EpochRow, ModelRow, RunRow
 from db.store import Store
 
 
@@ -31,12 +31,13 @@ def tables_of(store: Store, name: str) -> set[tuple[str, str]]:
     return {(sha256, target) for sha256, target in rows}
 
 
-def losses(store: Store, name: str, model: str, epochs: list[int]) -> list[tuple[int, int, float, float]]:
-    """(run, epoch, train loss, test loss) of one model of each run of a sweep at those epochs, in order."""
+def losses(store: Store, name: str, epochs: list[int]) -> list[tuple[int, int, float, float]]:
+    """(run, epoch, train loss, test loss) of each run's first model at those epochs, in order."""
     query = (
         select(EpochRow.run_id, EpochRow.epoch, EpochRow.train_loss, EpochRow.test_loss)
         .join(RunRow, RunRow.id == EpochRow.run_id)
-        .where(RunRow.sweep == name, EpochRow.model == model, EpochRow.epoch.in_(epochs))
+        .join(ModelRow, and_(ModelRow.run_id == RunRow.id, ModelRow.name == EpochRow.model))
+        .where(RunRow.sweep == name, ModelRow.position == 0, EpochRow.epoch.in_(epochs))
         .order_by(EpochRow.run_id, EpochRow.epoch)
     )
     rows = store.read(lambda session: session.execute(query).all())

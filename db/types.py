@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, JSON, REAL, DateTime, Dialect, Double, Text, types
+from sqlalchemy import ARRAY, JSON, REAL, DateTime, Dialect, Double, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from db.history import Float32s
 
 
-def pack_weights(weights: Float32s) -> list[str]:
+def pack(vectors: Float32s) -> list[str]:
     """One JSON array a row, of the shortest decimals that give back the same float32.
 
-    `weights` is float32 [n, features]. A reader that parses a number as a double and rounds it to float32, as
+    `vectors` is float32 [n, p]. A reader that parses a number as a double and rounds it to float32, as
     JSON readers do, gets the same bits. For a few values, such as 7.038531e-26, the shortest decimal does not
     survive these two roundings; their row is written in full double precision.
     """
     import numpy as np  # not at the top: commands that read no epochs start in half the time
     import orjson
 
-    if not len(weights):
+    if not len(vectors):
         return []
-    text = orjson.dumps(np.ascontiguousarray(weights), option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps(np.ascontiguousarray(vectors), option=orjson.OPT_SERIALIZE_NUMPY)
     rows = [f"[{row}]" for row in text.decode()[2:-2].split("],[")]
     read_back = np.array(orjson.loads(text), np.float64).astype(np.float32)
-    for i in np.flatnonzero((read_back.view(np.uint32) != weights.view(np.uint32)).any(axis=1)):
-        rows[i] = orjson.dumps(weights[i].tolist()).decode()
+    for i in np.flatnonzero((read_back.view(np.uint32) != vectors.view(np.uint32)).any(axis=1)):
+        rows[i] = orjson.dumps(vectors[i].tolist()).decode()
     return rows
 
 
-def unpack_weights(rows: Sequence[str]) -> Float32s:
-    """float32 [n, features] from the n JSON arrays of `pack_weights`."""
+def unpack(rows: Sequence[str]) -> Float32s:
+    """float32 [n, p] from the n JSON arrays of `pack`."""
     import numpy as np
     import orjson
 
     return np.array(orjson.loads(f"[{','.join(rows)}]"), np.float64).astype(np.float32)
 
 
-class PackedWeights(TypeDecorator[Any]):
+class PackedVector(TypeDecorator[Any]):
     """A vector of float32: `real[]` on PostgreSQL, a JSON array as text on SQLite."""
 
     impl = Text
@@ -92,22 +92,6 @@ class JsonObject(TypeDecorator[Any]):
         from sqlalchemy.dialects.postgresql import JSONB  # imports every driver's dialect
 
         return dialect.type_descriptor(JSONB())
-
-
-class SignedZeroReal(types.UserDefinedType[float]):
-    """A double that keeps the sign of zero on SQLite, whose REAL columns store -0.0 as the integer 0.
-
-    A type name with "BLOB" makes SQLite store values unchanged (https://www.sqlite.org/datatype3.html, 3.1).
-    """
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """The type name in the schema."""
-        return "REAL_BLOB"
-
-
-Bias: TypeEngine[float] = Double().with_variant(SignedZeroReal(), "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -27,7 +27,7 @@ def answer(
 ) -> Answer:
     """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
 
-    `:optimum` is computed from the run's data file, and null if that file is not found.
+    `:optimum` is computed from a linear regression's data file, and null if that file is not found.
 
     Raises QueryError for an unknown query or parameter, and DataError if `data` is not the run's file.
     """
@@ -43,7 +43,12 @@ def answer(
     bound: dict[str, Value] = {**query.defaults, **given}
     if "run" in query.parameters and run is not None:
         bound.setdefault("run", run.id)
-    if "optimum" in query.parameters and "optimum" not in given and run is not None:
+    if (
+        "optimum" in query.parameters
+        and "optimum" not in given
+        and run is not None
+        and run.is_linear_regression
+    ):
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
     try:

@@ -18,11 +18,18 @@ class MissingExtraError(LedgerError):
 
 
 def table(store: Store, run: RunRow) -> pd.DataFrame:
-    """One row for each model and epoch; losses, `weight_<feature>` and bias are float32.
+    """One row for each model and epoch; losses and parameters are float32.
+
+    A linear regression's weights are called `weight_<feature>`, and any other parameter `parameter_<name>`.
 
     Raises StoreError for a run without epochs.
     """
     parts = []
+    # The prefix keeps a feature named `epoch` from replacing our column.
+    prefix = "weight" if run.is_linear_regression else "parameter"
+    names = [f"{prefix}_{name}" for name in run.parameter_names]
+    if run.is_linear_regression:
+        names[-1] = "bias"
     for model in store.progress(run.id):
         history = store.history(run.id, model)
         columns: dict[str, object] = {
@@ -31,9 +38,8 @@ def table(store: Store, run: RunRow) -> pd.DataFrame:
             "train_loss": history.train_loss,
             "test_loss": history.test_loss,
         }
-        # The prefix keeps a feature named `epoch` from replacing our column.
-        columns |= {f"weight_{f.name}": history.weights[:, f.position] for f in run.dataset.features}
-        columns |= {"bias": history.bias, "trained_at": history.trained_at}
+        columns |= dict(zip(names, history.parameters.T, strict=True))
+        columns |= {"trained_at": history.trained_at}
         parts.append(pd.DataFrame(columns))
     if not parts:
         raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to export")

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db.comparison import COMPARISON
+from db.migrate import COMPARISON
 from db.schema import Base
 from db.version import VERSION_TABLE
 

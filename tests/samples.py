@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import text
 
-from db.history import History
+from db.history import History, State
 from db.lease import RunWriter
-from db.schema import DatasetRow, FeatureRow, RunRow
+from db.schema import DatasetRow, FeatureRow, ModelRow, ParameterRow, RunRow
 from db.store import Store
+from job.data.dataset import Dataset
+from job.models import load_models
+from job.models.base import LinearRegression, Model
 
 ELSEWHERE = "0123@another-machine/boot/1:1:1"
 
@@ -50,11 +53,11 @@ def dataset_row(features: int = 3, name: str = "made.csv") -> DatasetRow:
 def history(epochs: int = 5, features: int = 3, first_epoch: int = 0, seed: int = 0) -> History:
     """Random numbers in the shape of a history."""
     random = np.random.RandomState(seed)
-    made = History.empty(epochs, features, first_epoch)
+    made = History.empty(epochs, features + 1, first_epoch)
     made.train_loss[:] = random.rand(epochs)
     made.test_loss[:] = random.rand(epochs)
-    made.weights[:] = random.randn(epochs, features)
-    made.bias[:] = random.randn(epochs)
+    made.parameters[:, :-1] = random.randn(epochs, features)
+    made.parameters[:, -1] = random.randn(epochs)
     made.trained_at[:] = 1.7e9 + random.rand(epochs)
     return made
 
@@ -77,11 +80,26 @@ def two_runs(store: Store, dataset: DatasetRow) -> None:
             writer.finish("completed")
 
 
+def model(name: str, dataset: Dataset, learning_rate: float = 0.1, state: State | int = 0) -> Model:
+    """A built-in model at a state, or at the start of a seed."""
+    start = state if isinstance(state, State) else LinearRegression.initial(dataset, state)
+    return load_models([name])[name](dataset, learning_rate, 0, start)
+
+
+def regression(run: RunRow, dataset: DatasetRow) -> RunRow:
+    """The run with that dataset and with the models and parameters of a linear regression of it."""
+    run.dataset = dataset
+    run.models = [ModelRow(position=i, name=name, source=name) for i, name in enumerate(("paddle", "python"))]
+    names = [*(feature.name for feature in dataset.features), "bias"]
+    run.parameters = [ParameterRow(position=i, name=name) for i, name in enumerate(names)]
+    return run
+
+
 def run_row(**settings: object) -> RunRow:
     """A run as the store would return it."""
     defaults: dict[str, object] = {"id": 1, "epochs": 10, "learning_rate": 0.1, "seed": 0}
     created = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
-    return RunRow(**(defaults | settings), dataset=dataset_row(), created_at=created)
+    return regression(RunRow(**(defaults | settings), created_at=created), dataset_row())
 
 
 def start(store: Store, **settings: object) -> RunWriter:

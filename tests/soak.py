@@ -29,8 +29,8 @@ import job.training.loop  # noqa: E402
 from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import Dataset, load  # noqa: E402
-from job.models import load_models, make_model  # noqa: E402
-from job.training import Settings, first_states, resume, start, train_and_judge  # noqa: E402
+from job.models import load_models  # noqa: E402
+from job.training import Settings, resume, start, train_and_judge  # noqa: E402
 from tests.samples import write_csv  # noqa: E402
 
 EPOCHS, LEARNING_RATE, SEED = 400, 0.05, 3
@@ -90,7 +90,7 @@ def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
     """
     with tempfile.TemporaryDirectory() as directory:
         dataset = load(write_csv(Path(directory) / "made.csv", rows=60, features=5))
-    load_models()
+    models = load_models()
     Store(url, create=True).close()
     hits: dict[int, int] = {}
     while sum(hits.values()) < kills:
@@ -109,8 +109,10 @@ def soak(url: str, kills: int, dice: random.Random) -> tuple[int, int, int]:
                 hits.setdefault(run_id, 0)
                 break
             hits[run_id] = hits.get(run_id, 0) + 1
-    start = first_states(dataset, SEED)
-    expected = {name: make_model(name, dataset, LEARNING_RATE, start[name]).advance(EPOCHS) for name in start}
+    expected = {
+        name: model(dataset, LEARNING_RATE, SEED, model.initial(dataset, SEED)).advance(EPOCHS)
+        for name, model in models.items()
+    }
     with Store(url) as store:
         complete = {run.id for run in store.runs() if run.status == "completed"}
         differing = sum(rows_that_differ(store, run_id, expected) for run_id in hits)

@@ -12,10 +12,11 @@ from db.store import Store
 from job.cli import run
 from job.cli.options import choices
 from job.data.dataset import load
-from job.plots.draw import FIGURES
 from tests.samples import histories
 
 Output = pytest.CaptureFixture[str]
+
+FIGURES = ("losses", "parameters-paddle", "parameters-python", "gap", "overfitting", "predictions")
 
 
 def plot(store: Store, *words: str) -> int:

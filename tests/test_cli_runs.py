@@ -86,7 +86,9 @@ def test_verify_judges_and_stores(filled_url: str, capsys: Output) -> None:
 
 def test_verify_fails_with_status_1(filled_url: str, capsys: Output) -> None:
     with Store(filled_url) as store, store.engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE epochs SET bias = bias + 1 WHERE model = 'python' AND epoch = 3")
+        connection.exec_driver_sql(
+            "UPDATE epochs SET test_loss = test_loss + 1 WHERE model = 'python' AND epoch = 3"
+        )
     assert run(["verify", "1", "--json", "--database-url", filled_url]) == 1
     (verdict,) = json.loads(capsys.readouterr().out)
     assert (verdict["passed"], verdict["first_epoch"]) == (False, 3)

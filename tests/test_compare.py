@@ -10,6 +10,7 @@ import pytest
 
 from db.history import History
 from db.schema import DatasetRow
+from db.specification import ModelSource
 from db.store import Store
 from job.cli import run
 from tests.samples import dataset_row, execute, history
@@ -20,6 +21,8 @@ Output = pytest.CaptureFixture[str]
 def add(store: Store, features: int = 3, settings: dict[str, Any] | None = None, **histories: History) -> int:
     values: dict[str, Any] = {"epochs": 9, "learning_rate": 0.1, "seed": 0, "environment": {}}
     values["dataset"] = dataset_row(features, f"made{features}.csv")
+    if histories:
+        values["models"] = [ModelSource(model, model) for model in histories]
     writer = store.start_run(**values | (settings or {}))
     for model, own in histories.items():
         writer.append(model, own)
@@ -44,8 +47,8 @@ def test_the_same_bits_pass(store: Store, capsys: Output) -> None:
 
 def test_the_last_bit_of_one_weight_is_found(store: Store, capsys: Output) -> None:
     other = history(9)
-    other.weights[4, 1] = np.nextafter(other.weights[4, 1], np.float32(9))
-    gap = abs(float(other.weights[4, 1]) - float(history(9).weights[4, 1]))
+    other.parameters[4, 1] = np.nextafter(other.parameters[4, 1], np.float32(9))
+    gap = abs(float(other.parameters[4, 1]) - float(history(9).parameters[4, 1]))
     add(store, paddle=history(9))
     add(store, paddle=other)
     assert compare(store, 1, 2) == 1
@@ -61,7 +64,7 @@ def test_the_last_bit_of_one_weight_is_found(store: Store, capsys: Output) -> No
 
 def test_the_sign_of_a_zero_is_a_difference(store: Store) -> None:
     plus, minus = history(3), history(3)
-    plus.bias[1], minus.bias[1] = 0.0, -0.0
+    plus.parameters[1, -1], minus.parameters[1, -1] = 0.0, -0.0
     add(store, paddle=plus)
     add(store, paddle=minus)
     assert compare(store, 1, 2) == 1
@@ -92,7 +95,7 @@ def test_a_model_that_one_run_lacks_is_a_difference(store: Store, capsys: Output
     ("a", "b", "message"),
     [
         (1, 1, "run 1 compared with itself says nothing"),
-        (1, 2, "runs 1 and 2 cannot be compared: their features differ (x0, x1, x2; x0, x1)"),
+        (1, 2, "runs 1 and 2 cannot be compared: their parameters differ (x0, x1, x2, bias; x0, x1, bias)"),
         (1, 3, "runs 1 and 3 have no epoch in common"),
         (3, 4, "runs 3 and 4 have no epoch in common"),
         (1, 9, "there is no run 9"),
@@ -156,8 +159,8 @@ def test_runs_of_one_specification_have_no_line_on_it(store: Store, capsys: Outp
 
 def test_the_first_differing_epoch_of_all_models_is_stored(store: Store) -> None:
     late, early = history(9), history(9, seed=1)
-    late.bias[7], early.bias[2] = 9, 9
-    early.bias[1] += 0.5
+    late.parameters[7, -1], early.parameters[2, -1] = 9, 9
+    early.parameters[1, -1] += 0.5
     add(store, paddle=history(9), python=history(9, seed=1))
     add(store, paddle=late, python=early)
     assert compare(store, 1, 2) == 1
@@ -168,8 +171,8 @@ def test_the_first_differing_epoch_of_all_models_is_stored(store: Store) -> None
 
 def test_the_worst_gap_of_all_models_is_stored(store: Store) -> None:
     small, large = history(9), history(9, seed=1)
-    small.bias[7] += 1
-    large.bias[2] += 100
+    small.parameters[7, -1] += 1
+    large.parameters[2, -1] += 100
     add(store, a=history(9), b=history(9, seed=1), c=history(9))
     add(store, a=small, b=large, c=history(9))
     assert compare(store, 1, 2) == 1

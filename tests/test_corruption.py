@@ -60,7 +60,7 @@ def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Ou
     if line.startswith("train"):  # it resumes the newest
         with Store(url) as store:
             execute(store, "DELETE FROM runs WHERE id = 2")
-    spoil(url, "weights", "'{0.5}'" if url.startswith("postgresql") else "'[0.5, 0.25, 0.'")
+    spoil(url, "parameters", "'{0.5}'" if url.startswith("postgresql") else "'[0.5, 0.25, 0.'")
     said = refusal(line, url, capsys)
     assert "run 1, python: a value in the store is corrupted: epoch 5: " in said
     assert "run 2" not in said
@@ -69,12 +69,11 @@ def test_a_corrupted_vector_is_named_by_run_model_and_epoch(url: str, capsys: Ou
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("weights", "'[0.5, 0.25]'"),
-        ("weights", "'[[0.5], 0.25, 0.125]'"),
-        ("weights", "x'ff00'"),
-        ("weights", "'\"abc\"'"),
+        ("parameters", "'[0.5, 0.25]'"),
+        ("parameters", "'[[0.5], 0.25, 0.125]'"),
+        ("parameters", "x'ff00'"),
+        ("parameters", "'\"abc\"'"),
         ("train_loss", "'abc'"),
-        ("bias", "'abc'"),
         ("trained_at", "'abc'"),
     ],
 )

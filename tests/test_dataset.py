@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,18 @@ def test_a_table_that_cannot_be_trained_on_is_refused(
     with pytest.raises(DataError) as refusal:
         load(path, target)
     assert message in str(refusal.value)
+
+
+def test_a_dataset_from_another_process_is_aligned_and_contiguous_again() -> None:
+    """Pickled arrays arrive in buffers that begin anywhere; NumPy sums unaligned ones in another order."""
+    whole = load()
+    buffers: list[pickle.PickleBuffer] = []
+    text = pickle.dumps(whole, protocol=5, buffer_callback=buffers.append)
+    askew = [memoryview(b"x" + bytes(buffer.raw()))[1:] for buffer in buffers]
+    arrived = pickle.loads(text, buffers=askew)
+    for name in ("train_x", "train_y", "test_x", "test_y"):
+        values = getattr(arrived, name)
+        assert values.flags.aligned
+        assert values.flags.c_contiguous
+        assert values.dtype == np.float32
+        assert values.tobytes() == getattr(whole, name).tobytes()

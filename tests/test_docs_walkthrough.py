@@ -10,8 +10,8 @@ import pytest
 
 from db.history import History
 from job.data.dataset import DEFAULT_DATA, load
-from job.models import initial_state, make_model
 from tests.conftest import ROOT
+from tests.samples import model
 
 PAGE = (ROOT / "docs" / "walkthrough.md").read_text()
 SOURCES = [path.read_text() for path in sorted((ROOT / "job" / "models").glob("*.py"))]
@@ -43,8 +43,8 @@ def says(words: str) -> bool:
 
 @pytest.fixture(scope="module")
 def default_run() -> list[History]:
-    dataset, start = load(), initial_state(13, 0)
-    return [make_model(name, dataset, 0.01, start).advance(10_000) for name in ("paddle", "python")]
+    dataset = load()
+    return [model(name, dataset, 0.01).advance(10_000) for name in ("paddle", "python")]
 
 
 def test_what_the_page_says_of_the_data_is_so() -> None:
@@ -81,7 +81,7 @@ def test_what_the_page_says_of_the_losses_is_so(default_run: list[History]) -> N
 @pytest.mark.slow
 def test_what_the_page_says_of_the_gap_is_so(default_run: list[History]) -> None:
     paddle, python = (
-        np.column_stack([h.train_loss, h.test_loss, h.weights, h.bias]).astype(float) for h in default_run
+        np.column_stack([h.train_loss, h.test_loss, h.parameters]).astype(float) for h in default_run
     )
     gap = np.abs(paddle - python).max(axis=1) / 2e-6
     assert says("At its largest, within the first ten epochs, it is a quarter of the tolerance")

@@ -122,7 +122,7 @@ def test_a_pruning_that_meets_a_fault_at_any_exchange_is_ended_by_the_next(
         for model, own in zip(MODELS, whole, strict=True):
             kept = store.history(thin, model)
             assert kept.epoch.tolist() == sorted({0, 5, 10, 11, *best})
-            assert kept.weights.tobytes() == own.weights[kept.epoch].tobytes()
+            assert kept.parameters.tobytes() == own.parameters[kept.epoch].tobytes()
         thin, night = runs_to_prune()
     assert met > 10
 

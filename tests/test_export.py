@@ -34,8 +34,8 @@ def made() -> dict[str, History]:
     hard = history(5)
     famous = np.array([0x15AE43FD], np.uint32).view(np.float32)[0]
     assert np.float32(float(str(famous))) != famous
-    hard.weights[2] = famous, -0.0, 16777216.0
-    hard.train_loss[3] = hard.bias[3] = famous
+    hard.parameters[2, :-1] = famous, -0.0, 16777216.0
+    hard.train_loss[3] = hard.parameters[3, -1] = famous
     return {"paddle": hard, "python": history(4, seed=1)}
 
 
@@ -59,8 +59,9 @@ def test_csv_and_parquet_load_back_equal(filled: Store, tmp_path: Path, capsys: 
                 epoch=part.epoch.to_numpy(),
                 train_loss=part.train_loss.to_numpy(np.float32),
                 test_loss=part.test_loss.to_numpy(np.float32),
-                weights=np.ascontiguousarray(part[["weight_x0", "weight_x1", "weight_x2"]], np.float32),
-                bias=part.bias.to_numpy(np.float32),
+                parameters=np.ascontiguousarray(
+                    part[["weight_x0", "weight_x1", "weight_x2", "bias"]], np.float32
+                ),
                 trained_at=part.trained_at.to_numpy(),
             )
             assert loaded.same_bits(own)

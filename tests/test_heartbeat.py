@@ -17,6 +17,7 @@ from db.lease import RunWriter
 from db.owner import is_alive, is_gone, new_token
 from db.store import Store
 from job.data.dataset import load
+from job.models.base import LinearRegression
 from job.stop import StopRequest
 from job.training import train_run
 from tests.samples import ELSEWHERE, execute, history, start
@@ -24,7 +25,7 @@ from tests.samples import ELSEWHERE, execute, history, start
 pytestmark = pytest.mark.slow
 
 
-class Slow:
+class Slow(LinearRegression):
     """A model whose epochs take longer than the heartbeat timeout."""
 
     def __init__(self, *_: object) -> None:
@@ -53,7 +54,7 @@ def held_elsewhere(store: Store) -> RunWriter:
 def test_a_model_that_sleeps_keeps_its_run(
     slow_store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("job.training.make_model", Slow)
+    monkeypatch.setattr("job.training.load_models", lambda *_: {"paddle": Slow, "python": Slow})
     writer = held_elsewhere(slow_store)
     ended = threading.Event()
     seen: list[str] = []

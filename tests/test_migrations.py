@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from alembic.script import ScriptDirectory
 from pytest_alembic import tests as alembic_tests
@@ -19,10 +21,12 @@ from sqlalchemy import Engine, inspect, make_url, text
 from db.engine import create_store_engine, parse_url
 from db.errors import StoreError
 from db.migrate import config, differences, downgrade, upgrade
+from db.specification import ModelSource
 from db.store import Store
 from db.version import HEAD, current
 from tests.faults import child, ended
-from tests.samples import history
+from tests.golden.make import fill
+from tests.samples import dataset_row, history
 
 HERE = Path(__file__).parent
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()][::-1]
@@ -106,21 +110,104 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     assert [len(before[table]) for table in TABLES] == [1, 3, 3, 16, 1]
 
     upgrade(engine)
-    if "nights" in columns:
-        columns["scheduled_runs"], before["scheduled_runs"] = columns.pop("nights"), before.pop("nights")
-    assert rows(engine, columns) == before
+    lifted = dict(columns) | {
+        "epochs": [name for name in columns["epochs"] if name not in ("weights", "bias")]
+    }
+    if "nights" in lifted:
+        lifted["scheduled_runs"] = lifted.pop("nights")
+    same = [columns["epochs"].index(name) for name in lifted["epochs"]]
+    expected = {table.replace("nights", "scheduled_runs"): kept for table, kept in before.items()}
+    expected["epochs"] = sorted((tuple(row[i] for i in same) for row in before["epochs"]), key=repr)
+    assert rows(engine, lifted) == expected
     with Store(empty_url) as store:
         assert store.run(1).dataset.features[2].name == "x2"
         assert store.history(1, "paddle").same_bits(history(5))
         assert store.history(2, "python").same_bits(history(5)[:2])
-        assert store.verdicts(1)[0].detail == "golden"
+        assert store.run(2).parameter_names == ["x0", "x1", "x2", "bias"]
+        for run in store.runs():
+            sources = [
+                (row.position, row.name, row.source, row.source_sha256, row.digest) for row in run.models
+            ]
+            assert sources == [(0, "paddle", "paddle", None, None), (1, "python", "python", None, None)]
+        (verdict,) = store.verdicts(1)
+        assert (verdict.detail, verdict.model, verdict.against_model) == ("golden", "python", "paddle")
         store.resume_run(2, environment={}).finish("interrupted", "on purpose")
-        if revision != HEAD:
-            return
-    downgrade(engine, "base")
+    if revision == HEAD:
+        downgrade(engine, "base")
+    else:
+        downgrade(engine, revision)
+        assert rows(engine, columns)["epochs"] == before["epochs"]
+        upgrade(engine)
+        with Store(empty_url) as store:
+            assert store.history(1, "paddle").same_bits(history(5))
+        downgrade(engine, "base")
     with engine.connect() as connection:
         assert current(connection) is None
     assert not {*TABLES, "nights", "scheduled_runs"} & set(inspect(engine).get_table_names())
+
+
+FAMOUS = float(np.uint32(0x15AE43FD).view(np.float32))
+"""its shortest decimal, read as a double and rounded to float32, is its neighbour"""
+
+
+@pytest.mark.parametrize("bias", [-0.0, 0.0, FAMOUS, -1e-45, 3.4028234663852886e38, 16777216.0, 0.1, 1e-9])
+def test_every_old_bias_keeps_its_bits_up_and_down(bias: float, empty_url: str, engine: Engine) -> None:
+    bias = float(np.float32(bias))
+    load_golden("0003", empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE epochs SET bias = :bias"), {"bias": bias})
+    upgrade(engine)
+    with Store(empty_url) as store:
+        found = store.history(1, "paddle")
+        expected = history(5)
+        expected.parameters[:, -1] = bias
+        assert found.same_bits(expected)
+    downgrade(engine, "0003")
+    with engine.connect() as connection:
+        for (stored,) in connection.execute(text("SELECT bias FROM epochs")):
+            assert struct.pack("d", stored) == struct.pack("d", bias)
+
+
+def test_a_model_that_was_added_to_the_old_code_is_lifted_with_its_epochs(
+    empty_url: str, engine: Engine
+) -> None:
+    load_golden("0003", empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE epochs SET model = 'torch' WHERE run_id = 2 AND model = 'python'"))
+    upgrade(engine)
+    with Store(empty_url) as store:
+        assert [row.name for row in store.run(2).models] == ["paddle", "python", "torch"]
+        assert store.progress(2) == {"paddle": 4, "torch": 2}
+        assert store.history(2, "torch").same_bits(history(5)[:2])
+    with pytest.raises(StoreError, match="knows only the models paddle and python, and run 2 has torch"):
+        downgrade(engine, "0003")
+
+
+OTHER = ModelSource("mine", "mine.py:Mine", "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("models", "parameters", "why"),
+    [
+        ([OTHER], None, "knows only the models paddle and python, and run 4 has mine"),
+        ([ModelSource("python", "own.py:X", "1" * 64)], None, "the models paddle and python, and run 4 has"),
+        (None, ["x0", "x1", "x2"], "the parameters of run 4 are not its features and bias"),
+        (None, ["x0", "x1", "x2", "bias", "more"], "the parameters of run 4 are not its features and bias"),
+        (None, ["x1", "x0", "x2", "bias"], "the parameters of run 4 are not its features and bias"),
+    ],
+)
+def test_a_run_that_the_old_schema_cannot_hold_keeps_the_store_where_it_is(
+    models: list[ModelSource] | None, parameters: list[str] | None, why: str, empty_url: str, engine: Engine
+) -> None:
+    fill(empty_url)
+    with Store(empty_url) as store:
+        more: dict[str, Any] = {"parameters": parameters} | ({"models": models} if models else {})
+        store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={}, **more)
+    with pytest.raises(StoreError, match=f"{why}.*; nothing was changed"):
+        downgrade(engine, "0003")
+    with Store(empty_url) as store:
+        assert store.history(1, "paddle").same_bits(history(5))
+        assert store.progress(2) == {"paddle": 4, "python": 2}
 
 
 @pytest.mark.parametrize(

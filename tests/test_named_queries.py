@@ -30,8 +30,8 @@ def made_history(seed: int) -> History:
     made.train_loss[:] = 0.01 + np.exp(-t / 9) * (1 + 0.01 * seed)
     made.test_loss[:] = 0.2 + ((t - 70 - seed) / 100) ** 2
     made.test_loss[73 + seed] = made.test_loss[70 + seed]  # the best value twice
-    made.weights[:] = np.sin(t[:, None] / np.array([10, 17, 500])) + 1e-6 * made.weights
-    made.bias[:] = 1e-9 * made.bias  # nothing but noise
+    made.parameters[:, :-1] = np.sin(t[:, None] / np.array([10, 17, 500])) + 1e-6 * made.parameters[:, :-1]
+    made.parameters[:, -1] *= 1e-9  # nothing but noise
     return made
 
 
@@ -51,8 +51,8 @@ def histories() -> dict[str, History]:
     # Equal at first, then different by a few units in the last place, and by more in one place.
     other = made["python"]
     other.train_loss[5:] *= np.float32(1.0001)
-    other.weights[30:, 1] = np.nextafter(other.weights[30:, 1], np.float32(9))
-    other.weights[77, 2] += np.float32(1e-4)
+    other.parameters[30:, 1] = np.nextafter(other.parameters[30:, 1], np.float32(9))
+    other.parameters[77, 2] += np.float32(1e-4)
     other.test_loss[50] += np.float32(1e-3)
     return made
 
@@ -78,7 +78,7 @@ def rows(store: Store, name: str, run: RunRow | None, **parameters: Any) -> list
 
 
 def values(history: History) -> np.ndarray[Any, Any]:
-    return np.column_stack([history.weights, history.bias]).astype(np.float64)
+    return history.parameters.astype(np.float64)
 
 
 def test_losses(store: Store, run: RunRow, histories: dict[str, History]) -> None:
@@ -199,7 +199,7 @@ def test_turning_points_and_parity_of_thinned_walks(store: Store, left: int) -> 
     for model in ("paddle", "python"):
         made = history(EPOCHS, FEATURES, seed=left)
         walk = np.cumsum(random.choice([-0.25, 0, 0, 0.25], (EPOCHS, FEATURES + 1)), axis=0)
-        made.weights[:], made.bias[:] = walk[:, :FEATURES], walk[:, FEATURES]
+        made.parameters[:] = walk
         writer.append(model, made)
         walks[model] = values(made)[kept]
     with store.engine.begin() as connection:

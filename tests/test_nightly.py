@@ -60,8 +60,7 @@ def test_another_kernel_is_reported_with_its_first_epoch_its_gap_and_itself(
     gaps = [
         abs(before.train_loss - after.train_loss.astype(float)).max(),
         abs(before.test_loss - after.test_loss.astype(float)).max(),
-        abs(before.weights - after.weights.astype(float)).max(),
-        abs(before.bias - after.bias.astype(float)).max(),
+        abs(before.parameters - after.parameters.astype(float)).max(),
     ]
     assert (verdict.kind, verdict.passed) == ("drift", False)
     assert verdict.first_epoch == differing[0]

@@ -98,7 +98,7 @@ def test_a_night_that_fails_is_told_of(
     with Store(sqlite_url) as store:  # make this run differ from the next
         store.write(
             lambda s, _: s.connection().exec_driver_sql(
-                "UPDATE epochs SET bias = 1 WHERE run_id = 1 AND epoch = 3"
+                "UPDATE epochs SET test_loss = 1 WHERE run_id = 1 AND epoch = 3"
             )
         )
     assert run(options) == 1

@@ -16,9 +16,9 @@ import pytest
 
 from db.store import Store
 from job.data.dataset import load
-from job.models import REGISTRY, make_model
-from job.training import first_states
+from job.models import REGISTRY
 from tests.conftest import Job
+from tests.samples import model
 from tests.trainers import start_and_wait
 
 SECONDS = float(os.environ.get("LEDGER_TEST_OUTAGE", "4"))
@@ -58,12 +58,11 @@ def server() -> Iterator[Server]:
 
 def assert_whole(url: str) -> None:
     dataset = load()
-    states = first_states(dataset, 0)
     with Store(url) as store:
         assert store.run().status == "completed"
-        for model in REGISTRY:
-            expected = make_model(model, dataset, 0.01, states[model]).advance(EPOCHS)
-            assert store.history(store.run().id, model).same_bits(expected)
+        for name in REGISTRY:
+            expected = model(name, dataset, 0.01).advance(EPOCHS)
+            assert store.history(store.run().id, name).same_bits(expected)
 
 
 @pytest.mark.slow

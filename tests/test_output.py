@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from db.history import History
+from db.specification import ModelSource
 from db.store import Store
 from job import log
 from job.cli import run
@@ -195,15 +196,18 @@ def test_csv_is_exact_in_a_file_and_escaped_on_a_terminal(
 
 def test_an_exported_model_is_no_formula(store: Store, tmp_path: Path, capsys: Output) -> None:
     url = store.url.render_as_string(hide_password=False)
-    writer = store.start_run(dataset_row(), epochs=2, learning_rate=0.1, seed=0, environment={})
+    models = [ModelSource("=cmd", "=cmd")]
+    writer = store.start_run(
+        dataset_row(), epochs=2, learning_rate=0.1, seed=0, environment={}, models=models
+    )
     stored = history(2)
-    stored.bias[:] = -0.25, -0.0
+    stored.parameters[:, -1] = -0.25, -0.0
     writer.append("=cmd", stored)
     words = ["export", "1", "--format", "csv,parquet", "-o", str(tmp_path), "--database-url", url]
     assert run(words) == 0
     table = pd.read_csv(tmp_path / "run-1.csv")
     assert table.model.tolist() == ["'=cmd"] * 2
-    assert np.array_equal(table.bias.to_numpy(np.float32).view(np.uint32), stored.bias.view(np.uint32))
+    assert table.bias.to_numpy(np.float32).tobytes() == stored.parameters[:, -1].tobytes()
     assert pd.read_parquet(tmp_path / "run-1.parquet").model.tolist() == ["=cmd"] * 2
     assert isinstance(stored, History)
 

@@ -11,7 +11,7 @@ from db.history import Float32s, History
 from job.verdicts.gap import TOLERANCE, difference, ulps_apart
 from tests.samples import history
 
-FEATURES = ("x0", "x1", "x2")
+PARAMETERS = ["x0", "x1", "x2", "bias"]
 NAMES = ("a", "b")
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -23,7 +23,7 @@ def changed(base: History, field: str, where: object, value: float) -> History:
 
 
 def test_equal_histories_are_the_same_bits() -> None:
-    found = difference(history(), history(), FEATURES, NAMES)
+    found = difference(history(), history(), PARAMETERS, NAMES)
     assert found.same_bits
     assert found.within_tolerance
     assert (found.worst, found.ulps, found.first_epoch) == (0.0, 0, None)
@@ -35,14 +35,14 @@ def test_equal_histories_are_the_same_bits() -> None:
     [
         ("train_loss", 3, "train loss"),
         ("test_loss", 3, "test loss"),
-        ("weights", (3, 1), "x1"),
-        ("bias", 3, "bias"),
+        ("parameters", (3, 1), "x1"),
+        ("parameters", (3, -1), "bias"),
     ],
 )
 def test_the_worst_gap_is_named(field: str, where: object, name: str) -> None:
     base = history()
     value = float(getattr(base, field)[where])
-    found = difference(base, changed(base, field, where, value + 0.5), FEATURES, NAMES)
+    found = difference(base, changed(base, field, where, value + 0.5), PARAMETERS, NAMES)
     assert (found.worst_value, found.worst_epoch) == (name, 3)
     assert found.first_epoch == found.beyond_epoch == 3
     assert found.worst == pytest.approx(0.5, abs=1e-6)
@@ -50,57 +50,66 @@ def test_the_worst_gap_is_named(field: str, where: object, name: str) -> None:
 
 def test_a_difference_in_the_last_bit_is_no_breach_but_is_seen() -> None:
     base = history()
-    other = changed(base, "bias", 2, float(np.nextafter(base.bias[2], np.float32(9))))
-    found = difference(base, other, FEATURES, NAMES)
+    other = changed(base, "parameters", (2, -1), float(np.nextafter(base.parameters[2, -1], np.float32(9))))
+    found = difference(base, other, PARAMETERS, NAMES)
     assert (found.first_epoch, found.ulps, found.beyond_epoch) == (2, 1, None)
     assert found.within_tolerance
     assert not found.same_bits
 
 
 def test_the_tolerance_is_relative_beyond_one() -> None:
-    base = changed(history(), "weights", (1, 0), 1000.0)
-    assert difference(base, changed(base, "weights", (1, 0), 1000.001), FEATURES, NAMES).within_tolerance
-    assert not difference(base, changed(base, "weights", (1, 0), 1000.01), FEATURES, NAMES).within_tolerance
+    base = changed(history(), "parameters", (1, 0), 1000.0)
+    assert difference(base, changed(base, "parameters", (1, 0), 1000.001), PARAMETERS, NAMES).within_tolerance
+    assert not difference(
+        base, changed(base, "parameters", (1, 0), 1000.01), PARAMETERS, NAMES
+    ).within_tolerance
 
 
 def test_the_tolerance_is_absolute_below_one() -> None:
-    base = changed(history(), "bias", 1, 0.125)
-    assert difference(base, changed(base, "bias", 1, 0.125 + 1e-6), FEATURES, NAMES).within_tolerance
-    assert not difference(base, changed(base, "bias", 1, 0.125 + 4e-6), FEATURES, NAMES).within_tolerance
+    base = changed(history(), "parameters", (1, -1), 0.125)
+    assert difference(
+        base, changed(base, "parameters", (1, -1), 0.125 + 1e-6), PARAMETERS, NAMES
+    ).within_tolerance
+    assert not difference(
+        base, changed(base, "parameters", (1, -1), 0.125 + 4e-6), PARAMETERS, NAMES
+    ).within_tolerance
 
 
 def test_the_tolerance_is_relative_to_the_larger_of_the_two() -> None:
-    four, five = changed(history(), "weights", (1, 0), 4.0), changed(history(), "weights", (1, 0), 5.0)
-    assert difference(four, five, FEATURES, NAMES, 0.21).within_tolerance
-    assert not difference(four, five, FEATURES, NAMES, 0.19).within_tolerance
+    four, five = changed(history(), "parameters", (1, 0), 4.0), changed(history(), "parameters", (1, 0), 5.0)
+    assert difference(four, five, PARAMETERS, NAMES, 0.21).within_tolerance
+    assert not difference(four, five, PARAMETERS, NAMES, 0.19).within_tolerance
 
 
 def test_epochs_are_told_by_their_numbers() -> None:
     base = history(5, first_epoch=100)
-    other = changed(changed(base, "bias", 2, 5.0), "bias", 3, 50.0)
-    found = difference(base[:4], other[1:], FEATURES, NAMES)
+    other = changed(changed(base, "parameters", (2, -1), 5.0), "parameters", (3, -1), 50.0)
+    found = difference(base[:4], other[1:], PARAMETERS, NAMES)
     assert (found.epochs, found.first_epoch, found.beyond_epoch, found.worst_epoch) == (3, 102, 102, 103)
     assert found.missing == "b lacks 1 epochs, the first of them 100"
-    assert difference(base[2:], base, FEATURES, NAMES).missing == "a lacks 2 epochs, the first of them 100"
+    assert difference(base[2:], base, PARAMETERS, NAMES).missing == "a lacks 2 epochs, the first of them 100"
 
 
 def test_units_in_the_last_place_are_counted_in_words() -> None:
     for steps, words in ((1, ": 1 unit in"), (2, ": 2 units in")):
         other = History.concatenate([history()])
         for _ in range(steps):
-            other.bias[4] = np.nextafter(other.bias[4], np.float32(99))
-        assert words in difference(history(), other, FEATURES, NAMES).describe()
+            other.parameters[4, -1] = np.nextafter(other.parameters[4, -1], np.float32(99))
+        assert words in difference(history(), other, PARAMETERS, NAMES).describe()
 
 
 def test_the_sign_of_a_zero_is_a_difference_within_every_tolerance() -> None:
-    plus, minus = changed(history(), "bias", 2, 0.0), changed(history(), "bias", 2, -0.0)
-    found = difference(plus, minus, FEATURES, NAMES, 0)
+    plus, minus = (
+        changed(history(), "parameters", (2, -1), 0.0),
+        changed(history(), "parameters", (2, -1), -0.0),
+    )
+    found = difference(plus, minus, PARAMETERS, NAMES, 0)
     assert (found.first_epoch, found.beyond_epoch, found.worst) == (2, None, 0)
 
 
 def test_nan_is_beyond_every_tolerance() -> None:
     base = history()
-    found = difference(base, changed(base, "weights", (4, 2), np.nan), FEATURES, NAMES)
+    found = difference(base, changed(base, "parameters", (4, 2), np.nan), PARAMETERS, NAMES)
     assert found.beyond_epoch == 4
     assert np.isnan(found.worst)
 
@@ -108,7 +117,7 @@ def test_nan_is_beyond_every_tolerance() -> None:
 def test_missing_epochs_are_told() -> None:
     whole = history()
     holed = History.concatenate([whole[:2], whole[3:]])
-    found = difference(whole, holed, FEATURES, NAMES)
+    found = difference(whole, holed, PARAMETERS, NAMES)
     assert found.missing == "b lacks 1 epochs, the first of them 2"
     assert not found.same_bits
     assert not found.within_tolerance
@@ -116,7 +125,7 @@ def test_missing_epochs_are_told() -> None:
 
 def test_histories_without_a_common_epoch_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="no epoch in common"):
-        difference(history(2), history(2, first_epoch=2), FEATURES, NAMES)
+        difference(history(2), history(2, first_epoch=2), PARAMETERS, NAMES)
 
 
 def one(value: float) -> Float32s:
@@ -149,6 +158,6 @@ def test_the_tolerance_catches_a_wrong_implementation() -> None:
     decreasing.train_loss[:] = np.geomspace(2, 0.1, 50)
     shifted = changed(decreasing, "train_loss", slice(0, 49), np.nan)
     shifted.train_loss[:49] = decreasing.train_loss[1:]
-    found = difference(decreasing, shifted, FEATURES, NAMES)
+    found = difference(decreasing, shifted, PARAMETERS, NAMES)
     assert found.beyond_epoch == 0
     assert found.worst > 100 * TOLERANCE

@@ -11,10 +11,10 @@ from db.history import Float32s, History
 from db.schema import RunRow
 from job.data.dataset import Dataset, split
 from job.data.table import Table
-from job.models import initial_state, make_model
 from job.models.python import PythonModel
 from job.verdicts.gap import tolerance_for
 from job.verdicts.verify import parity_verdict
+from tests.samples import model, regression
 
 ROWS = (404, 20_000, 200_000)
 """training rows"""
@@ -35,12 +35,13 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
     return made(*request.param)
 
 
-def judge(dataset: Dataset, model: type[PythonModel], epochs: int) -> tuple[bool, float, str]:
-    state = initial_state(12, 1)
+def judge(dataset: Dataset, other: type[PythonModel], epochs: int) -> tuple[bool, float, str]:
+    state = PythonModel.initial(dataset, 1)
     run = RunRow(id=1, epochs=epochs, status="completed", learning_rate=0.01, seed=1)
-    run.dataset = dataset.row()
-    paddle = make_model("paddle", dataset, 0.01, state).advance(epochs)
-    verdict = parity_verdict(run, {"paddle": paddle, "python": model(dataset, 0.01, state).advance(epochs)})
+    regression(run, dataset.row())
+    paddle = model("paddle", dataset, 0.01, state).advance(epochs)
+    python = other(dataset, 0.01, 1, state).advance(epochs)
+    verdict = parity_verdict(run, {"paddle": paddle, "python": python})
     return verdict.passed, verdict.tolerance, verdict.detail
 
 
@@ -63,7 +64,7 @@ class LossAfterUpdate(PythonModel):
         found = super().advance(epochs)
 
         def loss(x: Float32s, y: Float32s, i: int) -> float:
-            return float(np.mean((x @ found.weights[i] + found.bias[i] - y[:, 0]) ** 2))
+            return float(np.mean((x @ found.parameters[i, :-1] + found.parameters[i, -1] - y[:, 0]) ** 2))
 
         for i in range(epochs):
             found.train_loss[i] = loss(self.train_x, self.train_y, i)

@@ -44,10 +44,9 @@ from job.pins import pin
 pin()
 from job.data.dataset import load
 from job.environment import environment
-from job.models import initial_state
 from job.models.python import PythonModel
-history = PythonModel(load(), 0.01, initial_state(13, 0)).advance(50)
-print(json.dumps([environment()["blas"][0]["kernel"], history.weights[-1].tobytes().hex()]))
+history = PythonModel(load(), 0.01, 0, PythonModel.initial(load(), 0)).advance(50)
+print(json.dumps([environment()["blas"][0]["kernel"], history.parameters[-1].tobytes().hex()]))
 """
 
 

@@ -17,13 +17,15 @@ from db.history import History
 from db.store import Store
 from job.data.source import predictions
 from job.plots import figures
-from job.plots.draw import FIGURES, draw, drawable
+from job.plots.draw import all_figures, draw, drawable
 from job.plots.style import blank, epoch_axis, spread, styled
 from job.plots.subject import Subject, read_subject
 from job.report import page
 from tests.samples import dataset_row, histories, history
 
 Output = pytest.CaptureFixture[str]
+
+FIGURES = ("losses", "parameters-paddle", "parameters-python", "gap", "overfitting", "predictions")
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +83,7 @@ def test_a_subject_has_each_models_history(subject: Subject) -> None:
     assert list(subject.histories) == ["paddle", "python"]
     for model, stored in histories(30).items():
         assert subject.histories[model].train_loss.tolist() == stored.train_loss.tolist()
-    assert subject.parameters == ["x0", "x1", "x2", "bias"]
+    assert subject.run.parameter_names == ["x0", "x1", "x2", "bias"]
 
 
 def test_the_losses_of_each_model_and_part_are_where_the_legend_says(subject: Subject) -> None:
@@ -111,11 +113,11 @@ def test_the_losses_of_several_runs_are_side_by_side(subjects: list[Subject]) ->
 def test_each_parameter_has_its_line_and_its_name_at_the_end_of_it(
     subjects: list[Subject], model: str
 ) -> None:
-    figure = FIGURES[f"parameters-{model}"](subjects)
+    figure = all_figures(subjects)[f"parameters-{model}"](subjects)
     for axes, subject in zip(figure.axes, subjects, strict=True):
         own = subject.histories[model]
         assert f"the {model} model, run {subject.run.id}" in axes.get_title("left")
-        values = [*own.weights.T.tolist(), own.bias.tolist()]
+        values = own.parameters.T.tolist()
         assert [points(line) for line in axes.lines] == [[own.epoch.tolist(), each] for each in values]
         low, high = axes.get_ylim()
         assert axes.get_xlim() == (0, 30)
@@ -134,9 +136,7 @@ def gaps_of(subject: Subject) -> dict[str, Any]:
     one, other = ({e: i for i, e in enumerate(h.epoch.tolist())} for h in subject.histories.values())
     epochs = sorted(one.keys() & other.keys())
     a, b = (
-        np.column_stack([h.train_loss, h.test_loss, h.weights, h.bias])[[rows[e] for e in epochs]].astype(
-            float
-        )
+        np.column_stack([h.train_loss, h.test_loss, h.parameters])[[rows[e] for e in epochs]].astype(float)
         for h, rows in zip(subject.histories.values(), (one, other), strict=True)
     )
     gaps = abs(a - b)
@@ -250,13 +250,13 @@ def test_of_many_parameters_the_20_with_the_largest_last_values_are_drawn(sqlite
         writer.append("paddle", own)
         subject = read_subject(store, store.run())
         content = page(store, store.run())
-    last = np.abs([*own.weights[-1], own.bias[-1]])
+    last = np.abs(own.parameters[-1])
     names = [*(f"x{i}" for i in range(40)), "bias"]
     wanted = [i for i in range(41) if (last > last[i]).sum() < 20]
     (axes,) = figures.parameters([subject], "paddle").axes
     assert [text.get_text() for text in axes.texts] == [names[i] for i in wanted]
     drawn = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
-    assert drawn == [[*own.weights.T, own.bias][i].tolist() for i in wanted]
+    assert drawn == [own.parameters[:, i].tolist() for i in wanted]
     assert [text.get_color() for text in axes.texts] == [line.get_color() for line in axes.lines]
     told = "The 20 largest of 41 parameters of the paddle model, run 1"
     assert axes.get_title("left") == told
@@ -269,7 +269,7 @@ def test_predictions_are_in_the_tables_own_units(subject: Subject, tmp_path: Pat
     train, test = table[:24], table[24:]
     state = subject.histories["paddle"].state
     x = (test[:, :-1] - train[:, :-1].mean(0)) / (np.ptp(train[:, :-1], axis=0))
-    expected = train[:, -1].mean() + np.ptp(train[:, -1]) * (x @ state.weights + state.bias)
+    expected = train[:, -1].mean() + np.ptp(train[:, -1]) * (x @ state.parameters[:-1] + state.parameters[-1])
     true, guessed = predictions(subject.dataset, state)
     np.testing.assert_allclose(true, test[:, -1], atol=1e-5)
     np.testing.assert_allclose(guessed, expected, atol=1e-5)
@@ -287,7 +287,7 @@ def test_a_figure_that_lacks_a_model_says_so(subject: Subject) -> None:
             f"parameters-{other}": lacking[other],
         }
         assert problems == expected
-    FIGURES["losses"](alone("python"))
+    figures.losses(alone("python"))
     own = losses_of(subject.histories["python"], "test")
     assert points(shown(figures.overfitting(alone("python")))["test"][0]) == own
 

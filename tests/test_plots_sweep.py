@@ -170,7 +170,7 @@ def test_what_cannot_be_drawn_is_said(swept: Store) -> None:
         swept.write(lambda session, _: session.execute(statement))
 
     swept.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={}, sweep="empty")
-    with pytest.raises(StoreError, match="the sweep empty has no epochs of paddle yet"):
+    with pytest.raises(StoreError, match="the sweep empty has no epochs yet"):
         read_fan(swept, "empty")
     change("other", thinned_every=10)
     with pytest.raises(StoreError, match="all runs of the sweep other are downsampled"):

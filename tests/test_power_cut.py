@@ -74,14 +74,14 @@ def stored(file: Path) -> Progress | None:
         assert tables >= {"runs", "epochs", "verdicts", "scheduled_runs", "ledger_version"}
         found = [
             connection.execute(
-                "SELECT epoch, train_loss, bias FROM epochs WHERE model = ? ORDER BY epoch", [model]
+                "SELECT epoch, train_loss, test_loss FROM epochs WHERE model = ? ORDER BY epoch", [model]
             ).fetchall()
             for model in HISTORIES
         ]
     finally:
         connection.close()
     for rows, whole in zip(found, HISTORIES.values(), strict=True):
-        columns = whole.epoch, whole.train_loss, whole.bias
+        columns = whole.epoch, whole.train_loss, whole.test_loss
         assert rows == list(zip(*(column[: len(rows)].tolist() for column in columns), strict=True))
     paddle, python = map(len, found)
     return paddle, python

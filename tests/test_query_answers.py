@@ -31,7 +31,9 @@ def test_views_and_all_tables_can_be_read(store: Store) -> None:
     counts = [ask(store.url, f"SELECT count(*) FROM {table}").rows[0][0] for table in tables]
     assert counts == [1, 3, 1, 5, 0, 20, 0]
     value = "SELECT value FROM parameter_history WHERE run_id = :run AND parameter = 'x1' AND epoch = 2"
-    assert ask(store.url, value, {"run": run}).rows[0][0] == pytest.approx(history(5).weights[2, 1], rel=1e-7)
+    assert ask(store.url, value, {"run": run}).rows[0][0] == pytest.approx(
+        history(5).parameters[2, 1], rel=1e-7
+    )
 
 
 def test_parameters_are_values_and_never_sql(store: Store) -> None:

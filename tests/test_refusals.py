@@ -118,7 +118,7 @@ def full(shared_url: str, folder: Path) -> str:
 def break_a_value(store: Store) -> None:
     """Corrupt the last vector of weights of the run BROKEN, in a way that each database allows."""
     spoilt = {"sqlite": "'[0.1,'", "postgresql": "'{}'"}[store.engine.dialect.name]
-    execute(store, f"UPDATE epochs SET weights = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4")
+    execute(store, f"UPDATE epochs SET parameters = {spoilt} WHERE run_id = {BROKEN} AND epoch = 4")
 
 
 @contextmanager

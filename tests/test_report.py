@@ -123,22 +123,23 @@ def test_the_answers_rest_on_the_stored_numbers(filled: Store) -> None:
     ]
     assert [row[0] for row in said["losses"].rows[::2]] == [f"{epoch}" for epoch in [*range(0, 20, 2), 19]]
     for model, each, sentence in zip(own, own.values(), said["final-parameters"].sentences, strict=True):
-        up = [f"x{i}" for i in range(3) if each.weights[-1, i] > 0]
-        down = [f"x{i}" for i in range(3) if each.weights[-1, i] < 0]
+        up = [f"x{i}" for i in range(3) if each.parameters[-1, i] > 0]
+        down = [f"x{i}" for i in range(3) if each.parameters[-1, i] < 0]
         rises = f"rises with {', '.join(up) or 'nothing'} and falls with {', '.join(down) or 'nothing'}."
         assert sentence == f"{model}: the prediction {rises}"
     assert "first differ at epoch 0;" in said["parity"].sentences[0]
 
 
 def test_sentences_say_what_the_rows_say() -> None:
-    assert parity([]) == ["The two models have no epoch in common yet."]
-    same = {"quantity": "bias", "largest_gap": 0.0, "epoch": 0, "first_epoch": None}
+    assert parity([]) == ["No two models have an epoch in common yet."]
+    pair = {"model": "python", "against_model": "paddle"}
+    same = pair | {"quantity": "bias", "largest_gap": 0.0, "epoch": 0, "first_epoch": None}
     assert "the same losses and parameters at every epoch" in parity([same])[0]
-    far = {"quantity": "CRIM", "largest_gap": 0.5, "epoch": 7, "first_epoch": 1300}
-    near = {"quantity": "bias", "largest_gap": 0.25, "epoch": 8, "first_epoch": 1200}
+    far = pair | {"quantity": "CRIM", "largest_gap": 0.5, "epoch": 7, "first_epoch": 1300}
+    near = pair | {"quantity": "bias", "largest_gap": 0.25, "epoch": 8, "first_epoch": 1200}
     (words,) = parity([far, near, same])
     assert words.startswith(
-        "The two models first differ at epoch 1,200; they are never further apart than 0.5, in CRIM at "
+        "paddle and python first differ at epoch 1,200; they are never further apart than 0.5, in CRIM at "
         "epoch 7."
     )
     row = {"model": "paddle", "best_epoch": 9, "last_epoch": 9, "best_test_loss": 0.5}

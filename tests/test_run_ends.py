@@ -11,6 +11,7 @@ import pytest
 from db.history import History
 from db.store import Store
 from job.cli import run
+from job.models.base import LinearRegression
 from tests.samples import history, write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -20,7 +21,7 @@ EPOCHS = 50
 WHOLE = history(EPOCHS, 3)
 
 
-class Troubled:
+class Troubled(LinearRegression):
     """A model that fails once it has trained five epochs."""
 
     def __init__(self, *_: object) -> None:
@@ -46,7 +47,7 @@ class PressedTwice(Troubled):
 
 
 def train(url: str, model: type[Troubled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr("job.training.make_model", model)
+    monkeypatch.setattr("job.training.load_models", lambda *_: {"paddle": model, "python": model})
     data = write_csv(tmp_path / "made.csv")
     return run(["train", "--data", str(data), "--epochs", str(EPOCHS), "--database-url", url])
 

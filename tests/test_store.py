@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db import sweeps
-from db.errors import NotFoundError
+from db.errors import NotFoundError, StoreError
 from db.schema import VerdictRow
 from db.specification import Specification
 from db.store import Store
@@ -148,10 +149,10 @@ def test_summaries_say_of_each_run_what_its_row_says(store: Store) -> None:
 def test_the_runs_of_a_sweep_come_by_rate_and_seed_with_their_losses(store: Store) -> None:
     settings = [(0.2, 0), (0.1, 9), (0.1, 3)]
     writers = [start(store, learning_rate=rate, seed=seed, sweep="ours") for rate, seed in settings]
-    start(store, sweep="theirs").append("python", history(10))
+    start(store, sweep="theirs").append("paddle", history(10))
     for writer in writers:
-        writer.append("python", history(10, seed=writer.run_id))
-        writer.append("paddle", history(10, seed=99))
+        writer.append("paddle", history(10, seed=writer.run_id))
+        writer.append("python", history(10, seed=99))
     assert [run.id for run in sweeps.runs_of(store, "ours")] == [
         writer.run_id for writer in reversed(writers)
     ]
@@ -163,7 +164,7 @@ def test_the_runs_of_a_sweep_come_by_rate_and_seed_with_their_losses(store: Stor
         for own in [history(10, seed=writer.run_id)]
         for epoch in (2, 7)
     ]
-    assert sweeps.losses(store, "ours", "python", [7, 2, 30]) == expected
+    assert sweeps.losses(store, "ours", [7, 2, 30]) == expected
     with pytest.raises(NotFoundError, match="no sweep 'nobody'; there are ours, theirs"):
         sweeps.runs_of(store, "nobody")
 
@@ -191,13 +192,12 @@ def test_a_deleted_run_takes_its_epochs_and_verdicts_along(store: Store) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE epochs SET train_loss = -1",
+        "UPDATE epochs SET train_loss = -1e39",
         "UPDATE epochs SET test_loss = 1e39",
-        "UPDATE epochs SET bias = -1e39",
         "UPDATE epochs SET epoch = -1",
         "UPDATE runs SET status = 'asleep'",
         "UPDATE runs SET trigger = 'whim'",
-        "INSERT INTO epochs SELECT 99, model, epoch, 0, 0, weights, 0, 0 FROM epochs",
+        "INSERT INTO epochs SELECT 99, model, epoch, 0, 0, parameters, 0 FROM epochs",
         "INSERT INTO epochs SELECT * FROM epochs",
     ],
 )
@@ -205,3 +205,20 @@ def test_the_database_refuses_what_cannot_be(store: Store, change: str) -> None:
     start(store).append("paddle", history(1))
     with store.engine.connect() as connection, pytest.raises(DBAPIError):
         connection.exec_driver_sql(change)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_database_refuses_parameters_that_are_not_finite(store: Store, value: float) -> None:
+    made = history(3)
+    made.parameters[1, 2] = value
+    with pytest.raises(StoreError, match="ck_epochs_parameters"):
+        start(store).append("paddle", made)
+    assert store.progress(1) == {}
+
+
+def test_a_loss_may_be_negative(store: Store) -> None:
+    made = history(3)
+    made.train_loss[1], made.test_loss[2] = -7.5, -3.4e38
+    writer = start(store)
+    writer.append("paddle", made)
+    assert store.history(writer.run_id, "paddle").same_bits(made)

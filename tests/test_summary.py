@@ -81,6 +81,7 @@ def test_show_has_every_fact_and_the_last_losses_of_each_model(unequal: Store, c
         "dataset": f"made.csv (sha256 {'0' * 12}), target y",
         "rows": "24 to train, 6 to test",
         "features": "x0, x1, x2",
+        "models": "paddle, python",
         "settings": "12 epochs, learning rate 0.25, seed 3",
         "trained": "paddle 11, python 7",
         "created": "2026-01-02 01:02:03Z",
@@ -125,6 +126,8 @@ def test_show_says_what_is_left_of_a_thinned_run_and_what_was_judged(unequal: St
         "run_id": 1,
         "kind": "drift",
         "against_run_id": None,
+        "model": None,
+        "against_model": None,
         "passed": False,
         "first_epoch": None,
         "worst": None,
@@ -169,7 +172,7 @@ def test_the_table_of_parameters_has_each_models_last_row(unequal: Store, capsys
     assert header == ["parameter", "paddle", "python"]
     ends = [history(11), history(7, seed=1)]
     for i, row in enumerate(rows):
-        numbers = [own.bias[-1] if i == 3 else own.weights[-1, i] for own in ends]
+        numbers = [own.parameters[-1, i] for own in ends]
         assert row[0] == ["x0", "x1", "x2", "bias"][i]
         assert [np.float32(cell) for cell in row[1:]] == numbers
         assert [cell[0] for cell in row[1:]] == ["-" if number < 0 else "+" for number in numbers]
@@ -186,7 +189,7 @@ def completed(store: Store, trigger: str = "manual", shift: float = 0.0) -> RunR
     """A run whose models agree, or differ by `shift` in the bias of their last epoch."""
     writer = started(store, epochs=3, trigger=trigger)
     other = history(3)
-    other.bias[2] += shift
+    other.parameters[2, -1] += shift
     writer.append("paddle", history(3))
     writer.append("python", other)
     writer.finish("completed")
@@ -206,7 +209,7 @@ def test_the_exit_status_is_by_the_verdicts_that_count(
     assert capsys.readouterr().out.splitlines()[-1] == (
         "drift: not judged: this is the first scheduled run of its specification"
     )
-    execute(store, f"UPDATE epochs SET bias = bias / 2 WHERE run_id = {first.id}")
+    execute(store, f"UPDATE epochs SET train_loss = train_loss / 2 WHERE run_id = {first.id}")
     assert status(completed(store, "nightly")) == drift
     parity_line, drift_line = capsys.readouterr().out.splitlines()
     assert parity_line.startswith("parity: passed: ")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.history import History
+from job.models.base import LinearRegression
 from job.stop import StopRequest
 from job.training.loop import Outcome, next_size, train
 from tests.samples import history
@@ -32,7 +33,7 @@ class Recorded:
         return dict(stored)
 
 
-class MadeUp:
+class MadeUp(LinearRegression):
     """A model whose loss stops being finite at a given epoch."""
 
     def __init__(self, diverges_at: int | None = None, epoch: int = 0) -> None:
@@ -106,8 +107,8 @@ def test_a_divergence_is_no_warning_of_numpy() -> None:
     class Overflowing(MadeUp):
         def advance(self, epochs: int) -> History:
             made = super().advance(epochs)
-            made.weights[:] = made.weights * np.float32(1e30) * np.float32(1e30)
-            made.bias[:] = np.float32(np.inf) * np.zeros(1, np.float32)
+            made.parameters[:] = made.parameters * np.float32(1e30) * np.float32(1e30)
+            made.parameters[:, -1] = np.float32(np.inf) * np.zeros(1, np.float32)
             return made
 
     assert run(Recorded(), 9, a=Overflowing()).status == "diverged"

@@ -20,7 +20,7 @@ from db.history import History
 from db.schema import RunRow
 from db.store import Store
 from db.summaries import summaries
-from db.types import database_now, pack_weights, seconds_since, unpack_weights
+from db.types import database_now, pack, seconds_since, unpack
 from tests.samples import dataset_row, history
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -37,22 +37,22 @@ def bits(values: np.ndarray) -> list[int]:
 @example([[0.5, 1.0, 2.0], [FAMOUS, 0.5, -0.0], [0.1, 0.2, 0.3]])
 def test_packed_weights_come_back_bit_for_bit(rows: list[list[float]]) -> None:
     weights = np.array(rows, np.float32)
-    assert bits(unpack_weights(pack_weights(weights))) == bits(weights)
+    assert bits(unpack(pack(weights))) == bits(weights)
 
 
 @given(st.lists(finite, min_size=1, max_size=8))
 @example([FAMOUS])
 def test_any_json_reader_gets_the_same_float32(row: list[float]) -> None:
     weights = np.array([row], np.float32)
-    (packed,) = pack_weights(weights)
+    (packed,) = pack(weights)
     assert bits(np.array([json.loads(packed)], np.float64).astype(np.float32)) == bits(weights)
 
 
 def test_packed_weights_are_the_shortest_numbers() -> None:
-    assert pack_weights(np.array([[0.1, -2.5e-9]], np.float32)) == ["[0.1,-2.5e-9]"]
-    assert pack_weights(np.empty((0, 3), np.float32)) == []
+    assert pack(np.array([[0.1, -2.5e-9]], np.float32)) == ["[0.1,-2.5e-9]"]
+    assert pack(np.empty((0, 3), np.float32)) == []
     rows = np.array([[0.1, 0.5], [FAMOUS, 0.5], [0.2, 0.5]], np.float32)
-    assert pack_weights(rows) == ["[0.1,0.5]", "[7.038530691851209e-26,0.5]", "[0.2,0.5]"]
+    assert pack(rows) == ["[0.1,0.5]", "[7.038530691851209e-26,0.5]", "[0.2,0.5]"]
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,8 +63,7 @@ def test_packed_weights_are_the_shortest_numbers() -> None:
 def test_every_finite_float32_survives_the_store(store: Store, values: list[float], data: object) -> None:
     writer = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={})
     stored = history(1)
-    stored.weights[0] = values[:3]
-    stored.bias[0] = values[3]
+    stored.parameters[0] = values
     stored.train_loss[0], stored.test_loss[0] = abs(values[0]), abs(values[1])
     writer.append("python", stored)
     assert store.history(writer.run_id, "python").same_bits(stored)
@@ -73,12 +72,12 @@ def test_every_finite_float32_survives_the_store(store: Store, values: list[floa
 def test_the_sign_of_zero_survives_in_the_bias(store: Store) -> None:
     writer = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={})
     stored = history(1)
-    stored.bias[0] = -0.0
+    stored.parameters[0, -1] = -0.0
     writer.append("python", stored)
-    assert math.copysign(1, store.history(writer.run_id, "python").bias[0]) == -1
+    assert math.copysign(1, store.history(writer.run_id, "python").parameters[0, -1]) == -1
 
 
-@pytest.mark.parametrize("field", ["train_loss", "test_loss", "weights", "bias"])
+@pytest.mark.parametrize("field", ["train_loss", "test_loss", "parameters"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_history_ends_before_its_first_number_that_is_not_finite(field: str, value: float) -> None:
     made = history(6)

@@ -17,7 +17,7 @@ from db.store import Store
 from job.data.dataset import load
 from job.verdicts.verify import is_default_run, parity_verdict, reference_verdict, verify
 from tests.conftest import ROOT
-from tests.samples import dataset_row, execute, history, run_row
+from tests.samples import dataset_row, execute, history, regression, run_row
 
 PRINTED = json.loads((ROOT / "data" / "reference_run.json").read_text())
 MODELS = ("paddle", "python")
@@ -33,21 +33,18 @@ def default_run(**changes: Any) -> RunRow:
     } | changes
     row = DATASET.row()
     row.sha256, row.target = values.pop("sha256", row.sha256), values.pop("target", row.target)
-    run = RunRow(id=1, **values)
-    run.dataset = row
-    return run
+    return regression(RunRow(id=1, **values), row)
 
 
 def as_printed() -> dict[str, History]:
     """Histories with every number that the notebook printed, and nothing else."""
     made = {}
     for model in MODELS:
-        own = History.empty(11, 13)
+        own = History.empty(11, 14)
         own.epoch[:] = [*(row["epoch"] for row in PRINTED["losses"]), 9999]
         own.train_loss[:10] = [row[model]["train"] for row in PRINTED["losses"]]
         own.test_loss[:10] = [row[model]["test"] for row in PRINTED["losses"]]
-        *weights, bias = PRINTED["final_weights_and_bias"][model]
-        own.weights[10], own.bias[10] = weights, bias
+        own.parameters[10] = PRINTED["final_weights_and_bias"][model]
         made[model] = own
     return made
 
@@ -59,9 +56,8 @@ def places() -> Iterator[tuple[str, str, Any, str, int]]:
         for i in range(10):
             for part in ("train", "test"):
                 yield model, f"{part}_loss", i, f"{model} {part} loss", PRINTED["losses"][i]["epoch"]
-        for j, name in enumerate(features):
-            yield model, "weights", (10, j), f"{model} {name}", 9999
-        yield model, "bias", 10, f"{model} bias", 9999
+        for j, name in enumerate([*features, "bias"]):
+            yield model, "parameters", (10, j), f"{model} {name}", 9999
 
 
 def test_the_printed_numbers_are_the_printed_numbers() -> None:
@@ -98,7 +94,7 @@ def test_the_first_of_the_printed_epochs_that_is_missed_is_named() -> None:
     found = as_printed()
     found["python"].test_loss[7] += 1
     found["paddle"].train_loss[4] += 2
-    found["paddle"].bias[10] += 3
+    found["paddle"].parameters[10, -1] += 3
     verdict = reference_verdict(default_run(), found)
     assert verdict.first_epoch == 4000
     assert verdict.worst == pytest.approx(3)
@@ -138,12 +134,15 @@ def judged(status: str = "completed", **histories: History) -> Any:
 
 def test_parity_says_how_far_apart_and_from_where() -> None:
     other = history(5)
-    other.weights[3, 1] += 1
-    other.bias[2] = np.nextafter(other.bias[2], np.float32(9))
+    other.parameters[3, 1] += 1
+    other.parameters[2, -1] = np.nextafter(other.parameters[2, -1], np.float32(9))
     verdict = judged(paddle=history(5), python=other)
     assert (verdict.run_id, verdict.kind, verdict.passed, verdict.first_epoch) == (1, "parity", False, 3)
     assert (verdict.worst, verdict.tolerance) == (pytest.approx(1), 2e-6)
-    assert "models disagree over 5 epochs: first differing epoch 2, largest gap 1 (x1," in verdict.detail
+    assert (
+        "paddle and python disagree over 5 epochs: first differing epoch 2, largest gap 1 (x1,"
+        in verdict.detail
+    )
     assert verdict.detail.endswith("tolerance 2e-06, relative to values beyond 1; beyond it from epoch 3 on")
 
 
@@ -157,7 +156,7 @@ def test_the_tolerance_is_that_of_the_training_rows_or_the_one_given() -> None:
 
 def test_parity_of_numbers_that_are_not_finite_has_no_worst_gap() -> None:
     other = history(5)
-    other.bias[1] = np.nan
+    other.parameters[1, -1] = np.nan
     verdict = judged(paddle=history(5), python=other)
     assert (verdict.passed, verdict.worst, verdict.first_epoch) == (False, None, 1)
 
@@ -167,7 +166,7 @@ def test_one_model_may_be_ahead_where_a_run_stopped_but_not_at_its_end(ahead: st
     histories = {name: history(5)[: 5 if name == ahead else 3] for name in MODELS}
     verdict = judged("interrupted", **histories)
     assert verdict.passed
-    assert verdict.detail.startswith("the two models agree over 3 epochs: the same bits")
+    assert verdict.detail.startswith("paddle and python agree over 3 epochs: the same bits")
     verdict = judged("completed", **histories)
     assert (verdict.passed, verdict.first_epoch) == (False, None)
     behind = next(name for name in MODELS if name != ahead)
@@ -198,10 +197,10 @@ def test_what_cannot_be_verified_is_refused(store: Store) -> None:
 def test_a_default_run_is_held_against_the_notebook_once_it_is_complete(store: Store) -> None:
     writer = store.start_run(DATASET.row(), epochs=10_000, learning_rate=0.01, seed=0, environment={})
     for model, own in as_printed().items():
-        for values in (own.train_loss, own.test_loss, own.weights, own.bias):
+        for values in (own.train_loss, own.test_loss, own.parameters):
             values[~np.isfinite(values) | (np.abs(values) > 9) | (np.abs(values) < 1e-30)] = 0
         own.train_loss[10] = own.test_loss[10] = 0
-        own.weights[:10], own.bias[:10] = 0, 0
+        own.parameters[:10] = 0
         writer.append(model, own)
     assert [verdict.kind for verdict in verify(store, store.run(1))] == ["parity"]
     writer.finish("completed")

@@ -38,7 +38,7 @@ def assert_drawn(log: Path, stored: History) -> None:
         assert [value.timestamp for value in values] == moments
     assert [value.value for value in drawn[TRAIN]] == stored.train_loss.tolist()
     assert [value.value for value in drawn[TEST]] == stored.test_loss.tolist()
-    for value, weights in zip(drawn[WEIGHTS], stored.weights.astype(np.float64), strict=True):
+    for value, weights in zip(drawn[WEIGHTS], stored.parameters[:, :-1].astype(np.float64), strict=True):
         counts, edges = np.histogram(weights, bins=len(weights))
         assert list(value.histogram.hist) == counts.tolist()
         assert list(value.histogram.bin_edges) == edges.tolist()

@@ -11,9 +11,9 @@ WITH last AS (
 )
 SELECT f.model, f.epoch AS last_epoch, f.train_loss AS final_train_loss,
     (SELECT min(e.epoch) FROM epochs e WHERE e.run_id = :run AND e.model = f.model
-        AND abs(e.train_loss - f.train_loss) <= 0.01 * f.train_loss) AS within_1_percent,
+        AND abs(e.train_loss - f.train_loss) <= 0.01 * abs(f.train_loss)) AS within_1_percent,
     (SELECT min(e.epoch) FROM epochs e WHERE e.run_id = :run AND e.model = f.model
-        AND abs(e.train_loss - f.train_loss) <= 0.001 * f.train_loss) AS within_0_1_percent,
+        AND abs(e.train_loss - f.train_loss) <= 0.001 * abs(f.train_loss)) AS within_0_1_percent,
     CAST(:optimum AS double precision) AS optimum,
     f.train_loss - CAST(:optimum AS double precision) AS above_optimum,
     100 * (f.train_loss - CAST(:optimum AS double precision))

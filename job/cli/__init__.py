@@ -21,7 +21,7 @@ from job import __version__
 from job.log import say, shown
 
 COMMANDS = {
-    "train": ("train:train", "Train both models and record every epoch."),
+    "train": ("train:train", "Train the models and record every epoch."),
     "resume": ("train:resume", "Resume a stopped run, or lengthen a completed one."),
     "runs": ("runs:runs", "List the runs, newest first."),
     "show": ("show:show", "Show everything about one run."),

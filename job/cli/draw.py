@@ -21,7 +21,7 @@ from job.cli.options import (
 from job.cli.output import print_line
 from job.files import write
 from job.log import say
-from job.plots.draw import FIGURES, draw, drawable, encoded
+from job.plots.draw import all_figures, draw, drawable, encoded
 from job.plots.style import styled
 from job.plots.subject import read_subject
 from job.plots.sweep import FIGURES as SWEEP_FIGURES
@@ -55,12 +55,13 @@ def plot(
     if sweep is not None:
         plot_sweep(sweep, output, kinds, database_url)
         return
-    names = choices(figure, tuple(FIGURES), "figure") if figure else list(FIGURES)
     with open_store(database_url) as store:
         found = {run.id: run for run in (store.run(reference) for reference in runs or ())}
         for each in found.values():
             say_if_downsampled(each)
         subjects = [read_subject(store, run, data) for run in found.values()]
+    known = tuple(all_figures(subjects))
+    names = choices(figure, known, "figure") if figure else known
     wanted = []
     for name in names:
         problem = drawable(name, subjects)

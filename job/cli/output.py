@@ -87,7 +87,8 @@ def loss(value: float) -> str:
 def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
     """A verdict as JSON has it."""
     names = ("id", "run_id", "kind", "against_run_id", "passed", "first_epoch", "worst", "tolerance")
-    return {name: getattr(verdict, name) for name in (*names, "detail", "created_at")}
+    more = ("detail", "created_at", "model", "against_model")
+    return {name: getattr(verdict, name) for name in (*names, *more)}
 
 
 def print_verdict(verdict: VerdictRow) -> None:

@@ -42,6 +42,11 @@ def show(
             summary
             | {
                 "features": [feature.name for feature in found.dataset.features],
+                "models": [
+                    {name: getattr(model, name) for name in ("name", "source", "source_sha256")}
+                    for model in found.models
+                ],
+                "parameters": found.parameter_names,
                 "last_losses": losses,
                 "verdicts": [verdict_record(verdict) for verdict in verdicts],
                 "environment": found.environment,
@@ -55,6 +60,7 @@ def show(
         ("dataset", f"{dataset.name} (sha256 {dataset.sha256[:12]}), target {dataset.target}"),
         ("rows", f"{dataset.train_rows} to train, {dataset.test_rows} to test"),
         ("features", ", ".join(feature.name for feature in dataset.features)),
+        ("models", ", ".join(model.described for model in found.models)),
         ("settings", f"{found.epochs:,} epochs, learning rate {found.learning_rate:g}, seed {found.seed}"),
         (
             "trained",
@@ -92,7 +98,7 @@ def verify(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> int:
-    """Judge the parity of the two models and, for a default run, agreement with the notebook's numbers.
+    """Judge the parity of the models and, for a default run, agreement with the notebook's numbers.
 
     Stores the verdicts. Exit status 1 when one failed.
     """

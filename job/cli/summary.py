@@ -48,10 +48,10 @@ def tell(verdict: VerdictRow, quiet: bool) -> None:
 
 
 def print_losses(store: Store, run: RunRow) -> None:
-    """Print the notebook's table: every tenth of the run, and its last epoch, of both models."""
+    """Print the notebook's table: every tenth of the run, and its last epoch, of each model."""
     step = math.ceil(run.epochs / 10)
     losses: dict[int, dict[str, tuple[float, float]]] = {}
-    models = sorted(store.progress(run.id))
+    models = list(store.progress(run.id))
     for model in models:
         tenths = store.history(run.id, model, step=step)
         last = store.history(run.id, model, first_epoch=run.epochs - 1)
@@ -73,17 +73,19 @@ def print_losses(store: Store, run: RunRow) -> None:
 
 
 def print_parameters(store: Store, run: RunRow) -> None:
-    """Print the last weights and bias of both models by feature name."""
+    """Print the last parameters of each model by name."""
     progress = store.progress(run.id)
-    columns = {
-        model: store.history(run.id, model, first_epoch=count - 1).state for model, count in progress.items()
+    values = {
+        model: store.history(run.id, model, first_epoch=count - 1).state.parameters.tolist()
+        for model, count in progress.items()
     }
-    names = [*(feature.name for feature in run.dataset.features), "bias"]
-    values = {model: [*state.weights.tolist(), float(state.bias)] for model, state in columns.items()}
     print_line("")
     print_table(
         ["parameter", *values],
-        [[name, *(f"{values[model][i]:+.9g}" for model in values)] for i, name in enumerate(names)],
-        title="Final parameters (of normalised columns)",
+        [
+            [name, *(f"{values[model][i]:+.9g}" for model in values)]
+            for i, name in enumerate(run.parameter_names)
+        ],
+        title="Final parameters" + " (of normalised columns)" * run.is_linear_regression,
     )
     print_line("")

@@ -37,7 +37,7 @@ from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
 from job.log import bind, in_json, record, say
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
-from job.models import REGISTRY, load_models
+from job.models import load_models
 from job.stop import StopRequest, stopped_by_signals
 from job.training import resume as take_up
 from job.training import start, start_or_resume, train_and_judge
@@ -76,11 +76,11 @@ def train(
     access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
-    """Train both models, record every epoch, print the notebook's table and the parity verdict."""
+    """Train the models, record every epoch, print the notebook's table and the parity verdict."""
     settings = training.settings()
     obtain = partial(start_or_resume if resume else start, settings=settings)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
-    return train_until_stopped(obtain, settings.dataset, access, output)
+    return train_until_stopped(obtain, settings.dataset, settings.models, access, output)
 
 
 @command
@@ -113,7 +113,8 @@ def resume(
         )
     obtain = partial(take_up, run_id=found.id, epochs=epochs)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
-    return train_until_stopped(obtain, split(table, found.dataset.target), access, output)
+    models = [model.source for model in found.models]
+    return train_until_stopped(obtain, split(table, found.dataset.target), models, access, output)
 
 
 def resume_options(context: typer.Context) -> list[str]:
@@ -128,12 +129,16 @@ def resume_options(context: typer.Context) -> list[str]:
 
 
 def train_until_stopped(
-    obtain: Callable[[Store], RunWriter], dataset: Dataset, access: StoreAccess, output: Output
+    obtain: Callable[[Store], RunWriter],
+    dataset: Dataset,
+    models: Sequence[str],
+    access: StoreAccess,
+    output: Output,
 ) -> int:
-    """Train the run that `obtain` gives; a signal ends it in good order. The exit status."""
+    """Train the run of these models that `obtain` gives; a signal ends it in good order. The exit status."""
     stop = StopRequest()
     with access.open(stop) as store:
-        load_models()  # takes seconds, and Paddle sets signal handlers: before ours
+        load_models(models)  # takes seconds, and Paddle sets signal handlers: before ours
         with stopped_by_signals(stop):
             try:
                 return train_and_print(obtain(store), dataset, stop, output)
@@ -151,7 +156,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
     begun = time.monotonic()
     bind(run=writer.run_id)
     run = store.run(writer.run_id)
-    done = dict.fromkeys(REGISTRY, 0) | store.progress(run.id)
+    done = dict.fromkeys((model.name for model in run.models), 0) | store.progress(run.id)
     begin = f"resumes at epoch {min(done.values()):,}" if run.resumes else "begins"
     log(
         f"run {run.id} {begin}: {run.epochs:,} epochs, learning rate {run.learning_rate:g}, seed {run.seed}, "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,10 @@ FEWEST_ROWS = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A regression table, ready to train on: r training rows, s test rows, k features, one target."""
+    """A regression table, ready to train on: r training rows, s test rows, k features, one target.
+
+    The values are aligned, C-contiguous float32 whatever arrays are given.
+    """
 
     name: str
     sha256: str
@@ -41,6 +44,17 @@ class Dataset:
     """float64 [k + 1], over the training rows, the target last; likewise `maximum` and `mean`"""
     maximum: Float64s
     mean: Float64s
+
+    def __post_init__(self) -> None:
+        # The bits of a product depend on the layout: NumPy does not pass unaligned arrays to BLAS, and BLAS
+        # sums column-major arrays in another order.
+        for name in ("train_x", "train_y", "test_x", "test_y"):
+            laid = np.require(getattr(self, name), np.float32, ["C", "ALIGNED"])
+            object.__setattr__(self, name, laid)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Unpickled by the constructor: arrays from another process may be unaligned."""
+        return Dataset, tuple(getattr(self, field.name) for field in fields(self))
 
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
@@ -126,10 +140,10 @@ def split(source: Table, target: str | None = None) -> Dataset:
         sha256=source.sha256,
         target=target,
         features=features,
-        train_x=np.ascontiguousarray(normalised[:train_rows, :-1]),
-        train_y=np.ascontiguousarray(normalised[:train_rows, -1:]),
-        test_x=np.ascontiguousarray(normalised[train_rows:, :-1]),
-        test_y=np.ascontiguousarray(normalised[train_rows:, -1:]),
+        train_x=normalised[:train_rows, :-1],
+        train_y=normalised[:train_rows, -1:],
+        test_x=normalised[train_rows:, :-1],
+        test_y=normalised[train_rows:, -1:],
         minimum=minimum,
         maximum=maximum,
         mean=mean,

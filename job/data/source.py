@@ -50,7 +50,11 @@ def least_squares(dataset: Dataset) -> float:
 
 
 def predictions(dataset: Dataset, state: State) -> tuple[Float64s, Float64s]:
-    """True and predicted targets of the test rows, float64 [s] each, in the table's units."""
+    """True and predicted targets of the test rows, float64 [s] each, in the table's units.
+
+    `state` is that of a linear regression.
+    """
     low, high, mean = dataset.minimum[-1], dataset.maximum[-1], dataset.mean[-1]
-    predicted = dataset.test_x.astype(np.float64) @ state.weights.astype(np.float64) + float(state.bias)
+    *weights, bias = state.parameters.astype(np.float64)
+    predicted = dataset.test_x.astype(np.float64) @ weights + bias
     return mean + (high - low) * dataset.test_y[:, 0].astype(np.float64), mean + (high - low) * predicted

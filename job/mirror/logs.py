@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -36,9 +36,11 @@ class ModelLog:
     new file that replaces the old one once it is complete; a server recognises it by its inode.
     """
 
-    def __init__(self, directory: Path, head: bytes, *, gaps: bool = False) -> None:
+    def __init__(self, directory: Path, head: bytes, weights: Sequence[int], *, gaps: bool = False) -> None:
         self.path = directory / FILE_NAME
         self.head = head
+        self.weights = weights
+        """positions of the parameters whose histogram is drawn"""
         self.gaps = gaps
         """whether epochs may be missing, as in downsampled runs"""
         self.epochs = 0
@@ -79,7 +81,7 @@ class ModelLog:
 
     def append(self, history: History) -> None:
         """Write the records of consecutive epochs, all or none. Raises OSError."""
-        self._write(records.epoch_records(history))
+        self._write(records.epoch_records(history, self.weights))
         self.epochs = int(history.epoch[-1]) + 1
 
     def publish(self) -> None:
@@ -149,7 +151,9 @@ class RunLogs:
             return log
         if log and not anew:
             self.say(f"{log.path} was changed or removed by another process; repaired")
-        log = ModelLog(self.directory / model, records.head(self.run, model), gaps=self.thinned)
+        head = records.head(self.run, model)
+        weights = records.weights(store.run(self.run.id).parameter_names)
+        log = ModelLog(self.directory / model, head, weights, gaps=self.thinned)
         why = log.open(stored, anew)
         (self.directory / STORE_NAME).write_text(store.id, encoding="utf-8")
         for path in set_aside(log.path.parent):

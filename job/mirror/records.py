@@ -7,7 +7,7 @@ loses the last 120 records if it is killed, and takes thirty times as long.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,16 +56,22 @@ def head(run: RunRow, model: str) -> bytes:
     return b"".join(framed(record.SerializeToString()) for record in (meta, parameters))
 
 
-def epoch_records(history: History) -> bytes:
+def weights(names: Sequence[str]) -> list[int]:
+    """Positions of the parameters that are drawn as `weights`: all but one named `bias`."""
+    return [i for i, name in enumerate(names) if name != "bias"] or [*range(len(names))]
+
+
+def epoch_records(history: History, shown: Sequence[int] | slice = slice(None)) -> bytes:
     """The records of consecutive epochs: for each the train loss, the test loss and the weights' histogram.
 
+    `shown` gives the positions of the weights among the parameters.
     Steps are epochs, wall times `trained_at` in milliseconds. The messages are reused for every epoch, which
     takes a quarter of the time of making them.
     """
-    counts, edges = histograms(history.weights)
+    counts, edges = histograms(history.parameters[:, shown])
     moments = np.round(history.trained_at * 1000).astype(np.int64)
-    train, test, weights = (Record(values=[Record.Value(tag=tag)]) for tag in TAGS)
-    train_value, test_value, weights_value = (record.values[0] for record in (train, test, weights))
+    train, test, drawn = (Record(values=[Record.Value(tag=tag)]) for tag in TAGS)
+    train_value, test_value, drawn_value = (record.values[0] for record in (train, test, drawn))
     parts: list[bytes] = []
     for epoch, moment, train_loss, test_loss, count, edge in zip(
         history.epoch.tolist(),
@@ -76,13 +82,13 @@ def epoch_records(history: History) -> bytes:
         edges.tolist(),
         strict=True,
     ):
-        train_value.id = test_value.id = weights_value.id = epoch
-        train_value.timestamp = test_value.timestamp = weights_value.timestamp = moment
+        train_value.id = test_value.id = drawn_value.id = epoch
+        train_value.timestamp = test_value.timestamp = drawn_value.timestamp = moment
         train_value.value = train_loss
         test_value.value = test_loss
-        weights_value.histogram.hist[:] = count
-        weights_value.histogram.bin_edges[:] = edge
-        for record in (train, test, weights):
+        drawn_value.histogram.hist[:] = count
+        drawn_value.histogram.bin_edges[:] = edge
+        for record in (train, test, drawn):
             message = record.SerializeToString()
             parts += (LENGTH.pack(len(message)), message)
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""The models: a file each, one interface. To add one, add a file and a line in `REGISTRY`."""
+"""The built-in models: a file each, with the interface of `job.models.base`."""
 
 from __future__ import annotations
 
@@ -7,54 +7,50 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
-from typing import Protocol
 
-import numpy as np
-
-from db.history import History, State
-from job.data.dataset import Dataset
+from db.specification import DEFAULT_MODELS, ModelSource
 from job.errors import ModelError
+from job.models.base import Model
 
 REGISTRY = {"paddle": "PaddleModel", "python": "PythonModel"}
-"""model name (and module) to class, in the order in which they are trained and shown"""
+"""name (and module) of a built-in model to its class"""
 
 
-class Model(Protocol):
-    """A linear regression that can be trained epoch by epoch from any state."""
+def load_models(names: Iterable[str] = DEFAULT_MODELS) -> dict[str, type[Model]]:
+    """The classes of these models by name, in this order; their frameworks are imported, which is slow.
 
-    epoch: int
-    """the next epoch to train"""
-
-    def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None: ...
-
-    def advance(self, epochs: int) -> History:
-        """Train the next `epochs` epochs. The bits do not depend on how epochs are split into calls."""
-
-
-def initial_state(features: int, seed: int) -> State:
-    """The initial state of all models: normally distributed weights from the seed, bias 0, epoch 0."""
-    weights = np.random.RandomState(seed).randn(features, 1).astype("float32")
-    return State(weights[:, 0], np.float32(0), 0)
+    Restores the root logger. Raises ModelError for an unknown name, and if a framework cannot be loaded.
+    """
+    wanted = tuple(names)
+    for name in wanted:
+        if name not in REGISTRY:
+            raise ModelError(f"there is no model {name!r}; there are {', '.join(REGISTRY)}")
+    missing = [name for name in wanted if f"job.models.{name}" not in sys.modules]
+    if missing:
+        import_models(missing)
+    return {name: getattr(sys.modules[f"job.models.{name}"], REGISTRY[name]) for name in wanted}
 
 
-def make_model(name: str, dataset: Dataset, learning_rate: float, state: State) -> Model:
-    """The model of that name, at `state`. Raises KeyError for a name not in the registry."""
-    model: type[Model] = getattr(import_module(f"job.models.{name}"), REGISTRY[name])
-    return model(dataset, learning_rate, state)
+def sources(names: Iterable[str]) -> tuple[ModelSource, ...]:
+    """What a run stores of these models. Raises ModelError if two have one name, and if there is none."""
+    found = tuple(ModelSource(name, name) for name in names)
+    if len({model.name for model in found}) < len(found) or not found:
+        raise ModelError(
+            f"a run needs one or more models, each of another name, not {', '.join(names) or 'none'}"
+        )
+    return found
 
 
-def load_models() -> None:
-    """Import every model's framework (slow); restore the root logger. Raises ModelError if one fails."""
-    if all(f"job.models.{name}" in sys.modules for name in REGISTRY):
-        return
+def import_models(names: Iterable[str]) -> None:
+    """Import the modules of built-in models. Raises ModelError if one fails."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     with without_garbage_collection():
-        for name in REGISTRY:
+        for name in names:
             interrupted: list[int] = []
             try:
                 with noting_sigint(interrupted):

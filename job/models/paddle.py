@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 import warnings
 
+import numpy as np
+
 from db.history import History, State
 from job.data.dataset import Dataset
+from job.models.base import LinearRegression
 
 with warnings.catch_warnings():
     # Paddle warns at import that no compiler cache is installed; only authors of extensions need one.
@@ -16,37 +19,41 @@ with warnings.catch_warnings():
 paddle.disable_signal_handler()  # else SIGTERM prints Paddle's own dump and a page of advice
 
 
-class PaddleModel:
+class PaddleModel(LinearRegression):
     """`nn.Linear` trained by `optimizer.SGD` on the whole training set at once, float32, weights [k, 1]."""
 
-    def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None:
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        super().__init__(dataset, learning_rate, seed, state)
         paddle.set_device("cpu")
-        self.epoch = state.epoch
-        self.linear = paddle.nn.Linear(len(state.weights), 1)
-        self.linear.weight.set_value(paddle.to_tensor(state.weights.reshape(-1, 1)))
-        self.linear.bias.set_value(paddle.to_tensor(state.bias.reshape(1)))
+        self.linear = paddle.nn.Linear(len(dataset.features), 1)
+        self.linear.weight.set_value(paddle.to_tensor(self.parameters[:-1].reshape(-1, 1)))
+        self.linear.bias.set_value(paddle.to_tensor(self.parameters[-1:]))
         self.optimizer = paddle.optimizer.SGD(learning_rate, parameters=self.linear.parameters())
-        self.train_x, self.train_y = paddle.to_tensor(dataset.train_x), paddle.to_tensor(dataset.train_y)
-        self.test_x, self.test_y = paddle.to_tensor(dataset.test_x), paddle.to_tensor(dataset.test_y)
+        self.train, self.test = (
+            (paddle.to_tensor(x), paddle.to_tensor(y))
+            for x, y in ((self.train_x, self.train_y), (self.test_x, self.test_y))
+        )
 
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs of full-batch gradient descent."""
         mean_squared_error = paddle.nn.functional.mse_loss
         linear = self.linear
         weight, bias = linear.weight, linear.bias  # a layer looks its parameters up at each access
-        history = History.empty(epochs, weight.shape[0], self.epoch)
+        (train_x, train_y), (test_x, test_y) = self.train, self.test
+        history = History.empty(epochs, len(self.parameters), self.epoch)
         for i in range(epochs):
-            loss = mean_squared_error(linear(self.train_x), self.train_y)
+            loss = mean_squared_error(linear(train_x), train_y)
             with paddle.no_grad():
-                test_loss = mean_squared_error(linear(self.test_x), self.test_y)
+                test_loss = mean_squared_error(linear(test_x), test_y)
             loss.backward()
             self.optimizer.step()
             self.optimizer.clear_grad(set_to_zero=False)
 
             history.train_loss[i] = loss.numpy()
             history.test_loss[i] = test_loss.numpy()
-            history.weights[i] = weight.numpy()[:, 0]
-            history.bias[i] = bias.numpy()[0]
+            history.parameters[i, :-1] = weight.numpy()[:, 0]
+            history.parameters[i, -1] = bias.numpy()[0]
             history.trained_at[i] = time.time()
+        self.parameters = np.append(weight.numpy(), bias.numpy())
         self.epoch += epochs
         return history

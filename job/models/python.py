@@ -16,8 +16,8 @@ import time
 
 import numpy as np
 
-from db.history import Float32s, History, State
-from job.data.dataset import Dataset
+from db.history import Float32s, History
+from job.models.base import LinearRegression
 
 
 def mean_squared_error(error: Float32s) -> np.float32:
@@ -33,36 +33,26 @@ def gradient(x: Float32s, error: Float32s) -> tuple[Float32s, np.float32]:
     return x.T @ step, step.sum()
 
 
-class PythonModel:
+class PythonModel(LinearRegression):
     """The hand-written model; all arithmetic is float32. Its weights are [k, 1], as in the formulas."""
-
-    def __init__(self, dataset: Dataset, learning_rate: float, state: State) -> None:
-        # The bits of a product depend on the layout: NumPy does not pass unaligned arrays to BLAS, and BLAS
-        # sums column-major arrays in another order. Arrays from another process may be unaligned.
-        self.train_x, self.train_y, self.test_x, self.test_y = (
-            np.require(values, np.float32, ["C", "ALIGNED"])
-            for values in (dataset.train_x, dataset.train_y, dataset.test_x, dataset.test_y)
-        )
-        self.learning_rate = np.float32(learning_rate)
-        self.weights = state.weights.reshape(-1, 1).copy()
-        self.bias = state.bias
-        self.epoch = state.epoch
 
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs of full-batch gradient descent."""
-        history = History.empty(epochs, len(self.weights), self.epoch)
+        history = History.empty(epochs, len(self.parameters), self.epoch)
+        weights, bias = self.parameters[:-1].reshape(-1, 1), self.parameters[-1]
         for i in range(epochs):
-            error = self.train_x @ self.weights + self.bias - self.train_y
-            test_error = self.test_x @ self.weights + self.bias - self.test_y
+            error = self.train_x @ weights + bias - self.train_y
+            test_error = self.test_x @ weights + bias - self.test_y
             history.train_loss[i] = mean_squared_error(error)
             history.test_loss[i] = mean_squared_error(test_error)
 
             weights_gradient, bias_gradient = gradient(self.train_x, error)
-            self.weights = self.weights - self.learning_rate * weights_gradient
-            self.bias = self.bias - self.learning_rate * bias_gradient
+            weights = weights - self.learning_rate * weights_gradient
+            bias = bias - self.learning_rate * bias_gradient
 
-            history.weights[i] = self.weights[:, 0]
-            history.bias[i] = self.bias
+            history.parameters[i, :-1] = weights[:, 0]
+            history.parameters[i, -1] = bias
             history.trained_at[i] = time.time()
+        self.parameters = np.append(weights, bias)
         self.epoch += epochs
         return history

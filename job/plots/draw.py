@@ -14,16 +14,19 @@ from job.plots.style import COLOURS, styled
 from job.plots.subject import Subject
 
 DOTS_PER_INCH = 110
-MODELS = ("paddle", "python")
-FIGURES: dict[str, Callable[[Sequence[Subject]], Figure]] = {
-    "losses": figures.losses,
-    "parameters-paddle": partial(figures.parameters, model="paddle"),
-    "parameters-python": partial(figures.parameters, model="python"),
-    "gap": figures.gap,
-    "overfitting": figures.overfitting,
-    "predictions": figures.predicted,
-}
-"""by name, in display order"""
+PARAMETERS = "parameters-"
+
+
+def all_figures(subjects: Sequence[Subject]) -> dict[str, Callable[[Sequence[Subject]], Figure]]:
+    """The figures of these runs by name, in display order; each model has one of its parameters."""
+    models = dict.fromkeys(model for subject in subjects for model in subject.models)
+    return {
+        "losses": figures.losses,
+        **{PARAMETERS + model: partial(figures.parameters, model=model) for model in models},
+        "gap": figures.gap,
+        "overfitting": figures.overfitting,
+        "predictions": figures.predicted,
+    }
 
 
 def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
@@ -34,9 +37,13 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
             return (
                 f"the data file of run {number} ({subject.run.dataset.name}) is not found; name it by --data"
             )
-        needed = {"gap": MODELS, "parameters-paddle": MODELS[:1], "parameters-python": MODELS[1:]}.get(
-            name, ()
-        )
+        if name == "predictions" and not subject.run.is_linear_regression:
+            return f"run {number} is no linear regression of its features"
+        if name == "gap" and len(subject.models) == 1:
+            return f"run {number} has one model only"
+        needed = subject.models if name == "gap" else []
+        if name.startswith(PARAMETERS):
+            needed = [name.removeprefix(PARAMETERS)]
         lacking = [model for model in needed if model not in subject.histories]
         if lacking:
             return f"run {number} has no epoch of {' or '.join(lacking)} yet"
@@ -51,9 +58,10 @@ def draw(
         raise StoreError(
             f"{len(subjects)} runs in one figure could not be told apart; {len(COLOURS)} is the most"
         )
+    known = all_figures(subjects)
     for name in names:
         with styled():
-            figure = FIGURES[name](subjects)
+            figure = known[name](subjects)
             for kind in formats:
                 yield name, kind, encoded(figure, kind)
 

@@ -27,7 +27,7 @@ def losses(subjects: Sequence[Subject]) -> Figure:
     for i, subject in enumerate(subjects):
         for j, part in enumerate(PARTS):
             for model, history in subject.histories.items():
-                line = model_line(model) | {"color": COLOURS[i if several else j]}
+                line = model_line(subject.models.index(model)) | {"color": COLOURS[i if several else j]}
                 axes[j if several else 0].plot(history.epoch, loss(history, part), **line)
                 if not several:
                     entries.append((f"{model} {part}", line))
@@ -47,52 +47,57 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
     figure, axes = blank(rows=len(subjects), height=4.6, sharey=True)
     for axis, subject in zip(axes, subjects, strict=True):
         history = subject.histories[model]
-        values = np.column_stack([history.weights, history.bias])
+        values = history.parameters
         drawn = largest(history)
         for i, parameter in enumerate(drawn):
             colour, dashes = look(i)
             axis.plot(history.epoch, values[:, parameter], color=colour, linestyle=dashes)
-        what = "Weights and bias"
+        linear = subject.run.is_linear_regression
+        what = "Weights and bias" if linear else "Parameters"
         if len(drawn) < values.shape[1]:
             what = f"The {len(drawn)} largest of {values.shape[1]:,} parameters"
         axis.set_title(f"{what} of the {model} model, run {subject.run.id}")
-        axis.set_ylabel("weight, of normalised columns")
+        axis.set_ylabel("weight, of normalised columns" if linear else "parameter")
         epoch_axis(axis, int(history.epoch[-1]) + 1)
     for axis, subject in zip(axes, subjects, strict=True):  # once the shared limits are final
-        state = subject.histories[model].state
-        last = [*state.weights.tolist(), float(state.bias)]
+        last = subject.histories[model].state.parameters.tolist()
         drawn = largest(subject.histories[model])
-        label_ends(axis, [(subject.parameters[p], last[p], *look(i)) for i, p in enumerate(drawn)])
+        label_ends(axis, [(subject.run.parameter_names[p], last[p], *look(i)) for i, p in enumerate(drawn)])
     return figure
 
 
 def gap(subjects: Sequence[Subject]) -> Figure:
-    """The gap between the two models by epoch: in the losses, and the largest in the parameters.
+    """How far each further model is from the first by epoch: in the losses, and the most in a parameter.
 
-    Pale lines show every epoch, strong lines the largest gap of the nearby epochs.
+    Pale lines show every epoch, strong lines the largest gap of the nearby epochs. Several pairs of models
+    get a panel for each quantity.
     """
-    several = len(subjects) > 1
+    pairs = [(subject, model) for subject in subjects for model in subject.models[1:]]
+    several = len(pairs) > 1
     # A logarithmic axis has no zero.
     tolerances = sorted({subject.tolerance for subject in subjects} - {0.0})
     dotted: Look = {"color": "#555555", "linestyle": (0, (1, 1))}
     quantities = ("train loss", "test loss", "parameters (largest)")
     figure, axes = blank(rows=3 if several else 1, height=2.6 if several else 4.2, sharex=True)
     entries: list[tuple[str, Look]] = []
-    for i, subject in enumerate(subjects):
-        epoch, gaps = gap_history(subject)
+    for i, (subject, model) in enumerate(pairs):
+        epoch, gaps = gap_history(subject, model)
+        pair = f"run {subject.run.id}" if len(subject.models) == 2 else f"run {subject.run.id} {model}"
         for j, (quantity, values) in enumerate(zip(quantities, gaps, strict=True)):
-            colour = COLOURS[i if several else j]
+            colour = COLOURS[(i if several else j) % len(COLOURS)]
             axis = axes[j if several else 0]
             # Epochs without a gap are not drawn.
             axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
             axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
             if not several or j == 0:
-                entries.append((f"run {subject.run.id}" if several else quantity, {"color": colour}))
+                entries.append((pair if several else quantity, {"color": colour}))
     for j, axis in enumerate(axes):
         axis.set_yscale("log")
         for tolerance in tolerances:
             axis.axhline(tolerance, **dotted)
-        axis.set_title(quantities[j] if several else f"Gap between Paddle and Python, {title(subjects)}")
+        axis.set_title(
+            quantities[j] if several else f"Gap between {' and '.join(subject.models)}, {title(subjects)}"
+        )
         axis.set_ylabel("absolute gap (log)")
         epoch_axis(axis, last_epoch(subjects))
         if several and j < len(axes) - 1:
@@ -160,7 +165,7 @@ def largest(history: History) -> list[int]:
 
     Columns are normalised to a range of 1, so a weight is how far its feature can move the prediction.
     """
-    last = np.abs([*history.state.weights, history.state.bias])
+    last = np.abs(history.state.parameters)
     return sorted(np.argsort(-last, kind="stable")[:MOST_PARAMETERS].tolist())
 
 
@@ -193,23 +198,23 @@ def last_epoch(subjects: Sequence[Subject]) -> int:
     return max(int(h.epoch[-1]) + 1 for subject in subjects for h in subject.histories.values())
 
 
-def gap_history(subject: Subject) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
-    """Epochs that both models have, and the gaps: train loss, test loss, largest of the parameters."""
-    first, second = subject.histories["paddle"], subject.histories["python"]
+def gap_history(subject: Subject, model: str) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
+    """Epochs that a model and the first have, and the gaps: train loss, test loss, largest parameter's."""
+    first, second = subject.histories[subject.models[0]], subject.histories[model]
     epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
 
     def apart(a: Any, b: Any) -> Float64s:
         gaps: Float64s = np.abs(a[mine].astype(np.float64) - b[theirs])
         return gaps
 
-    largest = np.maximum(apart(first.weights, second.weights).max(axis=1), apart(first.bias, second.bias))
+    largest = apart(first.parameters, second.parameters).max(axis=1)
     train, test = apart(first.train_loss, second.train_loss), apart(first.test_loss, second.test_loss)
     return epoch, (train, test, largest)
 
 
 def main_model(subject: Subject) -> str:
-    """The model for figures of one model: Paddle's if the run has it."""
-    return "paddle" if "paddle" in subject.histories else next(iter(subject.histories))
+    """The model for figures of one model: the first that has an epoch."""
+    return next(iter(subject.histories))
 
 
 def title(subjects: Sequence[Subject]) -> str:

@@ -19,11 +19,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 2008, without their yellow, which is too pale on white)"""
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)))
 """line styles, for figures with more lines than colours"""
-MODEL_LINES: dict[str, Look] = {
-    "paddle": {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45},
-    "python": {"linestyle": (0, (4, 2))},
-}
-"""Paddle's lines are broad and solid, Python's thin and dashed on top, so that both can be seen"""
+MODEL_LINES: tuple[Look, ...] = (
+    {"linestyle": "-", "linewidth": 3.2, "alpha": 0.45},
+    {"linestyle": (0, (4, 2))},
+    {"linestyle": (0, (1, 1.2))},
+    {"linestyle": (0, (6, 1.5, 1, 1.5))},
+)
+"""the first model's lines are broad and solid, the others' thin and broken on top, so that all can be seen"""
 WIDTH = 8.0
 """inches; at 110 dots per inch, the width of a README"""
 SETTINGS: dict[Any, Any] = {
@@ -68,9 +70,10 @@ def blank(
     return figure, [axis for row in axes for axis in row]
 
 
-def model_line(model: str) -> Look:
-    """A model's line style; a model without an entry is dotted."""
-    return dict(MODEL_LINES.get(model, {"linestyle": (0, (1, 1.2))}))
+def model_line(position: int) -> Look:
+    """The line style of a run's model by its position; further models repeat the broken styles."""
+    broken = len(MODEL_LINES) - 1
+    return dict(MODEL_LINES[position and 1 + (position - 1) % broken])
 
 
 def epoch_axis(axes: Axes, epochs: int) -> None:

@@ -27,9 +27,9 @@ class Subject:
     """of the run's last parity verdict, or the default for its rows"""
 
     @property
-    def parameters(self) -> list[str]:
-        """The features' names, and `bias`."""
-        return [*(feature.name for feature in self.run.dataset.features), "bias"]
+    def models(self) -> list[str]:
+        """The run's models in order, those without an epoch too."""
+        return [model.name for model in self.run.models]
 
 
 def read_subject(store: Store, run: RunRow, data: Path | None = None) -> Subject:

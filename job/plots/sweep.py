@@ -14,8 +14,6 @@ from db.history import Float64s, Int64s
 from db.store import Store
 from job.plots.style import COLOURS, blank, legend_below
 
-MODEL = "paddle"
-"""the model that is drawn; the other has the same curves to six digits"""
 POINTS = 300
 """epochs of a curve, evenly spaced on the logarithmic axis"""
 ASKED = (100, 1_000, 10_000)
@@ -44,7 +42,7 @@ class Fan:
 
 
 def read_fan(store: Store, name: str) -> Fan:
-    """The curves of a sweep's runs, except downsampled ones.
+    """The curves of the first model of a sweep's runs, except downsampled ones.
 
     Raises NotFoundError if it is unknown, StoreError if it has no epochs, or several datasets or targets.
     """
@@ -65,12 +63,12 @@ def read_fan(store: Store, name: str) -> Fan:
     column = {epoch: i for i, epoch in enumerate(epochs.tolist())}
     train = np.full((len(rates), len(seeds), len(epochs)), np.nan)
     test = train.copy()
-    for run, epoch, train_loss, test_loss in sweeps.losses(store, name, MODEL, epochs.tolist()):
+    for run, epoch, train_loss, test_loss in sweeps.losses(store, name, epochs.tolist()):
         if run in place:
             where = (*place[run], column[epoch])
             train[where], test[where] = train_loss, test_loss
     if np.isnan(train).all():
-        raise StoreError(f"the sweep {name} has no epochs of {MODEL} yet, so there is nothing to draw")
+        raise StoreError(f"the sweep {name} has no epochs yet, so there is nothing to draw")
     return Fan(name, epochs, np.array(rates), np.array(seeds, np.int64), train, test, len(every) - len(runs))
 
 

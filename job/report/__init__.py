@@ -13,18 +13,17 @@ from db.downsampled import described
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job import __version__
-from job.plots.draw import FIGURES, draw, drawable
+from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
 from job.plots.subject import Subject, read_subject
 from job.report.sentences import answers
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 CAPTIONS = {
-    "losses": "Train and test loss of both models. Where the dashed line lies on the broad one, they agree.",
-    "parameters-paddle": "What the Paddle model learned, parameter by parameter.",
-    "parameters-python": "The same of the model written by hand in NumPy.",
-    "gap": "How far the two models are apart: pale, every epoch; strong, the largest of the epochs around. "
-    "Epochs without a gap leave no mark.",
+    "losses": "Train and test loss of each model. Where a broken line lies on the broad one, they agree.",
+    PARAMETERS: "What the {model} model learned, parameter by parameter.",
+    "gap": "How far the others are from the first model: pale, every epoch; strong, the largest of the "
+    "epochs around. Epochs without a gap leave no mark.",
     "overfitting": "Train and test loss, with the epoch of the best test loss marked.",
     "predictions": "Predicted against true values of the test rows after the last epoch, in original units.",
 }
@@ -33,7 +32,7 @@ CAPTIONS = {
 def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     """The report of a run. Raises StoreError if it has no epochs, DataError if `data` is not its file."""
     subject = read_subject(store, run, data)
-    problems = {name: drawable(name, [subject]) for name in FIGURES}
+    problems = {name: drawable(name, [subject]) for name in all_figures([subject])}
     drawn = draw([subject], [name for name, problem in problems.items() if not problem], ["svg"])
     files = {name: base64.b64encode(content).decode() for name, _, content in drawn}
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -56,14 +55,18 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
 
 def caption(name: str, subject: Subject) -> str:
     """A figure's caption, with a note if parameters are left out."""
-    left_out = name.startswith("parameters") and len(subject.parameters) > MOST_PARAMETERS
-    drawn = f" Drawn are the {MOST_PARAMETERS} of {len(subject.parameters):,} with the largest last values."
-    return CAPTIONS[name] + drawn * left_out
+    if not name.startswith(PARAMETERS):
+        return CAPTIONS[name]
+    count = len(subject.run.parameter_names)
+    drawn = f" Drawn are the {MOST_PARAMETERS} of {count:,} with the largest last values."
+    return CAPTIONS[PARAMETERS].format(model=name.removeprefix(PARAMETERS)) + drawn * (
+        count > MOST_PARAMETERS
+    )
 
 
 def newest_verdicts(verdicts: Any) -> list[VerdictRow]:
-    """The newest verdict of each kind and each compared run; failed ones first."""
-    newest = {(verdict.kind, verdict.against_run_id): verdict for verdict in verdicts}
+    """The newest verdict of each kind, model and compared run; failed ones first."""
+    newest = {(each.kind, each.model, each.against_run_id): each for each in verdicts}
     return sorted(newest.values(), key=lambda verdict: (verdict.passed, verdict.id))
 
 

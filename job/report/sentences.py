@@ -47,17 +47,22 @@ def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
 
 
 def parity(rows: Sequence[Row]) -> list[str]:
-    """Whether the two models agree."""
+    """Whether the models agree."""
     if not rows:
-        return ["The two models have no epoch in common yet."]
-    worst = rows[0]
-    if not worst["largest_gap"]:
-        return ["The two models have the same losses and parameters at every epoch."]
-    first = min(row["first_epoch"] for row in rows if row["first_epoch"] is not None)
-    return [
-        f"The two models first differ at epoch {first:,}; they are never further apart than "
-        f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}."
-    ]
+        return ["No two models have an epoch in common yet."]
+    sentences = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        worst, both = own[0], f"{own[0]['against_model']} and {model}"
+        if not worst["largest_gap"]:
+            sentences.append(f"{both} have the same losses and parameters at every epoch.")
+            continue
+        first = min(row["first_epoch"] for row in own if row["first_epoch"] is not None)
+        sentences.append(
+            f"{both} first differ at epoch {first:,}; they are never further apart than "
+            f"{worst['largest_gap']:.2g}, in {worst['quantity']} at epoch {worst['epoch']:,}."
+        )
+    return sentences
 
 
 def overfitting(rows: Sequence[Row]) -> list[str]:

@@ -10,19 +10,20 @@ before anything loads NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from db.errors import LeaseLostError, StoreFailedError
-from db.history import History, State
+from db.history import History
 from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
-from db.specification import Specification
+from db.specification import DEFAULT_MODELS, Specification
 from db.store import Store
 from job.data.dataset import Dataset
 from job.environment import environment
-from job.errors import RepetitionError
-from job.models import REGISTRY, initial_state, load_models, make_model
+from job.errors import ModelError, RepetitionError
+from job.models import load_models, sources
+from job.models.base import Model
 from job.stop import StopRequest
 from job.training.loop import Outcome, train
 from job.verdicts.drift import judge_drift
@@ -37,7 +38,9 @@ class Settings:
     epochs: int = 10_000
     learning_rate: float = 0.01
     seed: int = 0
-    """of the initial weights"""
+    """of the initial parameters"""
+    models: tuple[str, ...] = DEFAULT_MODELS
+    """by name; the first gives the parameters' names and start, and the others are compared with it"""
     trigger: str = "manual"
     """`manual`, `nightly` or `sweep`"""
     night: int | None = None
@@ -49,7 +52,8 @@ class Settings:
     def specification(self) -> Specification:
         """What decides the run's bits."""
         data = self.dataset
-        return Specification(data.sha256, data.target, self.epochs, self.learning_rate, self.seed)
+        models = sources(self.models)
+        return Specification(data.sha256, data.target, self.epochs, self.learning_rate, self.seed, models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,12 @@ class Conclusion:
 def start(store: Store, settings: Settings) -> RunWriter:
     """Start a new run; return its writer, which holds the run's lease.
 
-    Raises ModelError if a model's framework cannot be loaded, and HeldError as `Store.start_run` does.
+    Raises ModelError if a model's framework cannot be loaded or the models' parameters differ, and HeldError
+    as `Store.start_run` does.
     """
-    load_models()  # takes seconds, so before the heartbeat starts
+    specification = settings.specification
+    models = load_models(settings.models)  # takes seconds, so before the heartbeat starts
+    parameters = parameter_names(models, settings.dataset)
     return store.start_run(
         settings.dataset.row(),
         epochs=settings.epochs,
@@ -75,7 +82,25 @@ def start(store: Store, settings: Settings) -> RunWriter:
         trigger=settings.trigger,
         night=settings.night,
         sweep=settings.sweep,
+        models=specification.models,
+        parameters=parameters,
     )
+
+
+def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tuple[str, ...]:
+    """The names of the models' parameters. Raises ModelError if they differ, or if two are the same."""
+    names = {name: tuple(model.parameter_names(dataset)) for name, model in models.items()}
+    first = next(iter(names))
+    for name, own in names.items():
+        if own != names[first]:
+            raise ModelError(
+                f"the models {first} and {name} have other parameters ({', '.join(names[first])}; "
+                f"{', '.join(own)}), so they cannot be compared"
+            )
+    doubled = [each for each in names[first] if names[first].count(each) > 1]
+    if doubled:
+        raise ModelError(f"the model {first} has two parameters named {doubled[0]!r}")
+    return names[first]
 
 
 def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
@@ -83,7 +108,7 @@ def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
 
     Raises ModelError as `start` does, and StoreError as `Store.resume_run` does.
     """
-    load_models()
+    load_models(model.source for model in store.run(run_id).models)
     return store.resume_run(run_id, epochs=epochs, environment=environment())
 
 
@@ -107,8 +132,12 @@ def refuse_repetition(store: Store, same: Specification) -> None:
     newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
     if newest is None or not newest.environment.items() >= environment().items():
         return
-    verdicts = {each.kind: each.passed for each in store.verdicts(newest.id) if each.kind != "drift"}
-    bad = [f"failed its {kind}" for kind, passed in verdicts.items() if not passed]
+    verdicts = {
+        (each.kind, each.model): each.passed for each in store.verdicts(newest.id) if each.kind != "drift"
+    }
+    bad = [
+        f"failed its {kind}" for kind in dict.fromkeys(kind for (kind, _), ok in verdicts.items() if not ok)
+    ]
     if newest.status == "diverged":
         bad.append("diverged")
     if bad:
@@ -154,10 +183,15 @@ def train_run(
 ) -> Outcome:
     """Train each model from its last stored epoch; store the outcome. Raises as `train_and_judge` does."""
     run = writer.store.run(writer.run_id)
-    states = first_states(dataset, run.seed) | writer.store.checkpoints(run.id)
+    classes = load_models(model.source for model in run.models)
+    start = next(iter(classes.values())).initial(dataset, run.seed)
+    states = dict.fromkeys(classes, start) | writer.store.checkpoints(run.id)
     try:
         with writer.beating():
-            models = {name: make_model(name, dataset, run.learning_rate, states[name]) for name in states}
+            models = {
+                name: model(dataset, run.learning_rate, run.seed, states[name])
+                for name, model in classes.items()
+            }
             outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
     except (StoreFailedError, LeaseLostError):
         raise
@@ -169,8 +203,3 @@ def train_run(
         raise
     writer.finish(outcome.status, outcome.reason)
     return outcome
-
-
-def first_states(dataset: Dataset, seed: int) -> dict[str, State]:
-    """The initial state of every model; all start from the same."""
-    return dict.fromkeys(REGISTRY, initial_state(len(dataset.features), seed))

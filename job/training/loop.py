@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from db.history import History
-from job.models import Model
+from job.models.base import Model
 from job.stop import StopRequest
 
 BLOCK_EPOCHS = 2000

@@ -17,20 +17,20 @@ from job.verdicts.gap import Difference, difference
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
     """The differences between two runs by model, over the epochs and models that both have.
 
-    Raises StoreError if a run is compared with itself, if a run is downsampled, if the features differ, and
+    Raises StoreError if a run is compared with itself, if a run is downsampled, if the parameters differ, and
     if no model has an epoch in both.
     """
     if run.id == against.id:
         raise StoreError(f"run {run.id} compared with itself says nothing; name two runs")
     require_whole([run, against], "compared")
-    features = [feature.name for feature in run.dataset.features]
-    others = [feature.name for feature in against.dataset.features]
-    if features != others:
+    parameters, others = run.parameter_names, against.parameter_names
+    if parameters != others:
         raise StoreError(
-            f"runs {run.id} and {against.id} cannot be compared: their features differ "
-            f"({', '.join(features)}; {', '.join(others)})"
+            f"runs {run.id} and {against.id} cannot be compared: their parameters differ "
+            f"({', '.join(parameters)}; {', '.join(others)})"
         )
-    models = sorted(store.progress(run.id).keys() & store.progress(against.id).keys())
+    theirs = store.progress(against.id)
+    models = [model for model in store.progress(run.id) if model in theirs]
     if not models:
         raise StoreError(
             f"runs {run.id} and {against.id} have no epoch in common, so nothing can be compared"
@@ -38,9 +38,9 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
     names = (f"run {run.id}", f"run {against.id}")
     found = {}
     for model in models:
-        mine, theirs = store.history(run.id, model), store.history(against.id, model)
+        one, other = store.history(run.id, model), store.history(against.id, model)
         try:
-            found[model] = difference(mine, theirs, features, names, tolerance)
+            found[model] = difference(one, other, parameters, names, tolerance)
         except ValueError:
             raise StoreError(
                 f"runs {run.id} and {against.id} cannot be compared: they have no epoch of {model} in common"
@@ -59,6 +59,7 @@ def specification_changes(run: RunRow, against: RunRow) -> list[str]:
             "epochs": f"{each.epochs:,}",
             "learning rate": repr(each.learning_rate),
             "seed": str(each.seed),
+            "models": ", ".join(model.described for model in each.models),
         }
 
     if Specification.of(run) == Specification.of(against):

@@ -51,7 +51,7 @@ class Difference:
     """the largest absolute gap; NaN if a value is not finite"""
     worst_epoch: int
     worst_value: str
-    """which value it is: `train loss`, `test loss`, a feature's name or `bias`"""
+    """which value it is: `train loss`, `test loss`, or a parameter's name"""
     ulps: int
     """the same gap in units in the last place of float32; not their largest number anywhere, because near
     zero, where the units are tiny, a negligible gap is millions of them"""
@@ -82,7 +82,7 @@ class Difference:
 
 
 def difference(
-    a: History, b: History, features: Sequence[str], names: tuple[str, str], tolerance: float = TOLERANCE
+    a: History, b: History, parameters: Sequence[str], names: tuple[str, str], tolerance: float = TOLERANCE
 ) -> Difference:
     """Compare `a` and `b`; `names` are for the text. Raises ValueError if they have no epoch in common."""
     common, rows_a, rows_b = np.intersect1d(a.epoch, b.epoch, assume_unique=True, return_indices=True)
@@ -98,7 +98,7 @@ def difference(
         first_epoch=_first(common, different),
         worst=float(gap[row, column]),
         worst_epoch=int(common[row]),
-        worst_value=("train loss", "test loss", *features, "bias")[column],
+        worst_value=("train loss", "test loss", *parameters)[column],
         ulps=int(ulps_apart(left[row, column], right[row, column])),
         # NaN is beyond every tolerance, hence `not <=` instead of `>`.
         beyond_epoch=_first(common, ~(gap <= tolerance * scale)),
@@ -121,9 +121,9 @@ def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
 
 
 def _values(history: History) -> Float32s:
-    """All values of a history as columns, float32 [n, 2 + features + 1]."""
+    """All values of a history as columns, float32 [n, 2 + p]."""
     losses = (history.train_loss[:, None], history.test_loss[:, None])
-    return np.ascontiguousarray(np.concatenate([*losses, history.weights, history.bias[:, None]], axis=1))
+    return np.ascontiguousarray(np.concatenate([*losses, history.parameters], axis=1))
 
 
 def _first(epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:

@@ -17,31 +17,35 @@ from job.verdicts.gap import TOLERANCE, difference, in_words, tolerance_for
 
 REFERENCE = DEFAULT_DATA.parent / "reference_run.json"
 DEFAULT_EPOCHS, DEFAULT_LEARNING_RATE, DEFAULT_SEED = 10_000, 0.01, 0
-MODELS = ("paddle", "python")
+REFERENCE_MODELS = ("paddle", "python")
+"""which the notebook trains"""
 
 
 def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
     """Judge a stored run; store the verdicts and return them.
 
     `tolerance` is for parity; None computes it from the number of training rows. Raises StoreError if the run
-    is downsampled, or if a model has no epoch yet.
+    is downsampled, or if a model has no epoch yet. A run of one model has no parity.
     """
     require_whole([run], "verified")
-    histories = {model: store.history(run.id, model) for model in MODELS}
+    histories = {model.name: store.history(run.id, model.name) for model in run.models}
     empty = [model for model, history in histories.items() if not len(history)]
     if empty:
         raise StoreError(f"run {run.id} has no epoch of {' or '.join(empty)} yet, so nothing can be verified")
-    verdicts = [parity_verdict(run, histories, tolerance)]
+    first, *others = histories
+    verdicts = [
+        parity_verdict(run, {first: histories[first], other: histories[other]}, tolerance) for other in others
+    ]
     if is_default_run(run) and run.status == "completed":
         verdicts.append(reference_verdict(run, histories))
     return [store.add_verdict(verdict) for verdict in verdicts]
 
 
 def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float | None = None) -> VerdictRow:
-    """Whether the two models agree on every epoch that the run should have."""
-    features = [feature.name for feature in run.dataset.features]
+    """Whether the second of two models agrees with the first on every epoch that the run should have."""
+    against, model = histories
     allowed = tolerance_for(run.dataset.train_rows) if tolerance is None else tolerance
-    found = difference(histories["paddle"], histories["python"], features, MODELS, allowed)
+    found = difference(histories[against], histories[model], run.parameter_names, (against, model), allowed)
     missing = found.missing
     if run.status != "completed":
         missing = None  # one model may be ahead when a run stops; that is no disagreement
@@ -49,7 +53,9 @@ def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float 
         missing = f"both models have {found.epochs:,} epochs of {run.epochs:,}"
     passed = found.beyond_epoch is None and missing is None
     word = "agree" if passed else "disagree"
-    detail = f"the two models {word} over {found.epochs:,} epochs: {found.describe()}, {in_words(allowed)}"
+    detail = (
+        f"{against} and {model} {word} over {found.epochs:,} epochs: {found.describe()}, {in_words(allowed)}"
+    )
     if found.beyond_epoch is not None:
         detail += f"; beyond it from epoch {found.beyond_epoch} on"
     if missing:
@@ -62,16 +68,19 @@ def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float 
         worst=found.worst if np.isfinite(found.worst) else None,
         tolerance=allowed,
         detail=detail,
+        model=model,
+        against_model=against,
     )
 
 
 def is_default_run(run: RunRow) -> bool:
-    """Whether the run has the notebook's table, learning rate and seed, and at least its epochs."""
+    """Whether the run has the notebook's models, table, learning rate and seed, and at least its epochs."""
     table = hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
     return (
         (run.dataset.sha256, run.dataset.target) == (table, "MEDV")
         and (run.learning_rate, run.seed) == (DEFAULT_LEARNING_RATE, DEFAULT_SEED)
         and run.epochs >= DEFAULT_EPOCHS
+        and set(REFERENCE_MODELS) <= {model.name for model in run.models}
     )
 
 
@@ -79,7 +88,8 @@ def reference_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
     """Whether a default run has the notebook's printed losses and final parameters, within TOLERANCE."""
     reference = json.loads(REFERENCE.read_text())
     gaps: list[tuple[float, int, str]] = []
-    for model, history in histories.items():
+    for model in REFERENCE_MODELS:
+        history = histories[model]
         row = {epoch: i for i, epoch in enumerate(history.epoch.tolist())}
         for printed in reference["losses"]:
             i = row.get(printed["epoch"])
@@ -89,9 +99,8 @@ def reference_verdict(run: RunRow, histories: dict[str, History]) -> VerdictRow:
         i = row.get(DEFAULT_EPOCHS - 1)
         parameters = reference["final_weights_and_bias"][model]
         nothing = [np.nan] * len(parameters)
-        ours = nothing if i is None else [*history.weights[i].tolist(), float(history.bias[i])]
-        names = [*(feature.name for feature in run.dataset.features), "bias"]
-        for name, mine, theirs in zip(names, ours, parameters, strict=True):
+        ours = nothing if i is None else history.parameters[i].tolist()
+        for name, mine, theirs in zip(run.parameter_names, ours, parameters, strict=True):
             gaps.append((abs(mine - theirs), DEFAULT_EPOCHS - 1, f"{model} {name}"))
     worst, epoch, where = max(gaps, key=lambda gap: (np.isnan(gap[0]), gap[0]))
     beyond = [epoch for gap, epoch, _ in gaps if not gap <= TOLERANCE]

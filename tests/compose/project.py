@@ -23,7 +23,7 @@ NONE: Settings = MappingProxyType({})
 Done = subprocess.CompletedProcess[str]
 
 HISTORY = """
-    SELECT md5(string_agg(concat_ws(' ', model, epoch, train_loss, test_loss, weights, bias), E'\\n'
+    SELECT md5(string_agg(concat_ws(' ', model, epoch, train_loss, test_loss, parameters), E'\\n'
         ORDER BY model, epoch)), count(*)
     FROM epochs WHERE run_id = {run} AND epoch < {epochs}
 """

@@ -36,7 +36,16 @@ def fill(url: str) -> None:
                     writer.append(model, history(5)[:count])
             writer.finish(status, None if status == "completed" else "on purpose")
         store.add_verdict(
-            VerdictRow(run_id=1, kind="parity", passed=True, worst=0.0, tolerance=2e-6, detail="golden")
+            VerdictRow(
+                run_id=1,
+                kind="parity",
+                passed=True,
+                worst=0.0,
+                tolerance=2e-6,
+                detail="golden",
+                model="python",
+                against_model="paddle",
+            )
         )
         night = ScheduledRunRow(schedule="0 2 * * * UTC", due_at=NIGHT, status="started", run_id=1)
         store.write(lambda session, _: session.add(night))

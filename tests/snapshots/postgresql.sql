@@ -12,8 +12,7 @@ epochs.model text not null
 epochs.epoch integer not null
 epochs.train_loss double precision not null
 epochs.test_loss double precision not null
-epochs.weights ARRAY not null
-epochs.bias double precision not null
+epochs.parameters ARRAY not null
 epochs.trained_at double precision not null
 features.dataset_id bigint not null
 features.position integer not null
@@ -22,12 +21,23 @@ features.minimum double precision not null
 features.maximum double precision not null
 features.mean double precision not null
 ledger_version.version_num character varying not null
+models.run_id bigint not null
+models.position integer not null
+models.name text not null
+models.source text not null
+models.source_sha256 text
+models.digest text
 parameter_history.run_id bigint
 parameter_history.model text
 parameter_history.epoch integer
 parameter_history.parameter text
 parameter_history.value double precision
+parameters.run_id bigint not null
+parameters.position integer not null
+parameters.name text not null
 parity_history.run_id bigint
+parity_history.model text
+parity_history.against_model text
 parity_history.epoch integer
 parity_history.train_loss_gap double precision
 parity_history.test_loss_gap double precision
@@ -67,10 +77,12 @@ verdicts.worst double precision
 verdicts.tolerance double precision not null
 verdicts.detail text not null
 verdicts.created_at timestamp with time zone not null
-ck_epochs_bias: CHECK (((bias >= ('-340282350000000000000000000000000000000'::numeric)::double precision) AND (bias <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
+verdicts.model text
+verdicts.against_model text
 ck_epochs_epoch: CHECK ((epoch >= 0))
-ck_epochs_test_loss: CHECK (((test_loss >= (0)::double precision) AND (test_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
-ck_epochs_train_loss: CHECK (((train_loss >= (0)::double precision) AND (train_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
+ck_epochs_parameters: CHECK ((NOT (parameters && '{NaN,Infinity,-Infinity}'::real[])))
+ck_epochs_test_loss: CHECK (((test_loss >= ('-340282350000000000000000000000000000000'::numeric)::double precision) AND (test_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
+ck_epochs_train_loss: CHECK (((train_loss >= ('-340282350000000000000000000000000000000'::numeric)::double precision) AND (train_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
 ck_runs_epochs: CHECK ((epochs >= 1))
 ck_runs_learning_rate: CHECK ((learning_rate > (0)::double precision))
 ck_runs_pruning: CHECK ((pruning = ANY (ARRAY['delete'::text, 'thin'::text])))
@@ -81,6 +93,8 @@ ck_scheduled_runs_status: CHECK ((status = ANY (ARRAY['due'::text, 'started'::te
 ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text])))
 fk_epochs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_features_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
+fk_models_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
+fk_parameters_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_runs_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
 fk_scheduled_runs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_verdicts_against_run_id_runs: FOREIGN KEY (against_run_id) REFERENCES runs(id) ON DELETE SET NULL
@@ -89,12 +103,16 @@ ledger_version_pkc: PRIMARY KEY (version_num)
 pk_datasets: PRIMARY KEY (id)
 pk_epochs: PRIMARY KEY (run_id, model, epoch)
 pk_features: PRIMARY KEY (dataset_id, "position")
+pk_models: PRIMARY KEY (run_id, name)
+pk_parameters: PRIMARY KEY (run_id, "position")
 pk_runs: PRIMARY KEY (id)
 pk_scheduled_runs: PRIMARY KEY (id)
 pk_store: PRIMARY KEY (id)
 pk_verdicts: PRIMARY KEY (id)
 uq_datasets_name_sha256_target: UNIQUE (name, sha256, target)
 uq_features_dataset_id_name: UNIQUE (dataset_id, name)
+uq_models_run_id_position: UNIQUE (run_id, "position")
+uq_parameters_run_id_name: UNIQUE (run_id, name)
 uq_scheduled_runs_schedule_due_at: UNIQUE (schedule, due_at)
 CREATE INDEX ix_runs_dataset_id ON public.runs USING btree (dataset_id)
 CREATE INDEX ix_runs_sweep ON public.runs USING btree (sweep)
@@ -105,35 +123,35 @@ CREATE UNIQUE INDEX ledger_version_pkc ON public.ledger_version USING btree (ver
 CREATE UNIQUE INDEX pk_datasets ON public.datasets USING btree (id)
 CREATE UNIQUE INDEX pk_epochs ON public.epochs USING btree (run_id, model, epoch)
 CREATE UNIQUE INDEX pk_features ON public.features USING btree (dataset_id, "position")
+CREATE UNIQUE INDEX pk_models ON public.models USING btree (run_id, name)
+CREATE UNIQUE INDEX pk_parameters ON public.parameters USING btree (run_id, "position")
 CREATE UNIQUE INDEX pk_runs ON public.runs USING btree (id)
 CREATE UNIQUE INDEX pk_scheduled_runs ON public.scheduled_runs USING btree (id)
 CREATE UNIQUE INDEX pk_store ON public.store USING btree (id)
 CREATE UNIQUE INDEX pk_verdicts ON public.verdicts USING btree (id)
 CREATE UNIQUE INDEX uq_datasets_name_sha256_target ON public.datasets USING btree (name, sha256, target)
 CREATE UNIQUE INDEX uq_features_dataset_id_name ON public.features USING btree (dataset_id, name)
+CREATE UNIQUE INDEX uq_models_run_id_position ON public.models USING btree (run_id, "position")
+CREATE UNIQUE INDEX uq_parameters_run_id_name ON public.parameters USING btree (run_id, name)
 CREATE UNIQUE INDEX uq_runs_live_nightly ON public.runs USING btree (trigger) WHERE ((trigger = 'nightly'::text) AND (status = 'running'::text))
 CREATE UNIQUE INDEX uq_scheduled_runs_schedule_due_at ON public.scheduled_runs USING btree (schedule, due_at)
 parameter_history: SELECT e.run_id,
     e.model,
     e.epoch,
-    f.name AS parameter,
-    (e.weights[(f."position" + 1)])::double precision AS value
-   FROM ((epochs e
-     JOIN runs r ON ((r.id = e.run_id)))
-     JOIN features f ON ((f.dataset_id = r.dataset_id)))
-UNION ALL
- SELECT e.run_id,
-    e.model,
-    e.epoch,
-    'bias'::text AS parameter,
-    e.bias AS value
-   FROM epochs e;
-parity_history: SELECT a.run_id,
-    a.epoch,
+    p.name AS parameter,
+    (e.parameters[(p."position" + 1)])::double precision AS value
+   FROM (epochs e
+     JOIN parameters p ON ((p.run_id = e.run_id)));
+parity_history: SELECT m.run_id,
+    m.name AS model,
+    f.name AS against_model,
+    b.epoch,
     abs((a.train_loss - b.train_loss)) AS train_loss_gap,
     abs((a.test_loss - b.test_loss)) AS test_loss_gap,
-    GREATEST(abs((a.bias - b.bias)), ( SELECT max(abs(((w.a)::double precision - (w.b)::double precision))) AS max
-           FROM UNNEST(a.weights, b.weights) w(a, b))) AS parameter_gap
-   FROM (epochs a
-     JOIN epochs b ON (((b.run_id = a.run_id) AND (b.model = 'python'::text) AND (b.epoch = a.epoch))))
-  WHERE (a.model = 'paddle'::text);
+    ( SELECT max(abs(((w.a)::double precision - (w.b)::double precision))) AS max
+           FROM UNNEST(a.parameters, b.parameters) w(a, b)) AS parameter_gap
+   FROM (((models m
+     JOIN models f ON (((f.run_id = m.run_id) AND (f."position" = 0))))
+     JOIN epochs b ON (((b.run_id = m.run_id) AND (b.model = m.name))))
+     JOIN epochs a ON (((a.run_id = m.run_id) AND (a.model = f.name) AND (a.epoch = b.epoch))))
+  WHERE (m."position" > 0);

@@ -16,14 +16,13 @@ CREATE TABLE epochs (
 	epoch INTEGER NOT NULL,
 	train_loss DOUBLE NOT NULL,
 	test_loss DOUBLE NOT NULL,
-	weights TEXT NOT NULL,
-	bias REAL_BLOB NOT NULL,
+	parameters TEXT NOT NULL,
 	trained_at DOUBLE NOT NULL,
 	CONSTRAINT pk_epochs PRIMARY KEY (run_id, model, epoch),
+	CONSTRAINT ck_epochs_parameters CHECK (instr(parameters, 'n') = 0),
 	CONSTRAINT ck_epochs_epoch CHECK (epoch >= 0),
-	CONSTRAINT ck_epochs_train_loss CHECK (train_loss BETWEEN 0 AND 3.4028235e38),
-	CONSTRAINT ck_epochs_test_loss CHECK (test_loss BETWEEN 0 AND 3.4028235e38),
-	CONSTRAINT ck_epochs_bias CHECK (bias BETWEEN -3.4028235e38 AND 3.4028235e38),
+	CONSTRAINT ck_epochs_train_loss CHECK (train_loss BETWEEN -3.4028235e38 AND 3.4028235e38),
+	CONSTRAINT ck_epochs_test_loss CHECK (test_loss BETWEEN -3.4028235e38 AND 3.4028235e38),
 	CONSTRAINT fk_epochs_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
 )
  WITHOUT ROWID
@@ -49,23 +48,41 @@ CREATE TABLE ledger_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT ledger_version_pkc PRIMARY KEY (version_num)
 );
+CREATE TABLE models (
+	run_id INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	source TEXT NOT NULL,
+	source_sha256 TEXT,
+	digest TEXT,
+	CONSTRAINT pk_models PRIMARY KEY (run_id, name),
+	CONSTRAINT fk_models_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+	CONSTRAINT uq_models_run_id_position UNIQUE (run_id, position)
+);
 CREATE VIEW parameter_history (run_id, model, epoch, parameter, value) AS
-        SELECT e.run_id, e.model, e.epoch, f.name, json_extract(e.weights, '$[' || f.position || ']')
+        SELECT e.run_id, e.model, e.epoch, p.name, json_extract(e.parameters, '$[' || p.position || ']')
         FROM epochs e
-        JOIN runs r ON r.id = e.run_id
-        JOIN features f ON f.dataset_id = r.dataset_id
-        UNION ALL
-        SELECT e.run_id, e.model, e.epoch, 'bias', e.bias
-        FROM epochs e;
-CREATE VIEW parity_history (run_id, epoch, train_loss_gap, test_loss_gap, parameter_gap) AS
-        SELECT a.run_id, a.epoch, abs(a.train_loss - b.train_loss), abs(a.test_loss - b.test_loss),
-            max(abs(a.bias - b.bias), (
-                SELECT max(abs(w.value - json_extract(b.weights, '$[' || w.key || ']')))
-                FROM json_each(a.weights) w
-            ))
-        FROM epochs a
-        JOIN epochs b ON b.run_id = a.run_id AND b.model = 'python' AND b.epoch = a.epoch
-        WHERE a.model = 'paddle';
+        JOIN parameters p ON p.run_id = e.run_id;
+CREATE TABLE parameters (
+	run_id INTEGER NOT NULL,
+	position INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	CONSTRAINT pk_parameters PRIMARY KEY (run_id, position),
+	CONSTRAINT fk_parameters_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+	CONSTRAINT uq_parameters_run_id_name UNIQUE (run_id, name)
+);
+CREATE VIEW parity_history
+            (run_id, model, against_model, epoch, train_loss_gap, test_loss_gap, parameter_gap) AS
+        SELECT m.run_id, m.name, f.name, b.epoch, abs(a.train_loss - b.train_loss),
+            abs(a.test_loss - b.test_loss), (
+        SELECT max(abs(w.value - json_extract(b.parameters, '$[' || w.key || ']')))
+        FROM json_each(a.parameters) w
+    )
+        FROM models m
+        JOIN models f ON f.run_id = m.run_id AND f.position = 0
+        JOIN epochs b ON b.run_id = m.run_id AND b.model = m.name
+        JOIN epochs a ON a.run_id = m.run_id AND a.model = f.name AND a.epoch = b.epoch
+        WHERE m.position > 0;
 CREATE TABLE runs (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	dataset_id INTEGER NOT NULL,
@@ -114,7 +131,7 @@ CREATE TABLE verdicts (
 	worst DOUBLE,
 	tolerance DOUBLE NOT NULL,
 	detail TEXT NOT NULL,
-	created_at DATETIME NOT NULL,
+	created_at DATETIME NOT NULL, model TEXT, against_model TEXT,
 	CONSTRAINT ck_verdicts_kind CHECK (kind IN ('parity', 'reference', 'drift')),
 	CONSTRAINT fk_verdicts_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
 	CONSTRAINT fk_verdicts_against_run_id_runs FOREIGN KEY(against_run_id) REFERENCES runs (id) ON DELETE SET NULL

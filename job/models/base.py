@@ -1,0 +1,62 @@
+"""What a model is: the interface of every implementation, and the start of the linear regressions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from db.history import History, State
+from job.data.dataset import Dataset
+
+
+class Model(ABC):
+    """One implementation of something that is trained epoch by epoch from any state.
+
+    Its parameters are its whole state: what decides the next epoch is in the vector, such as weights, biases
+    and an optimizer's slots.
+    """
+
+    epoch: int
+    """the next epoch to train"""
+
+    @classmethod
+    @abstractmethod
+    def parameter_names(cls, dataset: Dataset) -> tuple[str, ...]:
+        """The p names of the parameters, each another; all models of a run have the same."""
+
+    @classmethod
+    @abstractmethod
+    def initial(cls, dataset: Dataset, seed: int) -> State:
+        """The state before epoch 0. The first model of a run gives it for all."""
+
+    @abstractmethod
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        """A model that goes on from `state`, which it leaves as it is."""
+
+    @abstractmethod
+    def advance(self, epochs: int) -> History:
+        """Train the next `epochs` epochs. The bits do not depend on how epochs are split into calls."""
+
+
+class LinearRegression(Model):
+    """The notebook's regression: a weight for each feature, then the bias. An implementation is `advance`."""
+
+    @classmethod
+    def parameter_names(cls, dataset: Dataset) -> tuple[str, ...]:
+        """The features, then `bias`."""
+        return (*dataset.features, "bias")
+
+    @classmethod
+    def initial(cls, dataset: Dataset, seed: int) -> State:
+        """Normally distributed weights from the seed, bias 0."""
+        weights = np.random.RandomState(seed).randn(len(dataset.features), 1).astype("float32")
+        return State(np.append(weights, np.float32(0)), 0)
+
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        self.train_x, self.train_y = dataset.train_x, dataset.train_y
+        self.test_x, self.test_y = dataset.test_x, dataset.test_y
+        self.learning_rate = np.float32(learning_rate)
+        self.parameters = state.parameters.copy()
+        """float32 [p], after the last trained epoch"""
+        self.epoch = state.epoch

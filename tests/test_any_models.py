@@ -1,0 +1,278 @@
+"""Runs of other models than the default pair: their names, order and parameters come from the store."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import text
+
+from db import scheduled_runs
+from db.errors import HeldError
+from db.history import History, State
+from db.query import ask
+from db.specification import ModelSource, Specification
+from db.store import Store
+from job import models
+from job.answers import answer
+from job.cli import run
+from job.data.dataset import Dataset, load
+from job.errors import ModelError
+from job.models.base import Model
+from job.models.python import PythonModel
+from job.plots.draw import all_figures, draw, drawable
+from job.plots.subject import read_subject
+from job.report import page
+from job.training import Settings, start, start_or_resume, train_and_judge
+from job.verdicts.drift import specification_changes
+from job.verdicts.verify import verify
+from tests.samples import dataset_row, history, write_csv
+
+Output = pytest.CaptureFixture[str]
+NAMES = ["w.0", "w.1", "momentum"]
+THREE = [ModelSource("c", "c.py:C", "c" * 64), ModelSource("a", "a"), ModelSource("b", "b.py:B", "b" * 64)]
+
+
+def three(epochs: int = 30) -> dict[str, History]:
+    """Three histories of three parameters; `b` is far from the others at epoch 7."""
+    made = {model: history(epochs, 2) for model in ("c", "a", "b")}
+    made["a"].parameters[11, 2] = np.nextafter(made["a"].parameters[11, 2], np.float32(9))
+    made["b"].parameters[7, 1] += 1
+    made["c"].train_loss[:] *= -1
+    made["a"].train_loss[:] *= -1
+    made["b"].train_loss[:] *= -1
+    return made
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    writer = store.start_run(
+        dataset_row(),
+        epochs=30,
+        learning_rate=0.1,
+        seed=0,
+        environment={},
+        models=THREE,
+        parameters=NAMES,
+    )
+    for model in ("b", "c", "a"):
+        writer.append(model, three()[model])
+    writer.finish("completed")
+    return store
+
+
+def rows(store: Store, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    found = answer(store, name, store.run(1), parameters, limit=None)
+    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+
+def test_each_further_model_has_its_parity_with_the_first(filled: Store) -> None:
+    a, b = verify(filled, filled.run(1))
+    assert [(v.model, v.against_model, v.passed) for v in (a, b)] == [("a", "c", True), ("b", "c", False)]
+    assert "c and a agree over 30 epochs: first differing epoch 11" in a.detail
+    assert "c and b disagree" in b.detail
+    assert "(w.1, epoch 7:" in b.detail
+    assert b.first_epoch == 7
+    assert b.worst == pytest.approx(1)
+    assert [v.id for v in verify(filled, filled.run(1))] == [a.id, b.id]
+
+
+def test_the_queries_go_by_the_stored_names(filled: Store) -> None:
+    made = three()
+    found = rows(filled, "parity")
+    for model in ("a", "b"):
+        own = [row for row in found if row["model"] == model]
+        assert {row["against_model"] for row in own} == {"c"}
+        gap = np.abs(made[model].parameters.astype(float) - made["c"].parameters)
+        expected = {"train loss": 0.0, "test loss": 0.0} | dict(zip(NAMES, gap.max(axis=0), strict=True))
+        assert {row["quantity"]: row["largest_gap"] for row in own} == expected
+        assert own[0]["epoch"] == {"a": 11, "b": 7}[model]
+    final = rows(filled, "final-parameters")
+    assert [(row["model"], row["parameter"]) for row in final] == [(m, n) for m in "cab" for n in NAMES]
+    np.testing.assert_allclose(
+        [row["value"] for row in final], [v for m in "cab" for v in made[m].parameters[-1]], rtol=6e-8
+    )
+    assert {row["in_original_units"] for row in final} == {None}
+    assert {row["parameter"] for row in rows(filled, "turning-points", least=0.5, around=2)} <= {*NAMES}
+    assert {row["model"] for row in rows(filled, "turning-points", least=0.5, around=2)} == {*"abc"}
+    assert {row["optimum"] for row in rows(filled, "convergence")} == {None}
+
+
+def test_the_views_have_the_stored_names(filled: Store) -> None:
+    (found,) = ask(
+        filled.url, "SELECT max(parameter_gap) FROM parity_history WHERE run_id = 1 AND model = 'b'"
+    ).rows
+    assert found[0] == pytest.approx(1, abs=1e-6)
+    pairs = ask(filled.url, "SELECT DISTINCT model, against_model FROM parity_history ORDER BY model").rows
+    assert [tuple(row) for row in pairs] == [("a", "c"), ("b", "c")]
+    value = "SELECT value FROM parameter_history WHERE model = 'b' AND parameter = 'momentum' AND epoch = 7"
+    assert ask(filled.url, value).rows[0][0] == pytest.approx(three()["b"].parameters[7, 2], rel=1e-7)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_figures_report_and_export_take_any_number_of_models(
+    filled: Store, tmp_path: Path, capsys: Output
+) -> None:
+    verify(filled, filled.run(1))
+    subject = read_subject(filled, filled.run(1))
+    assert list(subject.histories) == ["c", "a", "b"]
+    names = list(all_figures([subject]))
+    assert names == [
+        *("losses", "parameters-c", "parameters-a", "parameters-b", "gap", "overfitting", "predictions")
+    ]
+    assert drawable("predictions", [subject]) is not None
+    assert all(drawable(name, [subject]) is None for name in names[:-1])
+    assert len(list(draw([subject], names[:-1], ["svg"]))) == 6
+    assert len(all_figures([subject])["gap"]([subject]).axes) == 3  # a panel for each quantity
+    content = page(filled, filled.run(1))
+    assert "c and b first differ at epoch 7" in content
+    assert "What the b model learned" in content
+    url = filled.url.render_as_string(hide_password=False)
+    assert run(["export", "1", "-o", str(tmp_path), "--database-url", url]) == 0
+    table = pd.read_csv(tmp_path / "run-1.csv")
+    assert table.model.drop_duplicates().tolist() == ["c", "a", "b"]
+    assert table.columns[4:].tolist() == [*(f"parameter_{name}" for name in NAMES), "trained_at"]
+    capsys.readouterr()
+    assert run(["show", "1", "--json", "--database-url", url]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["parameters"] == NAMES
+    assert shown["models"][0] == {"name": "c", "source": "c.py:C", "source_sha256": "c" * 64}
+    assert [(v["model"], v["against_model"]) for v in shown["verdicts"]] == [("a", "c"), ("b", "c")]
+
+
+class Twice(PythonModel):
+    """Steps of twice the size."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.learning_rate = self.learning_rate * 2
+
+
+class Alone(Model):
+    """One parameter, which is halved."""
+
+    @classmethod
+    def parameter_names(cls, dataset: Dataset) -> tuple[str, ...]:
+        return ("x",)
+
+    @classmethod
+    def initial(cls, dataset: Dataset, seed: int) -> State:
+        return State(np.full(1, seed + 1, np.float32), 0)
+
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        self.x, self.epoch = state.parameters[0], state.epoch
+
+    def advance(self, epochs: int) -> History:
+        made = History.empty(epochs, 1, self.epoch)
+        for i in range(epochs):
+            made.train_loss[i] = made.test_loss[i] = -self.x
+            self.x = self.x / 2
+            made.parameters[i], made.trained_at[i] = self.x, 1.7e9
+        self.epoch += epochs
+        return made
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    known: dict[str, type[Model]] = {"twice": Twice, "alone": Alone}
+    real = models.load_models
+
+    def load_models(names: Any) -> dict[str, type[Model]]:
+        return {name: known[name] if name in known else real([name])[name] for name in names}
+
+    monkeypatch.setattr("job.training.load_models", load_models)
+    return load(write_csv(tmp_path / "made.csv"))
+
+
+def test_a_run_is_trained_judged_and_resumed_with_its_own_models(store: Store, dataset: Dataset) -> None:
+    settings = Settings(dataset, 20, 0.05, models=("python", "twice"))
+    done = train_and_judge(start(store, settings), dataset)
+    (verdict,) = done.verdicts
+    assert (verdict.model, verdict.against_model, verdict.passed) == ("twice", "python", False)
+    assert store.progress(1) == {"python": 20, "twice": 20}
+    start(store, settings).finish("interrupted")
+    again = start_or_resume(store, settings)
+    assert again.run_id == 2
+    train_and_judge(again, dataset)
+    for model in ("python", "twice"):
+        assert store.history(2, model).same_bits(store.history(1, model))
+
+
+def test_one_model_alone_has_no_parity(store: Store, dataset: Dataset) -> None:
+    done = train_and_judge(start(store, Settings(dataset, 9, models=("alone",))), dataset)
+    assert (done.outcome.status, list(done.verdicts)) == ("completed", [])
+    assert store.history(1, "alone").parameters[:, 0].tolist() == [0.5**n for n in range(1, 10)]
+    subject = read_subject(store, store.run(1))
+    assert drawable("gap", [subject]) == "run 1 has one model only"
+    assert rows(store, "parity") == []
+
+
+def test_models_that_cannot_be_compared_are_refused_before_a_run_starts(
+    store: Store, dataset: Dataset
+) -> None:
+    for names, why in (
+        (("python", "alone"), "the models python and alone have other parameters"),
+        (("python", "python"), "each of another name, not python, python"),
+        ((), "one or more models"),
+        (("nobody",), "there is no model 'nobody'; there are paddle, python"),
+    ):
+        with pytest.raises(ModelError, match=why):
+            models.load_models(names) if names == ("nobody",) else start(
+                store, Settings(dataset, models=names)
+            )
+    assert store.runs() == []
+
+
+def test_only_the_models_of_a_run_are_loaded() -> None:
+    code = "import job.models, sys; job.models.load_models(['python']); print('paddle' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [ModelSource("a", "a")],
+        [ModelSource("b", "b"), ModelSource("a", "a")],
+        [ModelSource("a", "a"), ModelSource("b", "b"), ModelSource("c", "c")],
+        [ModelSource("a", "a"), ModelSource("b", "b", "0" * 64)],
+        [ModelSource("a", "a"), ModelSource("b", "b.py:B")],
+        [ModelSource("a", "a"), ModelSource("c", "b")],
+    ],
+)
+def test_runs_of_other_models_are_another_specification(store: Store, others: list[ModelSource]) -> None:
+    settings: dict[str, Any] = {"epochs": 3, "learning_rate": 0.1, "seed": 0, "environment": {}}
+    pair = [ModelSource("a", "a"), ModelSource("b", "b")]
+
+    def nightly(sources: list[ModelSource]) -> int:
+        writer = store.start_run(dataset_row(), trigger="nightly", models=sources, **settings)
+        writer.finish("completed")
+        return writer.run_id
+
+    first, other, second = nightly(pair), nightly(others), nightly(pair)
+    assert Specification.of(store.run(first)) == Specification.of(store.run(second))
+    assert Specification.of(store.run(first)) != Specification.of(store.run(other))
+    found = store.runs(Specification.of(store.run(other)).runs())
+    assert [row.id for row in found] == [other]
+    baseline = scheduled_runs.baseline(store, store.run(second))
+    assert baseline is not None
+    assert baseline.id == first
+    assert scheduled_runs.baseline(store, store.run(other)) is None
+    (change,) = specification_changes(store.run(other), store.run(first))
+    assert change.startswith("models ")
+    for sources in (pair, others):
+        store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
+        with pytest.raises(HeldError, match=r"has run \d+ of these settings already"):
+            store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
+
+
+def test_a_deleted_run_takes_its_models_and_parameters_along(filled: Store) -> None:
+    filled.write(lambda session, _: session.execute(text("DELETE FROM runs")))
+    for table in ("models", "parameters"):
+        assert ask(filled.url, f"SELECT count(*) FROM {table}").rows[0][0] == 0
