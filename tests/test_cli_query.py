@@ -98,7 +98,7 @@ def test_a_limit_cuts_and_says_so(url: str, capsys: Output) -> None:
 
 def test_a_table_shows_numbers_to_nine_digits(url: str, capsys: Output) -> None:
     assert query(url, "--sql", "SELECT 0.1 + 0.2 AS sum, NULL AS none, 'a' AS text") == 0
-    assert capsys.readouterr().out == "sum  none  text\n0.3        a   \n"
+    assert capsys.readouterr().out == "sum  none  text\n0.3        a\n"
 
 
 def test_json_has_no_infinity_and_a_name_for_every_column(url: str, capsys: Output) -> None:

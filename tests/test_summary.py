@@ -63,10 +63,17 @@ def test_the_list_has_the_models_that_are_behind(unequal: Store, capsys: Output)
     execute(unequal, "UPDATE runs SET thinned_every = 100, status = 'diverged' WHERE id = 2")
     assert run(words(unequal, "runs")) == 0
     header, newest, oldest = cells(capsys.readouterr().out)
-    assert header == ["run", "status", "trigger", "dataset", "epochs", "trained", "rate", "seed", "created"]
-    assert newest[:8] == ["2", "diverged, downsampled", "manual", "made.csv", "2000", "0", "1e-05", "4"]
+    assert header == ["run", "status", "trigger", "dataset", "epochs", "rate", "seed", "created"]
+    assert newest[:7] == ["2", "diverged, downsampled", "manual", "made.csv", "0 of 2,000", "1e-05", "4"]
     assert oldest == [
-        *("1", "interrupted", "manual", "made.csv", "12", "7", "0.25", "3", "2026-01-02 01:02:03Z")
+        "1",
+        "interrupted",
+        "manual",
+        "made.csv",
+        "7 of 12",
+        "0.25",
+        "3",
+        "2026-01-02 01:02:03Z",
     ]
 
 
