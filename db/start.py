@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -65,6 +65,8 @@ def stored_dataset(session: Session, dataset: DatasetRow) -> int:
     )
     known = session.scalar(query)
     if known is not None:
+        unset = update(DatasetRow).where(DatasetRow.id == known, DatasetRow.sum_error.is_(None))
+        session.execute(unset.values(sum_error=dataset.sum_error))  # stored by an earlier version
         return known
     try:
         with session.begin_nested():

@@ -56,6 +56,21 @@ class Dataset:
         """Unpickled by the constructor: arrays from another process may be unaligned."""
         return Dataset, tuple(getattr(self, field.name) for field in fields(self))
 
+    def sum_error(self) -> float:
+        """The largest relative error of adding the training rows' squared errors one by one in float32.
+
+        The largest of 32 attempts, each with a linear regression of random parameters. It depends on the
+        table: rows that repeat have the same rounding error each time, so their errors add up.
+        """
+        random = np.random.RandomState(0)
+        worst = 0.0
+        for _ in range(32):
+            weights, bias = np.split(random.randn(len(self.features) + 1, 1).astype(np.float32), [-1])
+            squares = ((self.train_x @ weights + bias - self.train_y) ** 2).ravel()
+            exact = squares.sum(dtype=np.float64)
+            worst = max(worst, abs(float(np.add.accumulate(squares)[-1]) / exact - 1))
+        return worst
+
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
         from db.schema import (  # not at the top: SQLAlchemy takes as long as NumPy
@@ -76,6 +91,7 @@ class Dataset:
             target=self.target,
             train_rows=len(self.train_x),
             test_rows=len(self.test_x),
+            sum_error=self.sum_error(),
             target_minimum=target[1],
             target_maximum=target[2],
             target_mean=target[3],

@@ -38,5 +38,5 @@ def read_subject(store: Store, run: RunRow, data: Path | None = None) -> Subject
     if not histories:
         raise StoreError(f"run {run.id} has no epochs yet, so there is nothing to draw")
     judged = [verdict.tolerance for verdict in store.verdicts(run.id) if verdict.kind == "parity"]
-    tolerance = judged[-1] if judged else tolerance_for(run.dataset.train_rows)
+    tolerance = judged[-1] if judged else tolerance_for(run.dataset)
     return Subject(run, histories, source(run, data), tolerance)

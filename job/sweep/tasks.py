@@ -48,7 +48,7 @@ class Task:
     stop: str = ""
     """name of the Dask event that stops it; each `job sweep` process has its own, even of one sweep"""
     tolerance: float | None = None
-    """for parity; None computes it from the number of training rows"""
+    """for parity; None computes it from the dataset"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"

@@ -157,7 +157,7 @@ def train_and_judge(
     """Train a run to its end, or until `stop` is set; store the outcome and the verdicts.
 
     `on_block` is called with a model's name and its new epochs after each stored block. `tolerance` is for
-    parity; None computes it from the number of training rows. A scheduled run is also judged for drift.
+    parity; None computes it from the dataset. A scheduled run is also judged for drift.
 
     Raises StoreFailedError if the database stayed unreachable, and LeaseLostError if another process took
     over the run; stored epochs are kept.

@@ -24,8 +24,8 @@ REFERENCE_MODELS = ("paddle", "python")
 def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
     """Judge a stored run; store the verdicts and return them.
 
-    `tolerance` is for parity; None computes it from the number of training rows. Raises StoreError if the run
-    is downsampled, or if a model has no epoch yet. A run of one model has no parity.
+    `tolerance` is for parity; None computes it from the dataset. A run of one model has no parity. Raises
+    StoreError if the run is downsampled, or if a model has no epoch yet.
     """
     require_whole([run], "verified")
     histories = {model.name: store.history(run.id, model.name) for model in run.models}
@@ -44,7 +44,7 @@ def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[Ve
 def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float | None = None) -> VerdictRow:
     """Whether the second of two models agrees with the first on every epoch that the run should have."""
     against, model = histories
-    allowed = tolerance_for(run.dataset.train_rows) if tolerance is None else tolerance
+    allowed = tolerance_for(run.dataset) if tolerance is None else tolerance
     found = difference(histories[against], histories[model], run.parameter_names, (against, model), allowed)
     missing = found.missing
     if run.status != "completed":

@@ -42,6 +42,7 @@ FIRST = import_module("migrations.versions.0001_initial")
 def upgrade() -> None:
     backend = op.get_bind().dialect.name
     drop_views()
+    op.add_column("datasets", sa.Column("sum_error", sa.Double(), nullable=True))
     op.create_table(
         "models",
         sa.Column("run_id", ID, nullable=False),
@@ -160,6 +161,7 @@ def downgrade() -> None:
         op.execute(f"ALTER TABLE verdicts DROP COLUMN {column}")
     op.drop_table("parameters")
     op.drop_table("models")
+    op.execute("ALTER TABLE datasets DROP COLUMN sum_error")
     for view in FIRST.VIEWS[backend]:
         op.execute(sa.text(view))
 

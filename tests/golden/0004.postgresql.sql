@@ -7,7 +7,8 @@ CREATE TABLE public.datasets (
     test_rows integer NOT NULL,
     target_minimum double precision NOT NULL,
     target_maximum double precision NOT NULL,
-    target_mean double precision NOT NULL
+    target_mean double precision NOT NULL,
+    sum_error double precision
 );
 CREATE SEQUENCE public.datasets_id_seq
     START WITH 1
@@ -153,7 +154,7 @@ ALTER TABLE ONLY public.datasets ALTER COLUMN id SET DEFAULT nextval('public.dat
 ALTER TABLE ONLY public.runs ALTER COLUMN id SET DEFAULT nextval('public.runs_id_seq'::regclass);
 ALTER TABLE ONLY public.scheduled_runs ALTER COLUMN id SET DEFAULT nextval('public.scheduled_runs_id_seq'::regclass);
 ALTER TABLE ONLY public.verdicts ALTER COLUMN id SET DEFAULT nextval('public.verdicts_id_seq'::regclass);
-INSERT INTO public.datasets VALUES (1, 'made.csv', '0000000000000000000000000000000000000000000000000000000000000000', 'y', 24, 6, 0, 1, 0.5);
+INSERT INTO public.datasets VALUES (1, 'made.csv', '0000000000000000000000000000000000000000000000000000000000000000', 'y', 24, 6, 0, 1, 0.5, NULL);
 INSERT INTO public.epochs VALUES (1, 'paddle', 0, 0.54881352186203, 0.6458941102027893, '{0.14404356,1.4542735,0.7610377,-1.4543657}', 1700000000.943748);
 INSERT INTO public.epochs VALUES (1, 'paddle', 1, 0.7151893377304077, 0.4375872015953064, '{0.121675014,0.44386324,0.33367434,0.045758516}', 1700000000.6818204);
 INSERT INTO public.epochs VALUES (1, 'paddle', 2, 0.6027633547782898, 0.891772985458374, '{1.4940791,-0.20515826,0.3130677,-0.18718386}', 1700000000.3595078);
@@ -192,12 +193,12 @@ INSERT INTO public.parameters VALUES (3, 0, 'x0');
 INSERT INTO public.parameters VALUES (3, 1, 'x1');
 INSERT INTO public.parameters VALUES (3, 2, 'x2');
 INSERT INTO public.parameters VALUES (3, 3, 'bias');
-INSERT INTO public.runs VALUES (1, 1, 5, 0.1, 7, 'manual', 'completed', NULL, '2026-11-25 18:08:43.935943+00', '2026-11-25 18:08:43.987591+00', '2026-11-25 18:08:43.987591+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
-INSERT INTO public.runs VALUES (2, 1, 5, 0.1, 7, 'manual', 'interrupted', 'on purpose', '2026-11-25 18:08:43.999607+00', '2026-11-25 18:08:44.031113+00', '2026-11-25 18:08:44.031113+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
-INSERT INTO public.runs VALUES (3, 1, 5, 0.1, 7, 'manual', 'diverged', 'on purpose', '2026-11-25 18:08:44.03903+00', '2026-11-25 18:08:44.047019+00', '2026-11-25 18:08:44.047019+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
-INSERT INTO public.scheduled_runs VALUES (1, '0 2 * * * UTC', '2026-01-02 02:00:00+00', 'started', 1, NULL, '2026-11-25 18:08:44.080952+00');
-INSERT INTO public.store VALUES ('e32eb326d66e45f3aade1a1e7f760dc6');
-INSERT INTO public.verdicts VALUES (1, 1, 'parity', NULL, true, NULL, 0, 2e-06, 'golden', '2026-11-25 18:08:44.071157+00', 'python', 'paddle');
+INSERT INTO public.runs VALUES (1, 1, 5, 0.1, 7, 'manual', 'completed', NULL, '2026-11-25 18:46:25.313337+00', '2026-11-25 18:46:25.328601+00', '2026-11-25 18:46:25.328601+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (2, 1, 5, 0.1, 7, 'manual', 'interrupted', 'on purpose', '2026-11-25 18:46:25.334094+00', '2026-11-25 18:46:25.341945+00', '2026-11-25 18:46:25.341945+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
+INSERT INTO public.runs VALUES (3, 1, 5, 0.1, 7, 'manual', 'diverged', 'on purpose', '2026-11-25 18:46:25.345396+00', '2026-11-25 18:46:25.348384+00', '2026-11-25 18:46:25.348384+00', 0, '{"cpu": "golden"}', NULL, NULL, NULL, NULL);
+INSERT INTO public.scheduled_runs VALUES (1, '0 2 * * * UTC', '2026-01-02 02:00:00+00', 'started', 1, NULL, '2026-11-25 18:46:25.359627+00');
+INSERT INTO public.store VALUES ('fb533b2b9c974918b9179f92695e3a56');
+INSERT INTO public.verdicts VALUES (1, 1, 'parity', NULL, true, NULL, 0, 2e-06, 'golden', '2026-11-25 18:46:25.357033+00', 'python', 'paddle');
 ALTER TABLE ONLY public.ledger_version
     ADD CONSTRAINT ledger_version_pkc PRIMARY KEY (version_num);
 ALTER TABLE ONLY public.datasets

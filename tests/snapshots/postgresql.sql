@@ -7,6 +7,7 @@ datasets.test_rows integer not null
 datasets.target_minimum double precision not null
 datasets.target_maximum double precision not null
 datasets.target_mean double precision not null
+datasets.sum_error double precision
 epochs.run_id bigint not null
 epochs.model text not null
 epochs.epoch integer not null

@@ -7,7 +7,7 @@ CREATE TABLE datasets (
 	test_rows INTEGER NOT NULL,
 	target_minimum DOUBLE NOT NULL,
 	target_maximum DOUBLE NOT NULL,
-	target_mean DOUBLE NOT NULL,
+	target_mean DOUBLE NOT NULL, sum_error DOUBLE,
 	CONSTRAINT uq_datasets_name_sha256_target UNIQUE (name, sha256, target)
 );
 CREATE TABLE epochs (
