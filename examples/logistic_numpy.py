@@ -1,4 +1,4 @@
-"""Logistic regression in NumPy: is a house above the training median?
+"""Logistic regression in NumPy: a house is above the training median, or not.
 
 For the labels y, 1 above the median and 0 elsewhere:
 
@@ -6,7 +6,8 @@ For the labels y, 1 above the median and 0 elsewhere:
     loss         L = mean(-y log p - (1 - y) log(1 - p)) = mean(max(z, 0) - y z + log(1 + e^-|z|))
     gradient     dL/dw = 1/r X^T (p - y)  dL/db = 1/r sum(p - y)
 
-The second form of the loss overflows for no z. (Bishop: Pattern Recognition and Machine Learning, 2006, 4.3.2.)
+The second form of the loss overflows for no z. (Bishop: Pattern Recognition and Machine Learning, 2006,
+section 4.3.2.)
 """
 
 from __future__ import annotations

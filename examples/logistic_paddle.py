@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import paddle
-from paddle.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from db.history import History, State
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression
-
-paddle.disable_signal_handler()  # the job handles SIGTERM itself
+from job.models.paddle import paddle  # without its warning and its signal handler
 
 
 class Logistic(LinearRegression):
-    """`nn.Linear` trained by `optimizer.SGD`: is a house above the training median?"""
+    """`nn.Linear` trained by `optimizer.SGD` on the question whether a house is above the training median."""
 
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
         super().__init__(dataset, learning_rate, seed, state)
@@ -32,6 +29,7 @@ class Logistic(LinearRegression):
 
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs."""
+        cross_entropy = paddle.nn.functional.binary_cross_entropy_with_logits
         (train_x, train_y), (test_x, test_y) = self.train, self.test
         history = History.empty(epochs, len(self.parameters), self.epoch)
         for i in range(epochs):

@@ -37,24 +37,22 @@ class MLP(Model):
         return State(np.concatenate(parts).astype("float32"), 0)
 
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
-        self.data, self.learning_rate = dataset, np.float32(learning_rate)
+        self.x, self.y = dataset.train_x, dataset.train_y
+        self.test_x, self.test_y = dataset.test_x, dataset.test_y
+        self.learning_rate = np.float32(learning_rate)
         self.parameters, self.epoch = state.parameters.copy(), state.epoch
 
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs."""
-        (x, y), (test_x, test_y) = (
-            (self.data.train_x, self.data.train_y),
-            (self.data.test_x, self.data.test_y),
-        )
-        k, n = x.shape[1], len(UNITS)
+        x, y, k, n = self.x, self.y, self.x.shape[1], len(UNITS)
         history = History.empty(epochs, len(self.parameters), self.epoch)
         for i in range(epochs):
-            v, c, w, b = np.split(self.parameters, [k * n, k * n + n, k * n + n + n])
+            v, c, w, b = np.split(self.parameters, [k * n, k * n + n, k * n + 2 * n])
             v, w = v.reshape(k, n), w.reshape(n, 1)
             h = np.tanh(x @ v + c)
             error = h @ w + b - y
             history.train_loss[i] = np.mean(error**2)
-            history.test_loss[i] = np.mean((np.tanh(test_x @ v + c) @ w + b - test_y) ** 2)
+            history.test_loss[i] = np.mean((np.tanh(self.test_x @ v + c) @ w + b - self.test_y) ** 2)
 
             d = error * np.float32(2 / len(x))
             e = d @ w.T * (1 - h**2)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import paddle
 
 from db.history import History, State
 from job.data.dataset import Dataset
 from job.models.base import Model
+from job.models.paddle import paddle  # without its warning and its signal handler
 
-paddle.disable_signal_handler()  # the job handles SIGTERM itself
 UNITS = range(16)
 
 

@@ -14,7 +14,7 @@ from job.data.dataset import Dataset
 from job.models.base import Model
 
 LARGE = 1e9
-"""A run diverges through large numbers: a value that is not finite, with none beyond this before it, is a fault"""
+"""A run diverges through values beyond this. Without one before it, a value that is not finite is a fault."""
 
 
 @dataclass(frozen=True, slots=True)
