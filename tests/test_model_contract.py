@@ -168,7 +168,19 @@ class CountsCalls(OneByOne):
         return super().advance(epochs)
 
 
+class LosesUpdates(OneByOne):
+    """Drops its last update after a call of several epochs."""
+
+    def advance(self, epochs: int) -> History:
+        history = super().advance(epochs)
+        if epochs > 1:
+            self.parameters = history.parameters[-2]
+        return history
+
+
 def test_calls_that_change_bits_are_found(small: Dataset) -> None:
+    said = {clause.name: clause.detail for clause in broken(LosesUpdates, small)}
+    assert said[CALLS].startswith("in calls of 20 and the rest: epoch 20: train loss is ")
     said = {clause.name: clause.detail for clause in broken(CountsCalls, small)}
     assert said[CALLS].startswith(
         "in calls of 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 and the rest: epoch 1: train loss is"
@@ -241,6 +253,42 @@ def test_another_history_from_another_process_is_found(small: Dataset) -> None:
     (clause,) = broken(OneByOne, small, again=lambda: other)
     assert clause.name == PROCESS
     assert clause.detail.startswith("epoch 7: test loss is ")
+    (clause,) = broken(OneByOne, small, again=lambda: other[:7])
+    assert (clause.name, clause.detail) == (PROCESS, "gives 7 epochs, 0 to 6, not 40 epochs, 0 to 39")
+
+
+class OtherZero(OneByOne):
+    """Goes on with 0.0 after -0.0."""
+
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        super().__init__(dataset, learning_rate, seed, state)
+        self.zero = np.float32(0.0 if state.epoch else -0.0)
+
+    def one(self) -> History:
+        history = super().one()
+        history.test_loss[:] = self.zero
+        return history
+
+
+def test_another_sign_of_zero_is_found(small: Dataset) -> None:
+    said = {clause.name: clause.detail for clause in broken(OtherZero, small)}
+    assert said[ROWS] == "from the row of epoch 0: epoch 1: test loss is 0.0, not -0.0"
+
+
+class NumbersFromZero(OneByOne):
+    """Numbers its epochs by itself, in each instance."""
+
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        super().__init__(dataset, learning_rate, seed, State(state.parameters, 0))
+
+
+def test_a_resumed_model_that_counts_from_0_again_is_found(small: Dataset) -> None:
+    said = {clause.name: clause.detail for clause in broken(NumbersFromZero, small)}
+    assert said[ROWS] == "from the row of epoch 0: gives 39 epochs, 0 to 38, not 39 epochs, 1 to 39"
+
+
+def test_few_epochs_are_enough(small: Dataset) -> None:
+    assert [clause.passed for clause in check(OneByOne, small, 1)] == [True] * len(ALL)
 
 
 class Raises(OneByOne):
@@ -264,19 +312,27 @@ def test_an_exception_is_found_with_its_epoch(model: type[Model], said: str, sma
 
 
 class RaisesWhenResumed(OneByOne):
+    error: BaseException = ValueError("only from the start")
+
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
         super().__init__(dataset, learning_rate, seed, state)
         if state.epoch:
-            raise ValueError("only from the start")
+            raise self.error
+
+
+class ExitsWhenResumed(RaisesWhenResumed):
+    error = SystemExit(0)
 
 
 def test_an_exception_after_the_start_breaks_the_clause_that_is_tried(small: Dataset) -> None:
-    assert (ROWS, "ValueError: only from the start") in [
-        (c.name, c.detail) for c in broken(RaisesWhenResumed, small)
-    ]
+    for model, said in (
+        (RaisesWhenResumed, "ValueError: only from the start"),
+        (ExitsWhenResumed, "SystemExit: 0"),
+    ):
+        assert (ROWS, said) in [(clause.name, clause.detail) for clause in broken(model, small)]
 
 
-def changed(**values: Callable[[History], None]) -> list[type[Model]]:
+def changed(*changes: Callable[[History], None]) -> list[type[Model]]:
     """Models that differ from the sound one in what they do to the history of an epoch."""
 
     def made(change: Callable[[History], None]) -> type[Model]:
@@ -288,11 +344,15 @@ def changed(**values: Callable[[History], None]) -> list[type[Model]]:
 
         return Changed
 
-    return [made(change) for change in values.values()]
+    return [made(change) for change in changes]
 
 
 def nan_at_5(history: History) -> None:
     history.test_loss[history.epoch == 5] = np.nan
+
+
+def infinite(history: History) -> None:
+    history.train_loss[:] = np.inf
 
 
 def nan_from_5(history: History) -> None:
@@ -300,12 +360,12 @@ def nan_from_5(history: History) -> None:
 
 
 def test_a_nan_that_is_no_divergence_is_found(small: Dataset) -> None:
-    once, for_good = changed(once=nan_at_5, for_good=nan_from_5)
+    once, for_good, always = changed(nan_at_5, nan_from_5, infinite)
     assert only(once, small) == (FINITE, "epoch 5: test loss is nan, but epoch 6 is finite again")
-    assert only(for_good, small) == (
-        FINITE,
-        "epoch 5: test loss is nan, though no value before it is beyond 1e+09",
-    )
+    said = "epoch 5: test loss is nan, though no value before it is beyond 1e+09"
+    assert only(for_good, small) == (FINITE, said)
+    said = "epoch 0: train loss is inf, though no value before it is beyond 1e+09"
+    assert only(always, small) == (FINITE, said)
 
 
 def test_a_divergence_is_not_a_fault(small: Dataset) -> None:
