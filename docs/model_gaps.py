@@ -76,7 +76,7 @@ def main() -> None:
     for first, second, rate in [*((*pair, 0.01) for pair in PAIRS), ("mlp_numpy", "mlp_paddle", 0.5)]:
         gap = gaps(trained(first, rate), trained(second, rate))
         names = find(first).parameter_names(load())
-        found = difference(trained(first, rate), trained(second, rate), names[:-1], (first, second))
+        found = difference(trained(first, rate), trained(second, rate), names, (first, second))
         print(f"{first}, {second}: {found.describe()}, beyond the tolerance in epoch {found.beyond_epoch}")
         label = f"{first} and {second}" + ("" if rate == 0.01 else f", learning rate {rate}")
         axes.semilogy(np.maximum(gap, 1e-9), linewidth=0.8, label=label)
