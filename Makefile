@@ -2,6 +2,7 @@
 PYTHON ?= python3.11 python3.12 python3.13
 VENV   := .venv
 BIN    := $(VENV)/bin
+TORCH  ?= torch
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -11,7 +12,7 @@ LOCKED := install --no-deps --require-hashes
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test quick fast coverage test-browser test-compose lint soak docs bench lock clean
+.PHONY: help install train test quick fast coverage test-browser test-compose test-torch lint soak docs bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -65,6 +66,17 @@ test-browser: $(VENV)/.installed-dev  ## test the dashboard and the report in De
 test-compose: $(VENV)/.installed-dev  ## test the containers on the local Docker engine: build, train, break, restore
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA -o faulthandler_timeout=1800
 
+test-torch: $(VENV)-torch/.installed  ## test the PyTorch example in an environment of its own (TORCH names another build)
+	$(VENV)-torch/bin/python -m pytest -k torch tests/test_examples.py tests/test_model_contract.py
+
+# PyTorch, and after it the packages of .venv.
+$(VENV)-torch/.installed: $(VENV)/.installed-dev
+	$(BIN)/python -m venv $(VENV)-torch
+	$(VENV)-torch/bin/python -m pip --disable-pip-version-check --quiet install $(TORCH)
+	$(BIN)/python -c 'print("import site; site.addsitedir(%r)" % __import__("sysconfig").get_path("purelib"))' \
+	> "$$($(VENV)-torch/bin/python -c 'print(__import__("sysconfig").get_path("purelib"))')/ledger.pth"
+	@touch $@
+
 docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference
 
@@ -84,4 +96,4 @@ lock: $(VENV)/.installed-dev  ## resolve the dependencies again (hashes, no URLs
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and caches (never results/)
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest $(VENV)-torch .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

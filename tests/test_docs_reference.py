@@ -45,7 +45,13 @@ def test_every_named_query_is_in_its_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*.md")), ROOT / "deploy/README.md"]
+    "path",
+    [
+        *sorted(ROOT.glob("docs/*.md")),
+        *sorted(ROOT.glob("*.md")),
+        ROOT / "deploy/README.md",
+        ROOT / "examples/README.md",
+    ],
 )
 def test_links_lead_somewhere(path) -> None:  # type: ignore[no-untyped-def]
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
