@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Select, select
 
 from db.schema import DatasetRow, RunRow
+
+
+class ModelSource(NamedTuple):
+    """A model of a run, and where its code comes from."""
+
+    name: str
+    source: str
+    source_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
