@@ -25,6 +25,14 @@ DEFAULT_MODELS = ("paddle", "python")
 DEFAULT_SOURCES = tuple(ModelSource(name, name) for name in DEFAULT_MODELS)
 
 
+class ModelSource(NamedTuple):
+    """A model of a run, and where its code comes from."""
+
+    name: str
+    source: str
+    source_sha256: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Specification:
     """A run's specification. Runs that share one should have the same bits."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.history import History
+from db.history import History, State
 from job.models.base import LinearRegression
 from job.stop import StopRequest
-from job.training.loop import Outcome, next_size, train
+from job.training.loop import Outcome, Writer, next_size, train
 from tests.samples import history
 
 
@@ -48,8 +51,20 @@ class MadeUp(LinearRegression):
         return made
 
 
-def run(writer: Recorded, epochs: int, stop: StopRequest | None = None, **models: MadeUp) -> Outcome:
-    return train(writer, models, epochs, report=lambda *_: None, stop=stop or StopRequest())
+def run(
+    writer: Writer,
+    epochs: int,
+    stop: StopRequest | None = None,
+    report: Callable[[str, History], None] = lambda *_: None,
+    **models: MadeUp,
+) -> Outcome:
+    states = {name: State(history(1).parameters[0], model.epoch) for name, model in models.items()}
+
+    def make(name: str, state: State) -> MadeUp:
+        models[name].epoch = state.epoch
+        return models[name]
+
+    return train(writer, states, make, epochs, report=report, stop=stop or StopRequest())
 
 
 def test_every_epoch_is_stored_once_and_in_order() -> None:
@@ -88,7 +103,7 @@ def test_a_block_is_reported_once_it_is_stored() -> None:
     def report(model: str, history: History) -> None:
         events.append(("reported", model, history.epoch.tolist()))
 
-    train(Noted(), {"a": MadeUp(diverges_at=3)}, 9, report=report, stop=StopRequest())
+    run(Noted(), 9, report=report, a=MadeUp(diverges_at=3))
     assert events == [(what, "a", epochs) for epochs in ([0], [1, 2]) for what in ("stored", "reported")]
 
 
@@ -99,7 +114,7 @@ def test_a_block_that_could_not_be_stored_is_not_reported() -> None:
 
     told: list[object] = []
     with pytest.raises(OSError):
-        train(Failing(), {"a": MadeUp()}, 9, report=lambda *block: told.append(block), stop=StopRequest())
+        run(Failing(), 9, report=lambda *block: told.append(block), a=MadeUp())
     assert told == []
 
 
@@ -160,6 +175,72 @@ def test_a_diverged_model_keeps_its_finite_epochs_and_the_other_goes_on(diverges
     stored = writer.epochs()
     assert stored.get("a", []) == list(range(diverges_at))
     assert stored["b"] == list(range(400))
+
+
+class Raising(MadeUp):
+    """A model that raises an exception in an epoch, once or always."""
+
+    def __init__(self, raises_at: int, times: int = 10**6) -> None:
+        super().__init__()
+        self.raises_at, self.times = raises_at, times
+
+    def advance(self, epochs: int) -> History:
+        if self.epoch <= self.raises_at < self.epoch + epochs and self.times:
+            self.times -= 1
+            self.epoch += 1  # half done
+            raise ZeroDivisionError("a\nb")
+        return super().advance(epochs)
+
+
+@pytest.mark.parametrize("epoch", [0, 7, 333, 399])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_model_that_raises_ends_the_run_at_its_epoch_and_the_other_gets_as_far(
+    epoch: int, first: bool
+) -> None:
+    writer, bad, good = Recorded(), Raising(epoch), MadeUp()
+    outcome = run(writer, 400, **({"bad": bad, "good": good} if first else {"good": good, "bad": bad}))
+    assert outcome.status == "failed"
+    expected = rf"bad at epoch {epoch}: ZeroDivisionError: a b \(test_training.py, line \d+\)"
+    assert re.fullmatch(expected, str(outcome.reason))
+    stored = writer.epochs()
+    assert stored.get("bad", []) == list(range(epoch))
+    ahead = len(stored.get("good", []))
+    assert stored.get("good", []) == list(range(ahead))
+    assert epoch <= ahead <= 4 * epoch + 1, "not further than its block at that time"
+
+
+def test_a_model_that_raises_only_once_goes_on() -> None:
+    writer = Recorded()
+    assert run(writer, 400, a=Raising(7, times=1)) == Outcome("completed")
+    assert writer.epochs() == {"a": list(range(400))}
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        (lambda made: None, "advance(1) returned NoneType, not a History"),
+        (
+            lambda made: replace(made, parameters=made.parameters.astype(np.float64)),
+            "advance(1) returned parameters as float64 [1, 4], not float32 [1, 4]",
+        ),
+        (
+            lambda made: replace(made, test_loss=made.test_loss[:0]),
+            "advance(1) returned test_loss as float32 [0], not",
+        ),
+        (
+            lambda made: replace(made, epoch=made.epoch + 1),
+            "advance(1) returned epochs that do not count on from 0",
+        ),
+    ],
+)
+def test_a_history_of_another_form_ends_the_run(returned: Callable[[History], History], problem: str) -> None:
+    class Wrong(MadeUp):
+        def advance(self, epochs: int) -> History:
+            return returned(super().advance(epochs))
+
+    outcome = run(Recorded(), 9, a=Wrong())
+    assert outcome.status == "failed"
+    assert problem in str(outcome.reason)
 
 
 @pytest.mark.parametrize(

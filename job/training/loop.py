@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from db.history import History
+from db.history import History, State
 from job.models.base import Model
 from job.stop import StopRequest
 
@@ -30,7 +32,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a training ended: `completed`, `interrupted` or `diverged`, and why."""
+    """How a training ended: `completed`, `interrupted`, `diverged` or `failed`, and why."""
 
     status: str
     reason: str | None = None
@@ -38,43 +40,99 @@ class Outcome:
 
 def train(
     writer: Writer,
-    models: Mapping[str, Model],
+    states: Mapping[str, State],
+    make: Callable[[str, State], Model],
     epochs: int,
     *,
     report: Callable[[str, History], None],
     stop: StopRequest,
 ) -> Outcome:
-    """Train every model up to `epochs` epochs, block by block; the model with the fewest epochs is next.
+    """Train every model from its state up to `epochs` epochs, block by block; the one behind is next.
+
+    `make` gives the model of a name at a state.
 
     Every block is stored before the next begins. A model stops before its first epoch that is not finite; the
-    others continue, so that the stored epochs do not depend on the blocks.
+    others continue, so that the stored epochs do not depend on the blocks. If a model raises an exception,
+    the others are trained up to the same epoch.
     """
+    states = dict(states)
+    models = {name: make(name, state) for name, state in states.items()}
     size = dict.fromkeys(models, FIRST_BLOCK)
     diverged: dict[str, int] = {}
+    failed: list[str] = []
 
     def behind() -> str | None:
-        unfinished = [name for name in models if models[name].epoch < epochs and name not in diverged]
-        return min(unfinished, key=lambda name: models[name].epoch, default=None)
+        unfinished = [name for name in models if states[name].epoch < epochs and name not in diverged]
+        return min(unfinished, key=lambda name: states[name].epoch, default=None)
 
     while (name := behind()) is not None:
         if stop.is_set():
             return Outcome("interrupted", f"stopped by {stop.by}")
-        count = min(size[name], epochs - models[name].epoch)
+        count = min(size[name], epochs - states[name].epoch)
         started = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a divergence is a result, not a warning
-            history = models[name].advance(count)
+            try:
+                history = advance(models[name], states[name], count)
+            except FailedModelError:
+                models[name] = make(name, states[name])
+                history, failure = one_by_one(models[name], states[name], count)
+                if failure is not None:
+                    epochs = states[name].epoch + len(history)
+                    failed.append(f"{name} at epoch {epochs}: {failure}")
         size[name] = next_size(count, time.perf_counter() - started)
 
         finite = history.finite()
-        if len(finite) < count:
+        if len(finite) < len(history):
             diverged[name] = int(history.epoch[len(finite)])
         if len(finite):
+            states[name] = finite.state
             writer.append(name, finite)
             report(name, finite)
+    if failed:
+        return Outcome("failed", "; ".join(failed))
     if diverged:
         where = ", ".join(f"{name} at epoch {epoch}" for name, epoch in diverged.items())
         return Outcome("diverged", f"not finite any more: {where}")
     return Outcome("completed")
+
+
+class FailedModelError(Exception):
+    """A model raised an exception, or returned something else than the history of the epochs asked for."""
+
+
+def advance(model: Model, state: State, count: int) -> History:
+    """The next `count` epochs of a model that is at `state`. Raises FailedModelError, in one line."""
+    try:
+        history = model.advance(count)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise FailedModelError(f"{text} ({Path(last.filename).name}, line {last.lineno})") from error
+    if not isinstance(history, History):
+        raise FailedModelError(f"advance({count}) returned {type(history).__name__}, not a History")
+    expected = History.empty(count, len(state.parameters), state.epoch)
+    for field in fields(History):
+        found, like = getattr(history, field.name), getattr(expected, field.name)
+        if (found.shape, found.dtype) != (like.shape, like.dtype):
+            raise FailedModelError(
+                f"advance({count}) returned {field.name} as {found.dtype} {list(found.shape)}, not "
+                f"{like.dtype} {list(like.shape)}"
+            )
+    if not np.array_equal(history.epoch, expected.epoch):
+        raise FailedModelError(f"advance({count}) returned epochs that do not count on from {state.epoch}")
+    return history
+
+
+def one_by_one(model: Model, state: State, count: int) -> tuple[History, str | None]:
+    """As many of the next `count` epochs as the model can do, and why it cannot do the one after them."""
+    parts = [History.empty(0, len(state.parameters), state.epoch)]
+    for _ in range(count):
+        try:
+            parts.append(advance(model, state, 1))
+        except FailedModelError as failure:
+            return History.concatenate(parts), str(failure)
+        state = parts[-1].state
+    return History.concatenate(parts), None
 
 
 def next_size(count: int, seconds: float) -> int:

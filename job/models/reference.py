@@ -1,0 +1,205 @@
+"""Finds a model by its reference: a built-in name, an installed entry point, or a class in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import NamedTuple
+
+from db.files import read_regular
+from db.specification import ModelSource
+from job.errors import ModelError
+from job.models.base import Model
+from job.models.loading import importing
+
+BUILT_IN = {
+    "paddle": ("job.models.paddle:PaddleModel", "the notebook's regression with PaddlePaddle"),
+    "python": ("job.models.python:PythonModel", "the notebook's regression by hand in NumPy"),
+}
+"""name to module and class, and what it is"""
+GROUP = "epoch_ledger.models"
+"""the entry points that are models"""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""a model's name; also a directory's in the mirror"""
+LONGEST_IMPORT = 120.0
+"""seconds"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where a model is found, before anything of it is loaded."""
+
+    name: str
+    source: str
+    """a built-in name, an entry point's name, or FILE.py:CLASS with the file's absolute path"""
+    file: Path | None = None
+    """the model's file, if it is a user's own"""
+    attribute: str = ""
+    """the class in that file"""
+
+
+class LoadedModel(NamedTuple):
+    """A model's class, and what the store keeps of where it came from."""
+
+    source: ModelSource
+    model: type[Model]
+
+
+def installed() -> list[tuple[str, str, str]]:
+    """Name, place and description of every model that goes by a name. Nothing is imported."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return [
+        *((name, "built in", about) for name, (_, about) in BUILT_IN.items()),
+        *((point.name, point.value, f"from {point.dist.name}" if point.dist else "") for point in points),
+    ]
+
+
+def parse(text: str) -> Reference:
+    """The reference that `text` is: NAME, FILE.py:CLASS or NAME=FILE.py:CLASS. Raises ModelError."""
+    name, named, place = text.strip().partition("=")
+    if not named:
+        name, place = "", name
+    file, colon, attribute = place.rpartition(":")
+    if not colon:
+        if named:
+            raise ModelError(f"{text!r} is no model: write NAME=FILE.py:CLASS")
+        known = [name for name, *_ in installed()]
+        if place not in known:
+            raise ModelError(
+                f"there is no model {place!r}; there are {', '.join(known)}, and own ones as FILE.py:CLASS"
+            )
+        return Reference(place, place)
+    if not file.endswith(".py") or not attribute.isidentifier():
+        raise ModelError(f"{text!r} is no model: write FILE.py:CLASS or NAME=FILE.py:CLASS")
+    path = Path(file).absolute()
+    name = name or path.stem
+    if not NAME.fullmatch(name):
+        raise ModelError(f"{name!r} cannot name a model: use letters, digits, _ . and - only, at most 64")
+    return Reference(name, f"{path}:{attribute}", path, attribute)
+
+
+def parse_all(texts: Sequence[str]) -> list[Reference]:
+    """The references, checked: at least one, and no name twice. Raises ModelError."""
+    references = [parse(text) for text in texts]
+    if not references:
+        raise ModelError("name at least one model")
+    names = [each.name for each in references]
+    for name in names:
+        if names.count(name) > 1:
+            raise ModelError(f"two models are named {name}; name one of them with NAME=FILE.py:CLASS")
+    return references
+
+
+def load_models(texts: Sequence[str]) -> dict[str, LoadedModel]:
+    """The models by name, in this order; their frameworks are imported, which is slow. Raises ModelError."""
+    references = parse_all(texts)
+    with importing():
+        return {each.name: load(each) for each in references}
+
+
+def load(reference: Reference) -> LoadedModel:
+    """Import one model. Raises ModelError."""
+    if reference.file is not None:
+        return load_file(reference)
+    if reference.source in BUILT_IN:
+        point = EntryPoint(reference.name, BUILT_IN[reference.source][0], GROUP)
+        digest = None
+    else:
+        (point, *_) = entry_points(group=GROUP, name=reference.source)
+        digest = ""
+    try:
+        found = point.load()
+    except (ImportError, AttributeError) as error:
+        hint = "; Debian has it in the package libgomp1" if "libgomp" in str(error) else ""
+        raise ModelError(f"the {reference.name} model cannot be loaded: {error}{hint}") from error
+    model = checked(found, f"the {reference.name} model")
+    if digest is not None:
+        digest = hashlib.sha256(Path(str(sys.modules[model.__module__].__file__)).read_bytes()).hexdigest()
+    return LoadedModel(ModelSource(reference.name, reference.source, digest), model)
+
+
+def load_file(reference: Reference) -> LoadedModel:
+    """Import the class of a user's own file, which runs with the user's rights. Raises ModelError."""
+    file = reference.file
+    assert file is not None
+    try:
+        content = read_regular(file)
+    except OSError as error:
+        raise ModelError(f"the model file {file} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    module = ModuleType(f"epoch_ledger_model_{digest[:16]}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look it up
+    printed, threads = io.StringIO(), set(threading.enumerate())
+    try:
+        with contextlib.redirect_stdout(printed), time_limit(file):
+            exec(compile(content, str(file), "exec"), module.__dict__)  # noqa: S102 - it is what --model asks for
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"the model file {file} cannot be loaded: {where(error, file)}") from error
+    if printed.getvalue():
+        raise ModelError(
+            f"the model file {file} prints when it is imported; a model must not write to stdout"
+        )
+    if started := set(threading.enumerate()) - threads:
+        raise ModelError(f"the model file {file} starts {len(started)} threads when it is imported")
+    found = getattr(module, reference.attribute, None)
+    if found is None:
+        own = [
+            name
+            for name, value in vars(module).items()
+            if getattr(value, "__module__", "") == module.__name__
+        ]
+        raise ModelError(f"{file} has no class {reference.attribute}; it has {', '.join(own) or 'none'}")
+    model = checked(found, f"{reference.attribute} in {file}")
+    return LoadedModel(ModelSource(reference.name, reference.source, digest), model)
+
+
+def checked(found: object, what: str) -> type[Model]:
+    """`found`, if it is a model's class with all methods. Raises ModelError."""
+    if not (isinstance(found, type) and issubclass(found, Model)):
+        raise ModelError(f"{what} is no model; derive it from Model or LinearRegression of job.models.base")
+    if isabstract(found):
+        raise ModelError(f"{what} lacks {', '.join(sorted(found.__abstractmethods__))}")
+    return found
+
+
+def where(error: BaseException, file: Path) -> str:
+    """An exception in one line, with the last line of `file` that led to it."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f"line {error.lineno}: {error.msg}"
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
+    ]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"line {lines[-1]}: {text}" if lines else text
+
+
+@contextlib.contextmanager
+def time_limit(file: Path) -> Iterator[None]:
+    """Raise ModelError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not imported after {LONGEST_IMPORT:g} s")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_IMPORT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
