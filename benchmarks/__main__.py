@@ -143,7 +143,7 @@ def trackers(bench: Bench) -> Iterator[Figure]:
     with Store(url) as store:
         run = store.run(1)
         histories = {model: store.history(1, model) for model in store.progress(1)}
-        names = ("train", "test", *(feature.name for feature in run.dataset.features), "bias")
+        names = ("train", "test", *run.parameter_names)
 
         def own_store() -> dict[str, float]:
             path = bench.new_path()

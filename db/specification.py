@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from sqlalchemy import Select, and_, select
 
 from db.schema import DatasetRow, ModelRow, RunRow
-
-
-class ModelSource(NamedTuple):
-    """A model of a run, and where its code comes from."""
-
-    name: str
-    source: str
-    """the reference that names it; of a built-in model its name"""
-    source_sha256: str | None = None
-    """of the source file, in hexadecimal; None for a built-in model"""
-
-
-DEFAULT_MODELS = ("paddle", "python")
-"""the models of a run if none are named: built-in ones; the others are compared with the first"""
-DEFAULT_SOURCES = tuple(ModelSource(name, name) for name in DEFAULT_MODELS)
+from db.sources import ModelSource
 
 
 class ModelSource(NamedTuple):

@@ -27,7 +27,8 @@ from db.schema import (
     StoreRow,
     VerdictRow,
 )
-from db.specification import DEFAULT_SOURCES, ModelSource, Specification
+from db.sources import DEFAULT_SOURCES, ModelSource
+from db.specification import Specification
 from db.start import insert_run
 
 if TYPE_CHECKING:

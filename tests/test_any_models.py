@@ -17,7 +17,8 @@ from db import scheduled_runs
 from db.errors import HeldError
 from db.history import History, State
 from db.query import ask
-from db.specification import ModelSource, Specification
+from db.sources import ModelSource
+from db.specification import Specification
 from db.store import Store
 from job import models
 from job.answers import answer

@@ -10,7 +10,7 @@ import pytest
 
 from db.history import History
 from db.schema import DatasetRow
-from db.specification import ModelSource
+from db.sources import ModelSource
 from db.store import Store
 from job.cli import run
 from tests.samples import dataset_row, execute, history

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, inspect, make_url, text
 from db.engine import create_store_engine, parse_url
 from db.errors import StoreError
 from db.migrate import config, differences, downgrade, upgrade
-from db.specification import ModelSource
+from db.sources import ModelSource
 from db.store import Store
 from db.version import HEAD, current
 from tests.faults import child, ended

@@ -98,7 +98,7 @@ def test_thinning_leaves_what_it_says_in_the_same_bits(
     for model, whole in before.items():
         left = store.history(run, model)
         assert left.epoch.tolist() == expected
-        for column in ("train_loss", "test_loss", "weights", "bias", "trained_at"):
+        for column in ("train_loss", "test_loss", "parameters", "trained_at"):
             assert getattr(left, column).tobytes() == getattr(whole, column)[expected].tobytes()
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
 
-from db.specification import DEFAULT_MODELS, ModelSource
+from db.sources import DEFAULT_MODELS, ModelSource
 from job.errors import ModelError
 from job.models.base import Model
 

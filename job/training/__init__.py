@@ -17,7 +17,8 @@ from db.errors import LeaseLostError, StoreFailedError
 from db.history import History
 from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
-from db.specification import DEFAULT_MODELS, Specification
+from db.sources import DEFAULT_MODELS
+from db.specification import Specification
 from db.store import Store
 from job.data.dataset import Dataset
 from job.environment import environment
