@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, select
+from sqlalchemy import Select, and_, select, true
 
 from db.schema import DatasetRow, ModelRow, RunRow
 from db.sources import ModelSource
-
-
-class ModelSource(NamedTuple):
-    """A model of a run, and where its code comes from."""
-
-    name: str
-    source: str
-    source_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +38,9 @@ class Specification:
                 and_(
                     ModelRow.position == position,
                     ModelRow.name == model.name,
-                    ModelRow.source == model.source,
                     ModelRow.source_sha256.is_not_distinct_from(model.source_sha256),
+                    # The same file may lie elsewhere on another machine.
+                    true() if model.source_sha256 else ModelRow.source == model.source,
                 )
             )
             for position, model in enumerate(self.models)

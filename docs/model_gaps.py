@@ -15,9 +15,9 @@ import numpy as np  # noqa: E402
 
 from db.history import Float64s, History  # noqa: E402
 from job.data.dataset import load  # noqa: E402
-from job.models import REGISTRY, load_models  # noqa: E402
 from job.models.base import Model  # noqa: E402
 from job.models.contract import train  # noqa: E402
+from job.models.reference import BUILT_IN, load_models  # noqa: E402
 from job.verdicts.gap import difference  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ EPOCHS = 2000
 @cache
 def find(name: str) -> type[Model]:
     """The class of a built-in model or of an example."""
-    if name in REGISTRY:
+    if name in BUILT_IN:
         return load_models([name])[name]
     spec = spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     assert spec is not None

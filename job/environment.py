@@ -6,27 +6,32 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_info
 
+from db.sources import ModelSource
 from job.pins import KERNELS, THREADS
 
 SOURCE = Path(__file__).resolve().parent.parent
 PACKAGES = ("epoch-ledger", "numpy", "paddlepaddle", "sqlalchemy", "alembic", "psycopg", "visualdl")
+FRAMEWORKS = ("torch", "jax", "jaxlib", "tensorflow", "keras", "scipy", "scikit-learn", "numba")
+"""what own models may use, if it is installed"""
 
 
-def environment() -> dict[str, Any]:
-    """The current environment as JSON values. Call after NumPy and Paddle have loaded.
+def environment(models: Sequence[ModelSource] = ()) -> dict[str, Any]:
+    """The current environment as JSON values. Call after the models' frameworks have loaded.
 
     `blas` is what the loaded libraries report, `pins` what the environment variables request.
     """
+    own = {model.name: model.source_sha256 for model in models if model.source_sha256}
     libraries = threadpool_info()
     blas = [library for library in libraries if library["user_api"] == "blas"]
     return {
         "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in PACKAGES + FRAMEWORKS if (version := _version(name))},
         "platform": platform.platform(),
         "cpu": _cpu(),
         "blas": [
@@ -40,7 +45,7 @@ def environment() -> dict[str, Any]:
         "threads": {library["prefix"]: library["num_threads"] for library in libraries},
         "pins": {name: os.environ.get(name) for name in (*THREADS, *KERNELS)},
         "git": _git(),
-    }
+    } | ({"models": own} if own else {})
 
 
 def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -1,5 +1,8 @@
 """The errors of the job itself; those of the store are in `db.errors`."""
 
+import traceback
+from pathlib import Path
+
 from db.errors import LedgerError
 
 
@@ -36,4 +39,11 @@ class SchedulerLostError(SweepError):
 
 
 class ModelError(LedgerError):
-    """A model's framework cannot be loaded."""
+    """A model cannot be found, loaded or begun."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """A model's exception in one line, with the place that raised it."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text

@@ -20,11 +20,11 @@ from db.query import ask
 from db.sources import ModelSource
 from db.specification import Specification
 from db.store import Store
-from job import models
 from job.answers import answer
 from job.cli import run
 from job.data.dataset import Dataset, load
 from job.errors import ModelError
+from job.models import reference
 from job.models.base import Model
 from job.models.python import PythonModel
 from job.plots.draw import all_figures, draw, drawable
@@ -181,13 +181,9 @@ class Alone(Model):
 
 @pytest.fixture
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    known: dict[str, type[Model]] = {"twice": Twice, "alone": Alone}
-    real = models.load_models
-
-    def load_models(names: Any) -> dict[str, type[Model]]:
-        return {name: known[name] if name in known else real([name])[name] for name in names}
-
-    monkeypatch.setattr("job.training.load_models", load_models)
+    for model in (Twice, Alone):
+        place = f"{__name__}:{model.__name__}"
+        monkeypatch.setitem(reference.BUILT_IN, model.__name__.lower(), (place, ""))
     return load(write_csv(tmp_path / "made.csv"))
 
 
@@ -219,19 +215,20 @@ def test_models_that_cannot_be_compared_are_refused_before_a_run_starts(
 ) -> None:
     for names, why in (
         (("python", "alone"), "the models python and alone have other parameters"),
-        (("python", "python"), "each of another name, not python, python"),
-        ((), "one or more models"),
+        (("python", "python"), "two models are named python"),
+        ((), "name at least one model"),
         (("nobody",), "there is no model 'nobody'; there are paddle, python"),
     ):
         with pytest.raises(ModelError, match=why):
-            models.load_models(names) if names == ("nobody",) else start(
-                store, Settings(dataset, models=names)
-            )
+            start(store, Settings(dataset, models=names))
     assert store.runs() == []
 
 
 def test_only_the_models_of_a_run_are_loaded() -> None:
-    code = "import job.models, sys; job.models.load_models(['python']); print('paddle' in sys.modules)"
+    code = (
+        "import sys; from job.models.reference import load_models; load_models(['python']);"
+        "print('paddle' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -15,7 +15,7 @@ from db.store import Store
 from job.cli import run
 from job.cli.progress import PlainLines
 from job.data.dataset import DEFAULT_DATA
-from job.models import REGISTRY
+from job.models.reference import BUILT_IN
 from tests.conftest import Job, job_command
 from tests.samples import history, sqlite_file, write_csv
 
@@ -36,7 +36,7 @@ def test_a_small_run_is_stored_printed_and_judged(database_url: str, tmp_path: P
         found = store.run()
         assert (found.status, found.epochs, found.trigger) == ("completed", 25, "manual")
         assert (found.dataset.name, found.dataset.target) == ("prices.csv", "y")
-        assert store.progress(found.id) == dict.fromkeys(REGISTRY, 25)
+        assert store.progress(found.id) == dict.fromkeys(BUILT_IN, 25)
         assert [verdict.kind for verdict in store.verdicts(found.id)] == ["parity"]
         assert {"python", "packages", "platform", "cpu", "blas", "threads", "git"} <= set(found.environment)
 
@@ -226,7 +226,7 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(
     def broken(name: str) -> None:
         raise ImportError("libgomp.so.1: cannot open shared object file: No such file or directory")
 
-    for name in REGISTRY:  # as in a process that has trained nothing yet
+    for name in BUILT_IN:  # as in a process that has trained nothing yet
         monkeypatch.delitem(sys.modules, f"job.models.{name}", raising=False)
     monkeypatch.setattr(models, "import_module", broken)
     assert command(["train", "--database-url", sqlite_url]) == 2

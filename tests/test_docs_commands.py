@@ -67,8 +67,6 @@ def test_the_commands_of_a_page_do_what_it_says(
         text = text.replace("epoch = 9999", f"epoch = {EPOCHS - 1}")
         if re.search(r"\bdocker compose\b", text):
             continue  # see below
-        if "mine.py" in text:
-            continue  # until `job models` and models from files are there
         words = shlex.split(text)
         settings = dict(word.split("=", 1) for word in words if re.match(r"[A-Z_]+=", word))
         words = words[len(settings) :]

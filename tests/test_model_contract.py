@@ -15,10 +15,10 @@ import pytest
 from db.history import History, State
 from docs.model_gaps import CLASSES, find
 from job.data.dataset import Dataset, load
-from job.models import REGISTRY
 from job.models.base import LinearRegression, Model
 from job.models.contract import Clause, check, train
 from job.models.python import PythonModel
+from job.models.reference import BUILT_IN
 from tests.conftest import ROOT
 from tests.samples import write_csv
 
@@ -43,7 +43,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return load(write_csv(tmp_path_factory.mktemp("data") / "made.csv", rows=40, features=3))
 
 
-@pytest.mark.parametrize("name", [*REGISTRY, *CLASSES])
+@pytest.mark.parametrize("name", [*BUILT_IN, *CLASSES])
 def test_a_model_keeps_the_contract(name: str) -> None:
     clauses = list(check(find(name), load(), EPOCHS))
     assert [clause.name for clause in clauses] == ALL
@@ -64,7 +64,7 @@ np.savez(sys.argv[3], **{name: getattr(history, name) for name in history.__slot
 
 @pytest.mark.slow
 @pytest.mark.process
-@pytest.mark.parametrize("name", [*REGISTRY, *CLASSES])
+@pytest.mark.parametrize("name", [*BUILT_IN, *CLASSES])
 def test_another_process_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     def again() -> History:
         words = [sys.executable, "-c", IN_ANOTHER_PROCESS, name, str(EPOCHS), str(tmp_path / "history.npz")]
@@ -308,7 +308,9 @@ class Exits(Raises):
     ("model", "said"), [(Raises, "ZeroDivisionError: a block of two lines"), (Exits, "SystemExit: 3")]
 )
 def test_an_exception_is_found_with_its_epoch(model: type[Model], said: str, small: Dataset) -> None:
-    assert only(model, small) == (COUNT, f"epoch 7: {said}")
+    clause, detail = only(model, small)
+    assert clause == COUNT
+    assert re.fullmatch(rf"epoch 7: {said} \(test_model_contract.py, line \d+\)", detail)
 
 
 class RaisesWhenResumed(OneByOne):

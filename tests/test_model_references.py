@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from db.sources import ModelSource
 from job.errors import ModelError
 from job.models import reference
 from job.models.python import PythonModel
-from job.models.reference import load_models, parse
+from job.models.reference import load_models, parse, reference_of, sources
 
 OWN = """
 from job.models.python import PythonModel
@@ -41,16 +42,18 @@ def refusal(text: str) -> str:
 
 def test_a_built_in_model_goes_by_its_name() -> None:
     (found,) = load_models(["python"]).values()
-    assert found.model is PythonModel
-    assert found.source == ("python", "python", None)
+    assert found is PythonModel
+    assert sources(["python"]) == (("python", "python", None),)
 
 
 def test_a_class_in_a_file_is_named_after_the_file_or_as_one_likes(own: Path) -> None:
     for text, name in ((f"{own}:Mine", "mine"), (f"other={own}:Mine", "other")):
         ((key, found),) = load_models([text]).items()
         assert key == name
-        assert found.source == (name, f"{own}:Mine", hashlib.sha256(own.read_bytes()).hexdigest())
-        assert (found.model.__name__, found.model.__mro__[1]) == ("Mine", PythonModel)
+        assert (found.__name__, found.__mro__[1]) == ("Mine", PythonModel)
+        (source,) = sources([text])
+        assert source == (name, f"{own}:Mine", hashlib.sha256(own.read_bytes()).hexdigest())
+        assert reference_of(ModelSource(*source)) == f"{name}={own}:Mine"
 
 
 def test_a_relative_path_is_kept_as_an_absolute_one(own: Path) -> None:
@@ -64,7 +67,8 @@ def test_an_installed_entry_point_goes_by_its_name(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(reference, "entry_points", lambda **wanted: points.select(**wanted))
     ((name, found),) = load_models(["theirs"]).items()
     content = Path(str(importlib.import_module("job.models.python").__file__)).read_bytes()
-    assert found.source == (name, "theirs", hashlib.sha256(content).hexdigest())
+    assert (name, found) == ("theirs", PythonModel)
+    assert sources(["theirs"]) == (("theirs", "theirs", hashlib.sha256(content).hexdigest()),)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ import pytest
 from db.history import History
 from job.data.dataset import Dataset, load
 from job.errors import ModelError
-from job.models import REGISTRY, load_models
 from job.models.base import LinearRegression
 from job.models.python import gradient, mean_squared_error
+from job.models.reference import BUILT_IN, load_models
 from job.verdicts.gap import TOLERANCE, difference
 from tests.samples import model, write_csv
 
-MODELS = tuple(REGISTRY)
+MODELS = tuple(BUILT_IN)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.Monke
     def missing(_: str) -> None:
         raise ImportError("libgomp.so.1: cannot open shared object file")
 
-    monkeypatch.setattr("job.models.import_module", missing)
-    monkeypatch.setitem(REGISTRY, "none", "None")
+    monkeypatch.setattr("importlib.metadata.import_module", missing)
+    monkeypatch.setitem(BUILT_IN, "none", ("none:None", ""))
     with pytest.raises(ModelError, match=r"the none model cannot be loaded: libgomp.*package libgomp1$"):
         load_models(["none"])
     assert gc.isenabled()
@@ -104,7 +104,7 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.Monke
 def test_loading_the_models_leaves_the_root_logger_as_it_was() -> None:
     code = (
         "import logging, gc; before = (logging.root.level, list(logging.root.handlers));"
-        "from job.pins import pin; pin(); from job.models import load_models; load_models();"
+        "from job.pins import pin; pin(); from job.models.reference import load_models; load_models();"
         "assert (logging.root.level, list(logging.root.handlers)) == before;"
         "assert gc.isenabled() and gc.get_freeze_count() > 50_000"
     )
@@ -160,8 +160,8 @@ def test_a_ctrl_c_while_a_framework_loads_is_no_broken_installation(monkeypatch:
         except KeyboardInterrupt:
             raise ImportError("can not import paddle core") from None
 
-    monkeypatch.setattr("job.models.import_module", broken_by_ctrl_c)
-    monkeypatch.setitem(REGISTRY, "never_loaded", "Model")
+    monkeypatch.setattr("importlib.metadata.import_module", broken_by_ctrl_c)
+    monkeypatch.setitem(BUILT_IN, "never_loaded", ("never_loaded:Model", ""))
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         load_models(["never_loaded"])

@@ -16,7 +16,7 @@ import pytest
 
 from db.store import Store
 from job.data.dataset import load
-from job.models import REGISTRY
+from job.models.reference import BUILT_IN
 from tests.conftest import Job
 from tests.samples import model
 from tests.trainers import start_and_wait
@@ -60,7 +60,7 @@ def assert_whole(url: str) -> None:
     dataset = load()
     with Store(url) as store:
         assert store.run().status == "completed"
-        for name in REGISTRY:
+        for name in BUILT_IN:
             expected = model(name, dataset, 0.01).advance(EPOCHS)
             assert store.history(store.run().id, name).same_bits(expected)
 

@@ -161,3 +161,19 @@ def test_the_tolerance_catches_a_wrong_implementation() -> None:
     found = difference(decreasing, shifted, PARAMETERS, NAMES)
     assert found.beyond_epoch == 0
     assert found.worst > 100 * TOLERANCE
+
+
+def test_the_values_beyond_the_tolerance_are_named_in_the_order_of_their_first_epochs() -> None:
+    right = history(10, features=8)
+    wrong = History.concatenate([right])
+    wrong.test_loss[7:] += np.float32(1)
+    wrong.parameters[4:, 2] += np.float32(1)
+    found = difference(right, wrong, [f"p{i}" for i in range(9)], ("a", "b"))
+    assert found.beyond == ((4, "p2"), (7, "test loss"))
+    assert found.describe_beyond() == "beyond it from epoch 4 on: p2 from 4, test loss from 7"
+    wrong.parameters[9] += np.float32(1)
+    found = difference(right, wrong, [f"p{i}" for i in range(9)], ("a", "b"))
+    assert found.describe_beyond().endswith(
+        ": p2 from 4, test loss from 7, p0 from 9, p1 from 9, p3 from 9, 5 more"
+    )
+    assert difference(right, right, [f"p{i}" for i in range(9)], ("a", "b")).describe_beyond() == ""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from db.store import Store
-from job.models import REGISTRY
+from job.models.reference import BUILT_IN
 from job.pins import KERNELS, THREADS, pins, wanted
 from tests.conftest import Job
 
@@ -29,7 +29,7 @@ def test_inherited_threads_and_kernels_change_no_bit(job: Job, sqlite_url: str) 
     with Store(sqlite_url) as store:
         runs = store.runs()
         assert len(runs) == len(INHERITED)
-        for model in REGISTRY:
+        for model in BUILT_IN:
             first, *others = (store.history(run.id, model) for run in runs)
             assert len(first) == 2000
             assert all(first.same_bits(other) for other in others)

@@ -18,7 +18,7 @@ from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run
-from job.models import REGISTRY
+from job.models.reference import BUILT_IN
 from tests.conftest import ROOT
 from tests.samples import write_csv
 from tests.trainers import start_and_wait
@@ -37,12 +37,12 @@ def train(url: str, data: Path, epochs: int, *more: str) -> int:
 
 def histories(url: str, run_id: int) -> dict[str, History]:
     with Store(url) as store:
-        return {model: store.history(run_id, model) for model in REGISTRY}
+        return {model: store.history(run_id, model) for model in BUILT_IN}
 
 
 def assert_same(url: str, a: int, b: int) -> None:
     ours, theirs = histories(url, a), histories(url, b)
-    for model in REGISTRY:
+    for model in BUILT_IN:
         assert len(ours[model])
         assert ours[model].same_bits(theirs[model])
 
@@ -275,7 +275,7 @@ import logging, os, sys
 from job.pins import pin
 pin()
 from job.cli import run
-from job.models import load_models
+from job.models.reference import load_models
 logging.disable(logging.INFO)  # Paddle turns it on
 load_models()  # once, and then forked: eight imports of Paddle would take most of the time
 children = []

@@ -198,7 +198,7 @@ def test_a_model_that_raises_ends_the_run_at_its_epoch_and_the_other_gets_as_far
     epoch: int, first: bool
 ) -> None:
     writer, bad, good = Recorded(), Raising(epoch), MadeUp()
-    outcome = run(writer, 400, **({"bad": bad, "good": good} if first else {"good": good, "bad": bad}))
+    outcome = run(writer, 400, bad=bad, good=good) if first else run(writer, 400, good=good, bad=bad)
     assert outcome.status == "failed"
     expected = rf"bad at epoch {epoch}: ZeroDivisionError: a b \(test_training.py, line \d+\)"
     assert re.fullmatch(expected, str(outcome.reason))

@@ -53,7 +53,7 @@ def check(
 
     A file's code runs with your rights. The contract: docs/models.md.
     """
-    (model,) = load_models([reference]).values()
+    ((name, model),) = load_models([reference]).items()
     dataset = load(DEFAULT_DATA if data is None else data, target)
 
     def again() -> History:
@@ -61,17 +61,17 @@ def check(
             return processes.submit(train_named, reference, dataset, epochs, learning_rate, seed).result()
 
     broken = 0
-    for clause in clauses_of(model.model, dataset, epochs, learning_rate, seed, again):
+    for clause in clauses_of(model, dataset, epochs, learning_rate, seed, again):
         broken += not clause.passed
         if clause.passed:
             print_line(f"passed: {clause.name}")
         else:
             print_line(f"FAILED: {clause.name}: {clause.detail}", style="bold red")
-    print_line(f"{model.source.name}: " + (f"{broken} clauses are broken" if broken else "all clauses hold"))
+    print_line(f"{name}: " + (f"{broken} clauses are broken" if broken else "all clauses hold"))
     return 1 if broken else 0
 
 
 def train_named(reference: str, dataset: Dataset, epochs: int, learning_rate: float, seed: int) -> History:
     """The history of a model, trained in this process."""
     (found,) = load_models([reference]).values()
-    return train(found.model, dataset, epochs, learning_rate, seed)
+    return train(found, dataset, epochs, learning_rate, seed)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ from job.cli.options import (
 )
 from job.cli.train import Output, train_and_print
 from job.log import say
-from job.models import load_models
+from job.models.reference import load_models, sources
 from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
 from job.schedule.notify import notifier
@@ -87,14 +87,14 @@ def nightly(
     output = Output(mirroring, access.database_url, tolerance, quiet=True, fail_on=fail_on)
     try:
         if once:
-            load_models()  # Paddle sets signal handlers of its own
+            load_models(training.settings().models)
             with stopped_by_signals(stop), access.open(stop) as store:
                 if night is not None:  # the scheduler that started this process reports it
                     return one_night(store, night, training, stop, output)
                 return one_unplanned_night(store, training, stop, output, notify)
 
         schedule = Schedule(cron, timezone)
-        training.settings()  # refused now rather than at night
+        sources(training.settings().models)  # refused now rather than at the first run
         os.environ.update(settings(context))
         command = [sys.executable, "-m", "job", "nightly", "--once", "--night"]
         with stopped_by_signals(stop):
@@ -112,11 +112,14 @@ def settings(context: typer.Context) -> dict[str, str]:
     """The options as environment variables for a scheduled run's process; a URL may hold a password."""
     given = {parameter.name: parameter.envvar for parameter in context.command.params}
     values = ((given.get(name), value) for name, value in context.params.items())
-    return {
-        str(variable): str(int(value) if isinstance(value, bool) else value)
-        for variable, value in values
-        if variable and value is not None
-    }
+    return {str(variable): as_text(value) for variable, value in values if variable and value is not None}
+
+
+def as_text(value: Any) -> str:
+    """An option's value as its environment variable has it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return str(int(value) if isinstance(value, bool) else value)
 
 
 def one_unplanned_night(

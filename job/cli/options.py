@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 
 from db.database import DATABASE_TIMEOUT, HEARTBEAT_TIMEOUT, Database
 from db.errors import StoreError
+from db.sources import DEFAULT_MODELS
 from job import log
 from job.log import say
 
@@ -55,6 +56,11 @@ def finite_positive(value: float) -> float:
     if not FLOAT32_TINY <= value <= FLOAT32_MAX:  # false for NaN too
         raise typer.BadParameter(f"{value:g} is not a finite number above 0 that float32 can hold")
     return value
+
+
+def references(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The models that are named, by option or in JOB_MODELS; the default ones if there are none."""
+    return tuple(word for text in given or () for word in text.split(",") if word) or DEFAULT_MODELS
 
 
 class FailOn(StrEnum):
@@ -134,6 +140,16 @@ Tolerance = Annotated[
         "2e-6, or more for a table of more than 1,125 training rows.",
     ),
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="REFERENCE",
+        envvar="JOB_MODELS",
+        help="A model, by its name or as [NAME=]FILE.py:CLASS; repeat for more. The others are compared with "
+        "the first. In JOB_MODELS, separated by commas. Default: paddle,python.",
+    ),
+]
 DatabaseUrl = Annotated[
     str,
     typer.Option(
@@ -190,6 +206,7 @@ class Training:
     seed: Seed = 0
     data: Data = None
     target: Target = None
+    model: Models = None
 
     def settings(self) -> Settings:
         """The settings of a run. Raises DataError."""
@@ -197,7 +214,7 @@ class Training:
         from job.training import Settings
 
         dataset = load(self.data or DEFAULT_DATA, self.target)
-        return Settings(dataset, self.epochs, self.learning_rate, self.seed)
+        return Settings(dataset, self.epochs, self.learning_rate, self.seed, models=references(self.model))
 
 
 @dataclass(frozen=True, slots=True)

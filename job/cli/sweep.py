@@ -22,16 +22,19 @@ from job.cli.options import (
     Epochs,
     LogFormat,
     LogFormatOption,
+    Models,
     StoreAccess,
     Target,
     Tolerance,
     command,
     finite_positive,
+    references,
 )
 from job.cli.output import print_line
 from job.data.dataset import DEFAULT_DATA, load
 from job.errors import SweepError
 from job.log import in_json, say, shown
+from job.models.reference import reference_of, sources
 from job.stop import StopRequest, stopped_by_signals
 from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all, work
 from job.sweep.tasks import Result, Task, combinations
@@ -55,6 +58,7 @@ def sweep(
     epochs: Epochs = 10_000,
     data: Data = None,
     target: Target = None,
+    model: Models = None,
     tolerance: Tolerance = None,
     scheduler: Annotated[
         str | None,
@@ -78,6 +82,7 @@ def sweep(
     """
     if scheduler and workers:
         raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")
+    models = tuple(reference_of(source) for source in sources(references(model)))
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = StopRequest()
@@ -89,7 +94,7 @@ def sweep(
             raise SweepError("a SQLite store is a file on this machine; workers elsewhere need PostgreSQL")
         url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
     if scheduler is None:
-        load_ahead()  # continues while Dask is imported
+        load_ahead(models)  # continues while Dask is imported
     event = f"epoch-ledger stop {uuid4().hex}"  # another sweep of this name is not stopped with this one
     tasks = [
         Task(
@@ -102,6 +107,7 @@ def sweep(
             access.database_timeout,
             event,
             tolerance,
+            models,
         )
         for seed, rate in chosen
     ]

@@ -37,7 +37,7 @@ from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
 from job.log import bind, in_json, record, say
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
-from job.models import load_models
+from job.models.reference import load_models, reference_of, require_unchanged
 from job.stop import StopRequest, stopped_by_signals
 from job.training import resume as take_up
 from job.training import start, start_or_resume, train_and_judge
@@ -93,12 +93,18 @@ def resume(
         typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to this many epochs."),
     ] = None,
     data: Data = None,
+    changed_model: Annotated[
+        bool,
+        typer.Option(
+            "--changed-model", help="Resume also if a model's file has changed since the run began."
+        ),
+    ] = False,
     tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
-    """Go on with a stopped run from its last stored epoch, or lengthen a completed one.
+    """Resume a stopped run after its last stored epoch, or lengthen a completed one.
 
     The whole history is then bit for bit that of a run that never stopped.
     """
@@ -111,9 +117,11 @@ def resume(
             f"run {found.id} was trained on {found.dataset.name} (sha256 {found.dataset.sha256[:12]}...), "
             f"which {path} is not; name its file with --data"
         )
-    obtain = partial(take_up, run_id=found.id, epochs=epochs)
+    if not changed_model:
+        require_unchanged(found)
+    obtain = partial(take_up, run_id=found.id, epochs=epochs, changed_model=changed_model)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
-    models = [model.source for model in found.models]
+    models = [reference_of(model) for model in found.models]
     return train_until_stopped(obtain, split(table, found.dataset.target), models, access, output)
 
 
@@ -137,16 +145,15 @@ def train_until_stopped(
 ) -> int:
     """Train the run of these models that `obtain` gives; a signal ends it in good order. The exit status."""
     stop = StopRequest()
-    with access.open(stop) as store:
-        load_models(models)  # takes seconds, and Paddle sets signal handlers: before ours
-        with stopped_by_signals(stop):
-            try:
-                return train_and_print(obtain(store), dataset, stop, output)
-            except LedgerError as error:
-                if not stop.is_set():
-                    raise
-                say(f"stopped by {stop.by}: {error}")
-                return stop.exit_status
+    load_models(models)  # before the store is made: a model may be refused
+    with access.open(stop) as store, stopped_by_signals(stop):
+        try:
+            return train_and_print(obtain(store), dataset, stop, output)
+        except LedgerError as error:
+            if not stop.is_set():
+                raise
+            say(f"stopped by {stop.by}: {error}")
+            return stop.exit_status
 
 
 def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, output: Output) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from db.history import Float32s, History, State
 from job.data.dataset import Dataset
+from job.errors import in_a_line
 from job.models.base import Model
 
 LARGE = 1e9
@@ -131,11 +132,6 @@ def numbered(history: History) -> str:
     return (
         f"{len(history)} epochs, {history.epoch[0]} to {history.epoch[-1]}" if len(history) else "no epochs"
     )
-
-
-def in_a_line(error: BaseException) -> str:
-    """An exception as one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def names_are_given(trial: Trial) -> str:

@@ -12,14 +12,16 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from inspect import isabstract
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import NamedTuple
 
 from db.files import read_regular
-from db.specification import ModelSource
+from db.schema import ModelRow, RunRow
+from db.sources import DEFAULT_MODELS, ModelSource
 from job.errors import ModelError
 from job.models.base import Model
 from job.models.loading import importing
@@ -48,13 +50,6 @@ class Reference:
     """the model's file, if it is a user's own"""
     attribute: str = ""
     """the class in that file"""
-
-
-class LoadedModel(NamedTuple):
-    """A model's class, and what the store keeps of where it came from."""
-
-    source: ModelSource
-    model: type[Model]
 
 
 def installed() -> list[tuple[str, str, str]]:
@@ -102,49 +97,91 @@ def parse_all(texts: Sequence[str]) -> list[Reference]:
     return references
 
 
-def load_models(texts: Sequence[str]) -> dict[str, LoadedModel]:
+def sources(texts: Sequence[str]) -> tuple[ModelSource, ...]:
+    """What a run stores of these models; nothing is imported. Raises ModelError."""
+    return tuple(ModelSource(each.name, each.source, digest(each)) for each in parse_all(texts))
+
+
+def reference_of(source: ModelSource | ModelRow) -> str:
+    """The text that `parse` makes this model of."""
+    return source.source if source.source == source.name else f"{source.name}={source.source}"
+
+
+def require_unchanged(run: RunRow) -> None:
+    """Raise ModelError if a model's file is no longer the one that the run began with."""
+    for row, now in zip(run.models, sources([reference_of(row) for row in run.models]), strict=True):
+        if row.source_sha256 != now.source_sha256:
+            raise ModelError(
+                f"the model {row.name} has changed since run {run.id} began: the SHA-256 of {row.source} is "
+                f"{now.source_sha256}, and was {row.source_sha256}; --changed-model goes on all the same"
+            )
+
+
+def digest(reference: Reference) -> str | None:
+    """The SHA-256 of a model's source file; None for a built-in model, which the git commit tells."""
+    file = reference.file
+    if file is None:
+        if reference.source in BUILT_IN:
+            return None
+        (point, *_) = entry_points(group=GROUP, name=reference.source)
+        try:
+            spec = find_spec(point.module)
+        except ImportError as error:
+            raise ModelError(f"the {reference.name} model cannot be loaded: {error}") from error
+        file = Path(spec.origin) if spec and spec.origin else Path(point.module)
+    return hashlib.sha256(content_of(file)).hexdigest()
+
+
+def content_of(file: Path) -> bytes:
+    """A model's file. Raises ModelError."""
+    try:
+        return read_regular(file)
+    except OSError as error:
+        raise ModelError(f"the model file {file} cannot be read: {error.strerror}") from error
+
+
+def load_models(texts: Sequence[str] = DEFAULT_MODELS) -> dict[str, type[Model]]:
     """The models by name, in this order; their frameworks are imported, which is slow. Raises ModelError."""
     references = parse_all(texts)
     with importing():
         return {each.name: load(each) for each in references}
 
 
-def load(reference: Reference) -> LoadedModel:
+def load(reference: Reference) -> type[Model]:
     """Import one model. Raises ModelError."""
     if reference.file is not None:
-        return load_file(reference)
+        module = imported(reference.file, content_of(reference.file))
+        found = getattr(module, reference.attribute, None)
+        if found is None:
+            own = [
+                name
+                for name, value in vars(module).items()
+                if getattr(value, "__module__", "") == module.__name__
+            ]
+            names = ", ".join(own) or "none"
+            raise ModelError(f"{reference.file} has no class {reference.attribute}; it has {names}")
+        return checked(found, f"{reference.attribute} in {reference.file}")
     if reference.source in BUILT_IN:
         point = EntryPoint(reference.name, BUILT_IN[reference.source][0], GROUP)
-        digest = None
     else:
         (point, *_) = entry_points(group=GROUP, name=reference.source)
-        digest = ""
     try:
         found = point.load()
     except (ImportError, AttributeError) as error:
         hint = "; Debian has it in the package libgomp1" if "libgomp" in str(error) else ""
         raise ModelError(f"the {reference.name} model cannot be loaded: {error}{hint}") from error
-    model = checked(found, f"the {reference.name} model")
-    if digest is not None:
-        digest = hashlib.sha256(Path(str(sys.modules[model.__module__].__file__)).read_bytes()).hexdigest()
-    return LoadedModel(ModelSource(reference.name, reference.source, digest), model)
+    return checked(found, f"the {reference.name} model")
 
 
-def load_file(reference: Reference) -> LoadedModel:
-    """Import the class of a user's own file, which runs with the user's rights. Raises ModelError."""
-    file = reference.file
-    assert file is not None
-    try:
-        content = read_regular(file)
-    except OSError as error:
-        raise ModelError(f"the model file {file} cannot be read: {error.strerror}") from error
-    digest = hashlib.sha256(content).hexdigest()
-    module = ModuleType(f"epoch_ledger_model_{digest[:16]}")
+@cache
+def imported(file: Path, content: bytes) -> ModuleType:
+    """A user's own file as a module; its code runs with the user's rights. Raises ModelError."""
+    module = ModuleType(f"epoch_ledger_model_{hashlib.sha256(content).hexdigest()[:16]}")
     module.__file__ = str(file)
     sys.modules[module.__name__] = module  # dataclasses and pickle look it up
     printed, threads = io.StringIO(), set(threading.enumerate())
     try:
-        with contextlib.redirect_stdout(printed), time_limit(file):
+        with contextlib.redirect_stdout(printed), time_limit():
             exec(compile(content, str(file), "exec"), module.__dict__)  # noqa: S102 - it is what --model asks for
     except (Exception, SystemExit) as error:
         raise ModelError(f"the model file {file} cannot be loaded: {where(error, file)}") from error
@@ -154,16 +191,7 @@ def load_file(reference: Reference) -> LoadedModel:
         )
     if started := set(threading.enumerate()) - threads:
         raise ModelError(f"the model file {file} starts {len(started)} threads when it is imported")
-    found = getattr(module, reference.attribute, None)
-    if found is None:
-        own = [
-            name
-            for name, value in vars(module).items()
-            if getattr(value, "__module__", "") == module.__name__
-        ]
-        raise ModelError(f"{file} has no class {reference.attribute}; it has {', '.join(own) or 'none'}")
-    model = checked(found, f"{reference.attribute} in {file}")
-    return LoadedModel(ModelSource(reference.name, reference.source, digest), model)
+    return module
 
 
 def checked(found: object, what: str) -> type[Model]:
@@ -187,8 +215,8 @@ def where(error: BaseException, file: Path) -> str:
 
 
 @contextlib.contextmanager
-def time_limit(file: Path) -> Iterator[None]:
-    """Raise ModelError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
+def time_limit() -> Iterator[None]:
+    """Raise TimeoutError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise TimeoutError(f"not imported after {LONGEST_IMPORT:g} s")

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
 from job.log import say
-from job.models import load_models
+from job.models.reference import load_models
 from job.stop import StopRequest
 from job.sweep.tasks import CLOSING, Result, Task, run_task
 
@@ -101,14 +101,17 @@ def sigint_kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def load_ahead() -> None:
+def load_ahead(models: Sequence[str]) -> None:
     """Start a fork server that loads the frameworks for local workers, without waiting for it.
+
+    Models in files are loaded by each worker.
 
     Only on Linux: elsewhere the frameworks do not survive a fork, and every worker loads its own.
     """
     if sys.platform != "linux":
         return
     os.environ |= QUIET | {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
+    os.environ["JOB_MODELS"] = ",".join(model for model in models if ":" not in model)
     multiprocessing.set_forkserver_preload(["job.sweep.preload"])
     with sigint_kept_from_children():
         forkserver.ensure_running()

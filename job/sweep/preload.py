@@ -1,7 +1,10 @@
 """Imported by the fork server of a sweep: loads the frameworks once for all local workers."""
 
+import os
+
 import distributed.nanny  # noqa: F401
 
-from job.models import load_models
+from job.models.reference import load_models
 
-load_models()
+if models := os.environ["JOB_MODELS"]:
+    load_models(models.split(","))

@@ -19,6 +19,7 @@ from itertools import product
 from db.downsampled import require_whole
 from db.errors import StoreError, StoreFailedError
 from db.schema import RunRow, VerdictRow
+from db.sources import DEFAULT_MODELS
 from db.store import Store
 from job.data.dataset import Dataset
 from job.errors import SweepError
@@ -49,6 +50,8 @@ class Task:
     """name of the Dask event that stops it; each `job sweep` process has its own, even of one sweep"""
     tolerance: float | None = None
     """for parity; None computes it from the dataset"""
+    models: tuple[str, ...] = DEFAULT_MODELS
+    """their references; a file must be there on the worker's machine too"""
 
     def __str__(self) -> str:
         return f"seed {self.seed}, learning rate {self.learning_rate:g}"
@@ -122,7 +125,13 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         ) as store,
     ):
         settings = Settings(
-            dataset, task.epochs, task.learning_rate, task.seed, trigger="sweep", sweep=task.sweep
+            dataset,
+            task.epochs,
+            task.learning_rate,
+            task.seed,
+            models=task.models,
+            trigger="sweep",
+            sweep=task.sweep,
         )
         known = run_of(store, settings)
         if known is not None and known.status in ("completed", "diverged"):

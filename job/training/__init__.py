@@ -10,8 +10,11 @@ before anything loads NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import numpy as np
 
 from db.errors import LeaseLostError, StoreFailedError
 from db.history import History
@@ -22,9 +25,9 @@ from db.specification import Specification
 from db.store import Store
 from job.data.dataset import Dataset
 from job.environment import environment
-from job.errors import ModelError, RepetitionError
-from job.models import load_models, sources
+from job.errors import ModelError, RepetitionError, in_a_line
 from job.models.base import Model
+from job.models.reference import load_models, reference_of, require_unchanged, sources
 from job.stop import StopRequest
 from job.training.loop import Outcome, train
 from job.verdicts.drift import judge_drift
@@ -41,7 +44,7 @@ class Settings:
     seed: int = 0
     """of the initial parameters"""
     models: tuple[str, ...] = DEFAULT_MODELS
-    """by name; the first gives the parameters' names and start, and the others are compared with it"""
+    """their references; the first gives the parameters' names and start, the others are compared with it"""
     trigger: str = "manual"
     """`manual`, `nightly` or `sweep`"""
     night: int | None = None
@@ -74,12 +77,13 @@ def start(store: Store, settings: Settings) -> RunWriter:
     specification = settings.specification
     models = load_models(settings.models)  # takes seconds, so before the heartbeat starts
     parameters = parameter_names(models, settings.dataset)
+    try_to_begin(models, settings, len(parameters))
     return store.start_run(
         settings.dataset.row(),
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         seed=settings.seed,
-        environment=environment(),
+        environment=environment(specification.models),
         trigger=settings.trigger,
         night=settings.night,
         sweep=settings.sweep,
@@ -90,7 +94,10 @@ def start(store: Store, settings: Settings) -> RunWriter:
 
 def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tuple[str, ...]:
     """The names of the models' parameters. Raises ModelError if they differ, or if two are the same."""
-    names = {name: tuple(model.parameter_names(dataset)) for name, model in models.items()}
+    names = {}
+    for name, model in models.items():
+        with naming_model(name):
+            names[name] = tuple(model.parameter_names(dataset))
     first = next(iter(names))
     for name, own in names.items():
         if own != names[first]:
@@ -104,13 +111,43 @@ def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tupl
     return names[first]
 
 
-def resume(store: Store, run_id: int, epochs: int | None = None) -> RunWriter:
+def try_to_begin(models: Mapping[str, type[Model]], settings: Settings, parameters: int) -> None:
+    """Raise ModelError if there is no start, or a model cannot be made at it, before anything is stored."""
+    (first, model) = next(iter(models.items()))
+    with naming_model(first):
+        state = model.initial(settings.dataset, settings.seed)
+        found = state.parameters
+        if found.dtype != np.float32 or found.shape != (parameters,) or state.epoch != 0:
+            raise ValueError(
+                f"its start is {found.dtype} {list(found.shape)} at epoch {state.epoch}, not float32 "
+                f"[{parameters}] at epoch 0"
+            )
+    for name, model in models.items():
+        with naming_model(name):
+            model(settings.dataset, settings.learning_rate, settings.seed, state)
+
+
+@contextmanager
+def naming_model(name: str) -> Iterator[None]:
+    """Raise ModelError, with the model's name, for any exception in this context."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"the model {name} cannot begin: {in_a_line(error)}") from error
+
+
+def resume(store: Store, run_id: int, epochs: int | None = None, changed_model: bool = False) -> RunWriter:
     """Resume a stopped run after its last stored epoch; return its writer. `epochs` extends the run.
 
-    Raises ModelError as `start` does, and StoreError as `Store.resume_run` does.
+    Raises ModelError as `start` does, and if a model's file has changed since the run began, unless
+    `changed_model`; StoreError as `Store.resume_run` does.
     """
-    load_models(model.source for model in store.run(run_id).models)
-    return store.resume_run(run_id, epochs=epochs, environment=environment())
+    run = store.run(run_id)
+    if not changed_model:
+        require_unchanged(run)
+    references = [reference_of(model) for model in run.models]
+    load_models(references)
+    return store.resume_run(run_id, epochs=epochs, environment=environment(sources(references)))
 
 
 def start_or_resume(store: Store, settings: Settings) -> RunWriter:
@@ -131,7 +168,7 @@ def start_or_resume(store: Store, settings: Settings) -> RunWriter:
 def refuse_repetition(store: Store, same: Specification) -> None:
     """Raise RepetitionError as `start_or_resume` does; the same environment gives the same bits."""
     newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
-    if newest is None or not newest.environment.items() >= environment().items():
+    if newest is None or not newest.environment.items() >= environment(same.models).items():
         return
     verdicts = {
         (each.kind, each.model): each.passed for each in store.verdicts(newest.id) if each.kind != "drift"
@@ -184,16 +221,19 @@ def train_run(
 ) -> Outcome:
     """Train each model from its last stored epoch; store the outcome. Raises as `train_and_judge` does."""
     run = writer.store.run(writer.run_id)
-    classes = load_models(model.source for model in run.models)
+    classes = load_models([reference_of(model) for model in run.models])
     start = next(iter(classes.values())).initial(dataset, run.seed)
     states = dict.fromkeys(classes, start) | writer.store.checkpoints(run.id)
     try:
         with writer.beating():
-            models = {
-                name: model(dataset, run.learning_rate, run.seed, states[name])
-                for name, model in classes.items()
-            }
-            outcome = train(writer, models, run.epochs, report=on_block, stop=stop)
+            outcome = train(
+                writer,
+                states,
+                lambda name, state: classes[name](dataset, run.learning_rate, run.seed, state),
+                run.epochs,
+                report=on_block,
+                stop=stop,
+            )
     except (StoreFailedError, LeaseLostError):
         raise
     except KeyboardInterrupt:  # a second SIGINT discards the current block

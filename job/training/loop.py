@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from db.history import History, State
+from job.errors import in_a_line
 from job.models.base import Model
 from job.stop import StopRequest
 
@@ -105,9 +104,7 @@ def advance(model: Model, state: State, count: int) -> History:
     try:
         history = model.advance(count)
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise FailedModelError(f"{text} ({Path(last.filename).name}, line {last.lineno})") from error
+        raise FailedModelError(in_a_line(error)) from error
     if not isinstance(history, History):
         raise FailedModelError(f"advance({count}) returned {type(history).__name__}, not a History")
     expected = History.empty(count, len(state.parameters), state.epoch)

@@ -11,6 +11,8 @@ import numpy as np
 from db.history import Float32s, History, Int64s
 from db.schema import DatasetRow
 
+MOST_NAMED = 5
+"""values that a verdict names as beyond the tolerance"""
 TOLERANCE = 2e-6
 """Largest gap at which two implementations agree on a small table, relative to values beyond 1.
 
@@ -55,10 +57,15 @@ class Difference:
     ulps: int
     """the same gap in units in the last place of float32; not their largest number anywhere, because near
     zero, where the units are tiny, a negligible gap is millions of them"""
-    beyond_epoch: int | None
-    """the first epoch with a gap beyond the tolerance"""
+    beyond: tuple[tuple[int, str], ...]
+    """the values with a gap beyond the tolerance, each with the first such epoch, in the order of these"""
     missing: str | None
     """the epochs that one of the two lacks, in words; None if both have the same epochs"""
+
+    @property
+    def beyond_epoch(self) -> int | None:
+        """The first epoch with a gap beyond the tolerance."""
+        return self.beyond[0][0] if self.beyond else None
 
     @property
     def same_bits(self) -> bool:
@@ -80,6 +87,15 @@ class Difference:
             f"epoch {self.worst_epoch}: {self.ulps:,} {units} in the last place)"
         )
 
+    def describe_beyond(self) -> str:
+        """Which values are beyond the tolerance, and from which epoch on; empty if none is."""
+        if not self.beyond:
+            return ""
+        named = [f"{name} from {epoch}" for epoch, name in self.beyond[:MOST_NAMED]]
+        if len(self.beyond) > MOST_NAMED:
+            named.append(f"{len(self.beyond) - MOST_NAMED} more")
+        return f"beyond it from epoch {self.beyond_epoch} on: {', '.join(named)}"
+
 
 def difference(
     a: History, b: History, parameters: Sequence[str], names: tuple[str, str], tolerance: float = TOLERANCE
@@ -92,16 +108,17 @@ def difference(
     gap = np.abs(left.astype(np.float64) - right)
     scale = np.maximum(1, np.maximum(np.abs(left), np.abs(right)))
     different = left.view(np.uint32) != right.view(np.uint32)
+    columns = ("train loss", "test loss", *parameters)
     row, column = np.unravel_index(np.argmax(np.where(np.isnan(gap), np.inf, gap)), gap.shape)
     return Difference(
         epochs=len(common),
         first_epoch=_first(common, different),
         worst=float(gap[row, column]),
         worst_epoch=int(common[row]),
-        worst_value=("train loss", "test loss", *parameters)[column],
+        worst_value=columns[column],
         ulps=int(ulps_apart(left[row, column], right[row, column])),
         # NaN is beyond every tolerance, hence `not <=` instead of `>`.
-        beyond_epoch=_first(common, ~(gap <= tolerance * scale)),
+        beyond=_firsts(common, ~(gap <= tolerance * scale), columns),
         missing=_missing(a.epoch, b.epoch, names),
     )
 
@@ -129,6 +146,14 @@ def _values(history: History) -> Float32s:
 def _first(epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:
     rows = np.flatnonzero(found.any(axis=1))
     return int(epochs[rows[0]]) if len(rows) else None
+
+
+def _firsts(
+    epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], columns: Sequence[str]
+) -> tuple[tuple[int, str], ...]:
+    """The columns in which something was found, each with its first epoch, in the order of these."""
+    firsts = [(int(epochs[found[:, i].argmax()]), i) for i in np.flatnonzero(found.any(axis=0)).tolist()]
+    return tuple((epoch, columns[i]) for epoch, i in sorted(firsts))
 
 
 def _missing(a: Int64s, b: Int64s, names: tuple[str, str]) -> str | None:

@@ -56,10 +56,7 @@ def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float 
     detail = (
         f"{against} and {model} {word} over {found.epochs:,} epochs: {found.describe()}, {in_words(allowed)}"
     )
-    if found.beyond_epoch is not None:
-        detail += f"; beyond it from epoch {found.beyond_epoch} on"
-    if missing:
-        detail += f"; {missing}"
+    detail = "; ".join(filter(None, (detail, found.describe_beyond(), missing)))
     return VerdictRow(
         run_id=run.id,
         kind="parity",
