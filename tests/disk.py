@@ -134,8 +134,8 @@ class Connection:
     def close(self) -> None:
         self.real.close()
 
-    def create_function(self, *_: Any, **__: Any) -> None:
-        pass
+    def create_function(self, name: str, arguments: int, function: Any, **_: object) -> None:
+        self.real.create_scalar_function(name, function, arguments)
 
 
 @contextmanager

@@ -131,6 +131,11 @@ def test_figures_report_and_export_take_any_number_of_models(
     assert all(drawable(name, [subject]) is None for name in names[:-1])
     assert len(list(draw([subject], names[:-1], ["svg"]))) == 6
     assert len(all_figures([subject])["gap"]([subject]).axes) == 3  # a panel for each quantity
+    (axis,) = all_figures([subject])["losses"]([subject]).axes
+    assert (axis.get_yscale(), axis.get_ylabel()) == ("linear", "loss")  # the train losses are negative
+    assert [float(np.asarray(line.get_ydata())[3]) for line in axis.lines[:3]] == pytest.approx(
+        [float(history.train_loss[3]) for history in three().values()]
+    )
     content = page(filled, filled.run(1))
     assert "c and b first differ at epoch 7" in content
     assert "What the b model learned" in content

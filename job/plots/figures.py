@@ -14,7 +14,6 @@ from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends
 from job.plots.subject import Subject
 
 PARTS = ("train", "test")
-LOSS = "mean squared error"
 MOST_PARAMETERS = 20
 """lines in one figure whose labels are still legible"""
 
@@ -34,10 +33,10 @@ def losses(subjects: Sequence[Subject]) -> Figure:
                 elif j == 0:
                     entries.append((f"run {subject.run.id} {model}", line))
     for axis, part in zip(axes, PARTS, strict=False):
-        axis.set_yscale("log")
+        axis.set_yscale(loss_scale(subjects))
         axis.set_title(f"{part} loss" if several else f"Losses of {title(subjects)}")
         epoch_axis(axis, last_epoch(subjects))
-    axes[0].set_ylabel(f"{LOSS}, normalised (log)")
+    axes[0].set_ylabel(loss_label(subjects))
     legend_below(figure, entries, columns=4)
     return figure
 
@@ -123,9 +122,9 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
         where = (int(history.epoch[best]), float(history.test_loss[best]))
         axis.plot(*where, clip_on=False, zorder=5, **mark)
         entries.append((f"best test: epoch {where[0]:,}", mark))
-    axis.set_yscale("log")
+    axis.set_yscale(loss_scale(subjects))
     axis.set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
-    axis.set_ylabel(f"{LOSS}, normalised (log)")
+    axis.set_ylabel(loss_label(subjects))
     epoch_axis(axis, last_epoch(subjects))
     legend_below(figure, entries, columns=3)
     return figure
@@ -170,8 +169,23 @@ def largest(history: History) -> list[int]:
 
 
 def loss(history: History, part: str) -> Float64s:
-    """The train or test losses, for a logarithmic axis."""
-    return above_zero((history.train_loss if part == "train" else history.test_loss).astype(np.float64))
+    """The train or test losses, for a logarithmic axis unless some are negative."""
+    values = (history.train_loss if part == "train" else history.test_loss).astype(np.float64)
+    return values if (values < 0).any() else above_zero(values)
+
+
+def loss_scale(subjects: Sequence[Subject]) -> str:
+    """The scale of an axis of losses: logarithmic unless some are negative."""
+    histories = [history for subject in subjects for history in subject.histories.values()]
+    negative = any((each.train_loss < 0).any() or (each.test_loss < 0).any() for each in histories)
+    return "linear" if negative else "log"
+
+
+def loss_label(subjects: Sequence[Subject]) -> str:
+    """The label of an axis of losses."""
+    linear = all(subject.run.is_linear_regression for subject in subjects)
+    what = "mean squared error, normalised" if linear else "loss"
+    return f"{what} (log)" if loss_scale(subjects) == "log" else what
 
 
 def above_zero(values: Float64s) -> Float64s:
