@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from db.history import History
+from db.history import History, State
 from db.store import Store
 from job.cli import run
+from job.data.dataset import Dataset
 from job.models.base import LinearRegression
 from tests.samples import history, write_csv
 
@@ -24,8 +26,8 @@ WHOLE = history(EPOCHS, 3)
 class Troubled(LinearRegression):
     """A model that fails once it has trained five epochs."""
 
-    def __init__(self, *_: object) -> None:
-        self.epoch = 0
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        self.epoch = state.epoch
 
     def advance(self, epochs: int) -> History:
         if self.epoch >= 5:
@@ -69,10 +71,15 @@ def test_a_model_that_raises_ends_the_run_as_failed_and_keeps_its_epochs(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     assert train(database_url, Troubled, tmp_path, monkeypatch) == 1
-    err = capsys.readouterr().err
-    assert "job: error: unexpected ValueError: no more (--debug shows where)" in err
-    assert "Traceback" not in err
-    assert ended(database_url) == ("failed", "ValueError: no more")
+    said = capsys.readouterr()
+    status, reason = ended(database_url)
+    assert status == "failed"
+    assert re.fullmatch(
+        r"paddle at epoch 5: ValueError: no more \(test_run_ends.py, line \d+\)(; python at .*)?", str(reason)
+    )
+    assert f"run 1 failed: {reason}\n" in said.out
+    assert "once the model works, go on with: job resume 1 --data " in said.err
+    assert "Traceback" not in said.err
 
 
 def test_a_failed_run_is_taken_up_once_its_model_is_mended(
@@ -87,16 +94,19 @@ def test_a_failed_run_is_taken_up_once_its_model_is_mended(
         assert store.progress(1) == {"paddle": EPOCHS, "python": EPOCHS}
 
 
-def test_a_model_that_cannot_be_made_ends_the_run_as_failed(
+def test_a_model_that_cannot_be_made_is_refused_before_a_run_starts(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     class Unmakeable(Troubled):
         def __init__(self, *_: object) -> None:
             self.trouble()
 
-    assert train(sqlite_url, Unmakeable, tmp_path, monkeypatch) == 1
+    assert train(sqlite_url, Unmakeable, tmp_path, monkeypatch) == 2
+    assert (
+        "job: error: the model paddle cannot begin: ValueError: no more (test_run" in capsys.readouterr().err
+    )
     with Store(sqlite_url) as store:
-        assert (store.run().status, store.run().stop_reason) == ("failed", "ValueError: no more")
+        assert store.runs() == []
 
 
 def test_a_second_ctrl_c_gives_up_the_block_and_says_how_to_go_on(

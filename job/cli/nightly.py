@@ -87,7 +87,7 @@ def nightly(
     output = Output(mirroring, access.database_url, tolerance, quiet=True, fail_on=fail_on)
     try:
         if once:
-            load_models(training.settings().models)
+            load_models(training.models)
             with stopped_by_signals(stop), access.open(stop) as store:
                 if night is not None:  # the scheduler that started this process reports it
                     return one_night(store, night, training, stop, output)

@@ -59,7 +59,7 @@ def finite_positive(value: float) -> float:
 
 
 def references(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The models that are named, by option or in JOB_MODELS; the default ones if there are none."""
+    """The models of an option; the default ones if there are none."""
     return tuple(word for text in given or () for word in text.split(",") if word) or DEFAULT_MODELS
 
 
@@ -208,13 +208,18 @@ class Training:
     target: Target = None
     model: Models = None
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that are named, by option or in JOB_MODELS; the default ones if there are none."""
+        return references(self.model)
+
     def settings(self) -> Settings:
         """The settings of a run. Raises DataError."""
         from job.data.dataset import DEFAULT_DATA, load  # here and below: `job runs` needs none of these
         from job.training import Settings
 
         dataset = load(self.data or DEFAULT_DATA, self.target)
-        return Settings(dataset, self.epochs, self.learning_rate, self.seed, models=references(self.model))
+        return Settings(dataset, self.epochs, self.learning_rate, self.seed, models=self.models)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: 
     if not output.quiet:
         print_losses(store, run)
         print_parameters(store, run)
-    if conclusion.outcome.status == "diverged":
-        print_line(f"run {run.id} diverged: {conclusion.outcome.reason}", style="bold red")
+    status = conclusion.outcome.status
+    if status in ("diverged", "failed"):
+        print_line(f"run {run.id} {status}: {conclusion.outcome.reason}", style="bold red")
         return 1
     for verdict in conclusion.verdicts:
         tell(verdict, output.quiet)

@@ -185,6 +185,8 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
         log(end, "run_ends", status=status, seconds=round(seconds, 3))
         if output.quiet and not in_json():
             print_line(end)
+        if status == "failed":
+            say(f"once the model works, go on with: {command}")
         if status != "interrupted":
             return print_conclusion(store, store.run(run.id), conclusion, output)
         stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())

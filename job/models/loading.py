@@ -20,6 +20,7 @@ def importing() -> Iterator[None]:
     The root logger stays as it is, Paddle gets no signal handlers, and the collector never scans what was
     imported: a framework has 100,000 lasting objects, and scanning them costs 4 % of a run of 10,000 epochs.
     """
+    had_paddle = "paddle" in sys.modules
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     interrupted: list[int] = []
@@ -38,8 +39,9 @@ def importing() -> Iterator[None]:
         gc.enable()
         root.setLevel(level)
         root.handlers[:] = handlers
-        if paddle := sys.modules.get("paddle"):  # else SIGTERM prints Paddle's own dump and a page of advice
-            getattr(paddle, "disable_signal_handler", lambda: None)()
+        if "paddle" in sys.modules and not had_paddle:
+            # Else SIGTERM prints Paddle's own dump and a page of advice. Only now: it removes our handlers, too.
+            getattr(sys.modules["paddle"], "disable_signal_handler", lambda: None)()
 
 
 @contextmanager

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import numpy as np
+import paddle
 
 from db.history import History, State
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression
-
-with warnings.catch_warnings():
-    # Paddle warns at import that no compiler cache is installed; only authors of extensions need one.
-    warnings.filterwarnings("ignore", message="No ccache found")
-    import paddle
-
-paddle.disable_signal_handler()  # else SIGTERM prints Paddle's own dump and a page of advice
 
 
 class PaddleModel(LinearRegression):
