@@ -25,7 +25,7 @@ from benchmarks.mlflow_store import size  # noqa: E402
 from benchmarks.results import Figure, in_turns, write  # noqa: E402
 from db.query import named_queries  # noqa: E402
 from db.store import Store  # noqa: E402
-from job.answers import answer  # noqa: E402
+from job.named_query import run_named_query  # noqa: E402
 from job.training.loop import BLOCK_EPOCHS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,7 +136,7 @@ def trackers(bench: Bench) -> Iterator[Figure]:
     from visualdl import LogWriter
 
     from job.data.dataset import load
-    from job.mirror.mend import redraw
+    from job.mirror.repair import rewrite
 
     url = bench.sqlite()
     bench.trained(lambda: url)
@@ -162,7 +162,7 @@ def trackers(bench: Bench) -> Iterator[Figure]:
 
         def mirrored() -> float:
             begun = time.process_time()
-            redraw(store, run, bench.new_path(), print, lambda *_: None, 0)
+            rewrite(store, run, bench.new_path(), print, lambda *_: None, 0)
             return time.process_time() - begun
 
         def log_writer() -> float:
@@ -200,7 +200,7 @@ def trackers(bench: Bench) -> Iterator[Figure]:
 def answered(store: Store, name: str) -> float:
     """Milliseconds of a named query about run 1."""
     begun = time.perf_counter()
-    answer(store, name, store.run(1))
+    run_named_query(store, name, store.run(1))
     return (time.perf_counter() - begun) * 1000
 
 

@@ -99,9 +99,9 @@ def main() -> None:
     with Store(options.store, create=True) as store:
         lease = start(store, Settings(dataset, options.epochs))
         writer = Timed(store, lease.run_id, lease.token)
-        report = beside if options.beside_bare else lambda model, history: None
+        on_block = beside if options.beside_bare else lambda model, history: None
         begun = time.perf_counter()
-        outcome = train_run(writer, dataset, report, StopRequest())
+        outcome = train_run(writer, dataset, on_block, StopRequest())
         seconds = time.perf_counter() - begun - beside.altogether
         assert outcome.status == "completed", outcome
     said = {

@@ -41,7 +41,7 @@ class Database:
         database_timeout: float = DATABASE_TIMEOUT,
         answer_timeout: float | None = None,
         stop: threading.Event | None = None,
-        say: Callable[[str], None] = lambda line: None,
+        log_line: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.url = parse_url(url)
         self.heartbeat_timeout = heartbeat_timeout
@@ -49,8 +49,8 @@ class Database:
             raise NotFoundError(f"there is no store at {self.path} yet; `job train` makes one")
         check_directory(self.path)
         self.stop = stop or threading.Event()
-        self.say = say
-        self.waiting = RetryPolicy(self.url, database_timeout, self.stop, say, answer_timeout)
+        self.log_line = log_line
+        self.waiting = RetryPolicy(self.url, database_timeout, self.stop, log_line, answer_timeout)
         try:
             self.engine = create_store_engine(
                 self.url if create else reading_url(self.url), self.waiting.gives_up

@@ -235,7 +235,7 @@ def is_passing(error: BaseException) -> bool:
     return state[:2] in ("08", "40") or state in ("53300", "25P03") or state[:3] == "57P"
 
 
-def describe(error: DBAPIError, url: URL) -> str:
+def error_line(error: DBAPIError, url: URL) -> str:
     """One line for a database error, without SQL, parameters or password."""
     cause = str(error.orig).strip()
     line = cause.splitlines()[0] if cause else type(error.orig).__name__

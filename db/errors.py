@@ -23,7 +23,7 @@ class NotFoundError(StoreError):
     """There is no such run, scheduled run or sweep, or no store at all."""
 
 
-class HeldError(StoreError):
+class LeaseHeldError(StoreError):
     """Another process already has it: the run, the one live nightly run, a scheduled run, a sweep's run."""
 
 

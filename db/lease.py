@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, as_history, insert_epochs
-from db.errors import HeldError, LeaseLostError, StoreError, naming
-from db.owner import is_alive, is_gone
+from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
+from db.owner import is_alive, is_dead
 from db.schema import UNFINISHED, EpochRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 BEAT = 2.0
 """seconds without a stored block after which a trainer renews its heartbeat"""
-QUIET = 3.0
+HEARTBEAT_LIMIT = 3.0
 """seconds between heartbeats that a live trainer does not exceed"""
 
 
@@ -46,20 +46,20 @@ def changed(session: Session, statement: Update) -> bool:
 
 def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
     """The stalled runs, and running ones whose process is known to be dead: id, owner, reason."""
-    silent_for = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
-    running = select(RunRow.id, RunRow.owner, silent_for > heartbeat_timeout).where(
+    heartbeat_age = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
+    running = select(RunRow.id, RunRow.owner, heartbeat_age > heartbeat_timeout).where(
         RunRow.status == "running"
     )
     found = []
-    for run_id, owner, silent in session.execute(running).all():
-        if silent and not is_alive(owner):  # a clock may be wrong; a process seen running is alive
+    for run_id, owner, overdue in session.execute(running).all():
+        if overdue and not is_alive(owner):  # a clock may be wrong; a process seen running is alive
             found.append((run_id, owner, f"no heartbeat for more than {heartbeat_timeout:g} s"))
-        elif is_gone(owner):
+        elif is_dead(owner):
             found.append((run_id, owner, "its process has ended"))
     return found
 
 
-def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
+def mark_crashed(session: Session, heartbeat_timeout: float) -> None:
     """Mark stalled runs as crashed."""
     for run_id, owner, reason in stalled_runs(session, heartbeat_timeout):
         # Skip locked rows: their writer may itself be stuck.
@@ -73,85 +73,87 @@ def notice_crashes(session: Session, heartbeat_timeout: float) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LeaseHolder:
     """Why a run could not be acquired: the lease holder of it, or of another that must end first."""
 
     run_id: int
     owner: str
-    silence: float
+    heartbeat_age: float
     """seconds since the holder's last heartbeat"""
 
 
-def held(session: Session, run: RunRow) -> Held:
+def lease_holder(session: Session, run: RunRow) -> LeaseHolder:
     """The lease holder of a running run."""
-    silence = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))  # type: ignore[arg-type]
-    return Held(run.id, run.owner or "", float(silence or 0.0))
+    heartbeat_age = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))  # type: ignore[arg-type]
+    return LeaseHolder(run.id, run.owner or "", float(heartbeat_age or 0.0))
 
 
-def live_nightly(session: Session, heartbeat_timeout: float) -> Held | None:
+def live_nightly(session: Session, heartbeat_timeout: float) -> LeaseHolder | None:
     """The lease holder of the live nightly run; None if there is none."""
-    notice_crashes(session, heartbeat_timeout)
+    mark_crashed(session, heartbeat_timeout)
     run = session.scalar(select(RunRow).where(RunRow.trigger == "nightly", RunRow.status == "running"))
-    return None if run is None else held(session, run)
+    return None if run is None else lease_holder(session, run)
 
 
-def begin_night(session: Session, night_id: int, run_id: int) -> bool:
+def begin_scheduled_run(session: Session, scheduled_run_id: int, run_id: int) -> bool:
     """Give a due scheduled run its run; False if it is no longer due."""
     statement = (
         update(ScheduledRunRow)
-        .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
+        .where(ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
         .values(status="started", run_id=run_id)
         .execution_options(synchronize_session=False)
     )
     return changed(session, statement)
 
 
-def win(
-    attempt: Callable[[], Held | Result],
+def acquire(
+    attempt: Callable[[], LeaseHolder | Result],
     heartbeat_timeout: float,
     stop: threading.Event,
-    say: Callable[[str], None],
+    log_line: Callable[[str], None],
 ) -> Result:
     """The result of `attempt`, retried while the lease holder may be dead.
 
-    Raises HeldError once the holder is seen to be alive, and StoreError if `stop` is set first.
+    Raises LeaseHeldError once the holder is seen to be alive, and StoreError if `stop` is set first.
     """
-    first: Held | None = None
+    first: LeaseHolder | None = None
     deadline = time.monotonic() + heartbeat_timeout + 5
     while True:
         found = attempt()
-        if not isinstance(found, Held):
+        if not isinstance(found, LeaseHolder):
             return found
         if first is None:
             first = found
-            if found.silence > QUIET:
-                say(
+            if found.heartbeat_age > HEARTBEAT_LIMIT:
+                log_line(
                     f"run {found.run_id} is marked as running, but has had no heartbeat for "
-                    f"{found.silence:.0f} s; waiting until {heartbeat_timeout:g} s have passed"
+                    f"{found.heartbeat_age:.0f} s; waiting until {heartbeat_timeout:g} s have passed"
                 )
         # The last heartbeat of a process that has ended may be committed late.
-        beaten = found.owner != first.owner or found.silence < first.silence
-        if (beaten and not is_gone(found.owner)) or time.monotonic() > deadline:
-            raise HeldError(f"run {found.run_id} is being trained by another process; leave it to that one")
+        beaten = found.owner != first.owner or found.heartbeat_age < first.heartbeat_age
+        if (beaten and not is_dead(found.owner)) or time.monotonic() > deadline:
+            raise LeaseHeldError(
+                f"run {found.run_id} is being trained by another process; leave it to that one"
+            )
         first = found
         if stop.wait(0.5):
             raise StoreError(f"stopped while waiting for run {found.run_id}")
 
 
-def claim(
+def try_acquire(
     session: Session, run_id: int, token: str, heartbeat_timeout: float, epochs: int | None, environment: Any
-) -> Held | RunRow:
+) -> LeaseHolder | RunRow:
     """Acquire the lease of a stopped run for `token`, or return its holder. `epochs` lengthens the run.
 
     Raises StoreError for a run that cannot be resumed.
     """
-    notice_crashes(session, heartbeat_timeout)
+    mark_crashed(session, heartbeat_timeout)
     run = session.get_one(RunRow, run_id)
     wanted = run.epochs if epochs is None else epochs
     if run.owner == token and run.status == "running":
         return run  # an earlier attempt was committed before its connection broke
     if run.status == "running":
-        return held(session, run)
+        return lease_holder(session, run)
     if run.status == "diverged":
         raise StoreError(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
@@ -179,10 +181,10 @@ def claim(
         )
     )
     try:
-        won = changed(session, statement)
+        acquired = changed(session, statement)
     except IntegrityError as error:
         raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
-    return run if won else Held(run_id, "", 0.0)
+    return run if acquired else LeaseHolder(run_id, "", 0.0)
 
 
 def checkpoints(session: Session, run: RunRow) -> dict[str, State]:

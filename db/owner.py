@@ -19,7 +19,7 @@ def new_token() -> str:
     return f"{uuid.uuid4().hex}@{_place()}:{pid}:{_stat(pid)[1]}"
 
 
-def is_gone(token: str | None) -> bool:
+def is_dead(token: str | None) -> bool:
     """Whether the token's process is known to be dead; False if that cannot be known from here."""
     return _state(token) == ""
 

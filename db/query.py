@@ -97,7 +97,7 @@ def read_value(text: str) -> Value:
     return text
 
 
-def ask(
+def run_query(
     url: URL,
     sql: str,
     parameters: Mapping[str, Value] | None = None,

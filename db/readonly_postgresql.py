@@ -158,7 +158,7 @@ def _fetch(
     max_bytes: int,
 ) -> Generator[Row, None, None]:
     text, values = numbered(query, parameters)
-    names, types = describe(connection, text)
+    names, types = column_types(connection, text)
     yield tuple(names)
     refuse_side_effects(connection, query, parameters)
     connection.execute(ASK)
@@ -194,7 +194,7 @@ def cast(expression: str, value: Any) -> str:
     return f"CAST({expression} AS {CASTS[type(value)]})"
 
 
-def describe(connection: psycopg.Connection, query: str) -> tuple[list[str], list[str]]:
+def column_types(connection: psycopg.Connection, query: str) -> tuple[list[str], list[str]]:
     """Names and SQL types of the columns of one statement, which is parsed but not run."""
     link = connection.pgconn
     prepared = link.prepare(b"ledger_query", query.encode(), [TEXT_ARRAY])

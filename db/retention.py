@@ -63,7 +63,7 @@ class Pruning:
     """if downsampled: every Nth epoch stays"""
 
 
-def plan(store: Store, policy: Policy) -> list[Pruning]:
+def prunings(store: Store, policy: Policy) -> list[Pruning]:
     """What to do with each run, oldest first; without live runs and those that the policy leaves alone."""
     query = (
         select(RunRow, seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at)), FAILED)
@@ -131,8 +131,8 @@ def can_be_thinned(run: RunRow, every: int) -> bool:
     return run.epochs > every > left and every % left == 0
 
 
-def carry_out(
-    store: Store, pruning: Pruning, policy: Policy, report: Callable[[int], None] = lambda rows: None
+def apply_pruning(
+    store: Store, pruning: Pruning, policy: Policy, on_batch: Callable[[int], None] = lambda rows: None
 ) -> int | None:
     """Prune as planned; return the number of epochs removed, or None if the run has changed since.
 
@@ -157,9 +157,9 @@ def carry_out(
             )
             if step is not None:
                 rows = rows.where(EpochRow.epoch % step != 0, EpochRow.epoch.not_in(kept))
-            gone = store.write(lambda session, _, rows=rows: count(session, rows))  # type: ignore[misc]
-            removed += gone
-            report(gone)
+            deleted = store.write(lambda session, _, rows=rows: count(session, rows))  # type: ignore[misc]
+            removed += deleted
+            on_batch(deleted)
     done = delete(RunRow) if step is None else update(RunRow).values(pruning=None)
     # Unless another pruning has changed the mark in the meantime.
     ours = [RunRow.id == run.id, *(getattr(RunRow, name) == value for name, value in mark.items())]

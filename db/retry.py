@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from db.engine import describe, is_passing
+from db.engine import error_line, is_passing
 from db.errors import CorruptedError, StoreError, StoreFailedError
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class _Deadline(threading.local):
 class RetryPolicy:
     """Retries database work on transient errors, with growing pauses, for up to `limit` seconds.
 
-    `stop` ends the waiting early. `say` is called once when it waits and once when that is over. `silence`:
-    seconds that a server may take to answer, by default `limit`.
+    `stop` ends the waiting early. `log_line` is called once when it waits and once when that is over.
+    `answer_timeout`: seconds that a server may take to answer, by default `limit`.
     """
 
     def __init__(
@@ -54,28 +54,28 @@ class RetryPolicy:
         url: URL,
         limit: float,
         stop: threading.Event | None,
-        say: Callable[[str], None],
-        silence: float | None = None,
+        log_line: Callable[[str], None],
+        answer_timeout: float | None = None,
     ) -> None:
         self.url = url
         self.limit = limit
         self.stop = stop or threading.Event()
-        self.say = say
-        self.silence = max(limit if silence is None else silence, GRACE)
+        self.log_line = log_line
+        self.answer_timeout = max(limit if answer_timeout is None else answer_timeout, GRACE)
         self._grace = GRACE
         self._deadline = _Deadline()
-        self._said = False
+        self._announced = False
 
     def gives_up(self, heard: float) -> bool:
         """Whether to stop waiting for a server that last answered at `heard` (time.monotonic())."""
         now = time.monotonic()
-        silent = now - heard
-        if self.stop.is_set() and silent > self._grace:
+        unanswered = now - heard
+        if self.stop.is_set() and unanswered > self._grace:
             self._grace = 0.0  # one grace period for all remaining work
             return True
-        if silent > LONG:
-            self._announce(self.silence, f"no answer for {silent:.0f} s")
-        return silent > self.silence or now > self._deadline.at
+        if unanswered > LONG:
+            self._announce(self.answer_timeout, f"no answer for {unanswered:.0f} s")
+        return unanswered > self.answer_timeout or now > self._deadline.at
 
     def __call__(self, work: Callable[[int], Result]) -> Result:
         """The result of `work(attempt)`, attempts counted from 1.
@@ -83,7 +83,7 @@ class RetryPolicy:
         Raises StoreFailedError once the limit has passed, or GRACE if `stop` is set, and StoreError or
         StoreFailedError at once for a permanent error.
         """
-        self._said = False
+        self._announced = False
         started = time.monotonic()
         try:
             result = work(1)
@@ -91,8 +91,8 @@ class RetryPolicy:
             if not is_passing(error):
                 raise self._explained(error) from error
             result = self._repeated(work, error, started)
-        if self._said:
-            self.say(f"the database is back after {time.monotonic() - started:.0f} s")
+        if self._announced:
+            self.log_line(f"the database is back after {time.monotonic() - started:.0f} s")
         return result
 
     def _repeated(self, work: Callable[[int], Result], first: DBAPIError, started: float) -> Result:
@@ -110,18 +110,18 @@ class RetryPolicy:
             if self.stop.wait(seconds):
                 time.sleep(0.1)
 
-        def tell(state: RetryCallState) -> None:
+        def log_wait(state: RetryCallState) -> None:
             if waited() + state.upcoming_sleep >= PATIENCE and state.outcome:
                 error = state.outcome.exception()
                 assert isinstance(error, DBAPIError)
-                self._announce(self.limit, describe(error, self.url))
+                self._announce(self.limit, error_line(error, self.url))
 
         retrying = Retrying(
             retry=retry_if_exception(is_passing),
             wait=wait_random_exponential(multiplier=0.2, max=10),
             stop=lambda _: waited() >= (min(GRACE, self.limit) if self.stop.is_set() else self.limit),
             sleep=pause,
-            before_sleep=tell,
+            before_sleep=log_wait,
             reraise=True,
         )
         attempts = 0
@@ -142,12 +142,12 @@ class RetryPolicy:
             self._deadline.at = math.inf
 
     def _announce(self, limit: float, reason: str) -> None:
-        if not self._said:
-            self._said = True
-            self.say(f"waiting up to {limit:.0f} s for the database: {reason}")
+        if not self._announced:
+            self._announced = True
+            self.log_line(f"waiting up to {limit:.0f} s for the database: {reason}")
 
     def _explained(self, error: DBAPIError) -> StoreError:
-        reason = describe(error, self.url)
+        reason = error_line(error, self.url)
         for said, (kind, meaning) in PERMANENT.items():
             if said in reason:
                 return kind(f"{meaning}: {self.url.database}")

@@ -25,7 +25,7 @@ baseline_row = aliased(RunRow)
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class ScheduledRun:
     """A scheduled run, the run that it started and that run's drift verdict, if there are any."""
 
     row: ScheduledRunRow
@@ -49,22 +49,22 @@ class Night:
 
 def planned(store: Store, schedule: str) -> ScheduledRunRow | None:
     """The earliest scheduled run of a schedule that is still due; None if there is none."""
-    query = due_nights().where(ScheduledRunRow.schedule == schedule).order_by(ScheduledRunRow.due_at).limit(1)
+    query = still_due().where(ScheduledRunRow.schedule == schedule).order_by(ScheduledRunRow.due_at).limit(1)
     return store.read(lambda session: session.scalar(query))
 
 
 def due_until(store: Store, schedule: str, moment: datetime) -> Sequence[ScheduledRunRow]:
     """The scheduled runs of a schedule that are due by `moment`, earliest first."""
-    query = due_nights().where(ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at <= moment)
+    query = still_due().where(ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at <= moment)
     return store.read(lambda session: session.scalars(query.order_by(ScheduledRunRow.due_at)).all())
 
 
-def due_nights() -> Select[ScheduledRunRow]:
+def still_due() -> Select[ScheduledRunRow]:
     """The scheduled runs that have neither started nor been given up."""
     return select(ScheduledRunRow).where(ScheduledRunRow.status == "due")
 
 
-def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
+def add_due(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
     """The scheduled run of a schedule at that moment, stored as due if it is new."""
     query = select(ScheduledRunRow).where(
         ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at == due_at
@@ -86,16 +86,16 @@ def plan(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
     return store.write(work)
 
 
-def record(store: Store, night: ScheduledRunRow) -> ScheduledRunRow:
+def add_unscheduled(store: Store, scheduled_run: ScheduledRunRow) -> ScheduledRunRow:
     """Store a scheduled run whose `schedule` is null; return it with its id."""
-    return store.write(lambda session, _: add(session, night))
+    return store.write(lambda session, _: add(session, scheduled_run))
 
 
-def settle(store: Store, night_id: int, status: str, detail: str | None = None) -> bool:
+def settle(store: Store, scheduled_run_id: int, status: str, detail: str | None = None) -> bool:
     """Set the outcome of a due scheduled run; False if another process has set it before."""
     statement = (
         update(ScheduledRunRow)
-        .where(ScheduledRunRow.id == night_id, ScheduledRunRow.status == "due")
+        .where(ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
         .values(status=status, detail=detail)
         .execution_options(synchronize_session=False)
     )
@@ -104,7 +104,7 @@ def settle(store: Store, night_id: int, status: str, detail: str | None = None) 
         if changed(session, statement):
             return True
         # The first attempt may have been committed before its connection broke.
-        return attempt > 1 and session.get_one(ScheduledRunRow, night_id).status == status
+        return attempt > 1 and session.get_one(ScheduledRunRow, scheduled_run_id).status == status
 
     return store.write(work)
 
@@ -114,7 +114,7 @@ def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
 
     def work(session: Session, _: int) -> list[ScheduledRunRow]:
         passed = seconds_since(ScheduledRunRow.due_at) >= 0  # type: ignore[arg-type]
-        others = due_nights().where(ScheduledRunRow.schedule != schedule).order_by(ScheduledRunRow.due_at)
+        others = still_due().where(ScheduledRunRow.schedule != schedule).order_by(ScheduledRunRow.due_at)
         missed = list(session.scalars(others.where(passed)))
         for row in missed:
             row.status, row.detail = "missed", f"its schedule was replaced by {schedule}"
@@ -137,23 +137,23 @@ def give_up_unscheduled(store: Store, seconds: float) -> None:
     store.write(lambda session, _: session.execute(died))
 
 
-def nights(store: Store, limit: int | None = None) -> Sequence[Night]:
+def newest(store: Store, limit: int | None = None) -> Sequence[ScheduledRun]:
     """The scheduled runs, latest due first, each with its run and that run's drift verdict."""
-    query = whole_nights().order_by(ScheduledRunRow.due_at.desc(), ScheduledRunRow.id.desc()).limit(limit)
+    query = with_runs().order_by(ScheduledRunRow.due_at.desc(), ScheduledRunRow.id.desc()).limit(limit)
     rows = store.read(lambda session: session.execute(query).all())
-    return [Night(row, run, verdict) for row, run, verdict in rows]
+    return [ScheduledRun(row, run, verdict) for row, run, verdict in rows]
 
 
-def find(store: Store, night_id: int) -> Night:
+def find(store: Store, scheduled_run_id: int) -> ScheduledRun:
     """One scheduled run by its id. Raises NotFoundError."""
-    query = whole_nights().where(ScheduledRunRow.id == night_id)
+    query = with_runs().where(ScheduledRunRow.id == scheduled_run_id)
     rows = store.read(lambda session: session.execute(query).all())
     if not rows:
-        raise NotFoundError(f"there is no scheduled run {night_id}; `job nights` lists them")
-    return Night(*rows[0])
+        raise NotFoundError(f"there is no scheduled run {scheduled_run_id}; `job nights` lists them")
+    return ScheduledRun(*rows[0])
 
 
-def whole_nights() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
+def with_runs() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
     """Scheduled runs with their runs and drift verdicts, None if there are none.
 
     The verdict is the first that asked for the same bits as an earlier nightly run. Later ones of `job
@@ -190,7 +190,7 @@ def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
     A row whose `schedule` is null is due when its process begins, so it is never overdue.
     """
     query = (
-        due_nights()
+        still_due()
         .where(ScheduledRunRow.schedule.is_not(None), seconds_since(ScheduledRunRow.due_at) > seconds)  # type: ignore[arg-type]
         .order_by(ScheduledRunRow.due_at)
     )

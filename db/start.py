@@ -6,8 +6,8 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.errors import HeldError
-from db.lease import Held, begin_night, live_nightly
+from db.errors import LeaseHeldError
+from db.lease import LeaseHolder, begin_scheduled_run, live_nightly
 from db.schema import DatasetRow, RunRow
 from db.specification import Specification
 
@@ -17,13 +17,13 @@ def insert_run(
     attempt: int,
     run: RunRow,
     dataset: DatasetRow,
-    night: int | None,
+    scheduled_run: int | None,
     heartbeat_timeout: float,
-) -> Held | int:
+) -> LeaseHolder | int:
     """Store a new run, made for this attempt; return its id, or the lease holder of the live nightly run.
 
     `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
-    HeldError as `Store.start_run` does.
+    LeaseHeldError as `Store.start_run` does.
     """
     if attempt > 1:
         mine = session.scalar(select(RunRow.id).where(RunRow.owner == run.owner))
@@ -37,7 +37,7 @@ def insert_run(
         lock_dataset(session, dataset_id)
         twins = Specification.of(run, dataset).runs().where(RunRow.sweep == run.sweep)
         if twin := session.scalars(twins.limit(1)).first():
-            raise HeldError(f"sweep {run.sweep} has run {twin.id} of these settings already")
+            raise LeaseHeldError(f"sweep {run.sweep} has run {twin.id} of these settings already")
     run.dataset_id = dataset_id
     session.add(run)
     try:
@@ -45,9 +45,9 @@ def insert_run(
     except IntegrityError as error:
         if not nightly:
             raise
-        raise HeldError("another nightly run was just started") from error
-    if night is not None and not begin_night(session, night, run.id):
-        raise HeldError(f"scheduled run {night} is no longer due: another process started it")
+        raise LeaseHeldError("another nightly run was just started") from error
+    if scheduled_run is not None and not begin_scheduled_run(session, scheduled_run, run.id):
+        raise LeaseHeldError(f"scheduled run {scheduled_run} is no longer due: another process started it")
     return run.id
 
 

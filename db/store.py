@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session, make_transient, selectinload
 from db.database import Database
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
-from db.errors import HeldError, NotFoundError, naming
-from db.lease import Held, RunWriter, checkpoints, claim, notice_crashes, stalled_runs, win
+from db.errors import LeaseHeldError, NotFoundError, naming
+from db.lease import LeaseHolder, RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
 from db.owner import new_token
 from db.schema import (
     UNFINISHED,
@@ -65,7 +65,9 @@ class Store(Database):
         def attempt(number: int) -> Result:
             with Session(self._writing, expire_on_commit=False) as session, session.begin():
                 result = work(session, number)
-                if isinstance(result, Held):  # a refusal: keep nothing, not even runs marked as crashed
+                if isinstance(
+                    result, LeaseHolder
+                ):  # a refusal: keep nothing, not even runs marked as crashed
                     session.rollback()
                 return result
 
@@ -87,7 +89,7 @@ class Store(Database):
         seed: int,
         environment: dict[str, Any],
         trigger: str = "manual",
-        night: int | None = None,
+        scheduled_run: int | None = None,
         sweep: str | None = None,
         models: Sequence[ModelSource] = DEFAULT_SOURCES,
         parameters: Sequence[str] | None = None,
@@ -96,7 +98,7 @@ class Store(Database):
 
         `parameters` names what its vectors hold; None stands for the features of `dataset` and `bias`.
 
-        Raises HeldError if another nightly run is live, if `night` (the id of the scheduled run) is no longer
+        Raises LeaseHeldError if another nightly run is live, if `scheduled_run` (its id) is no longer
         due, or if `sweep` already has a run with these settings.
         """
         token = new_token()
@@ -104,7 +106,7 @@ class Store(Database):
             [*(feature.name for feature in dataset.features), "bias"] if parameters is None else parameters
         )
 
-        def work(session: Session, attempt: int) -> Held | int:
+        def work(session: Session, attempt: int) -> LeaseHolder | int:
             run = RunRow(  # a new one for each attempt: a row belongs to the session that it was added to
                 epochs=epochs,
                 learning_rate=learning_rate,
@@ -117,14 +119,14 @@ class Store(Database):
                 models=[ModelRow(position=i, **model._asdict()) for i, model in enumerate(models)],
                 parameters=[ParameterRow(position=i, name=name) for i, name in enumerate(names)],
             )
-            return insert_run(session, attempt, run, dataset, night, self.heartbeat_timeout)
+            return insert_run(session, attempt, run, dataset, scheduled_run, self.heartbeat_timeout)
 
         try:
-            run_id = win(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.say)
-        except HeldError as error:
+            run_id = acquire(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.log_line)
+        except LeaseHeldError as error:
             if trigger != "nightly":
                 raise
-            raise HeldError(f"one nightly run at a time: {error}") from None
+            raise LeaseHeldError(f"one nightly run at a time: {error}") from None
         return RunWriter(self, run_id, token)
 
     def resume_run(self, run_id: int, *, epochs: int | None = None, environment: Any) -> RunWriter:
@@ -135,21 +137,23 @@ class Store(Database):
         """
         token = new_token()
 
-        def attempt() -> Held | RunRow:
+        def attempt() -> LeaseHolder | RunRow:
             return self.write(
-                lambda session, _: claim(session, run_id, token, self.heartbeat_timeout, epochs, environment)
+                lambda session, _: try_acquire(
+                    session, run_id, token, self.heartbeat_timeout, epochs, environment
+                )
             )
 
-        win(attempt, self.heartbeat_timeout, self.stop, self.say)
+        acquire(attempt, self.heartbeat_timeout, self.stop, self.log_line)
         return RunWriter(self, run_id, token)
 
-    def notice_crashes(self) -> None:
+    def mark_crashed(self) -> None:
         """Mark stalled runs as crashed, if the store can be written."""
         if not self.read(lambda session: stalled_runs(session, self.heartbeat_timeout)):
             return  # the usual case needs no write lock
         try:
             with Session(self._writing) as session, session.begin():
-                notice_crashes(session, self.heartbeat_timeout)
+                mark_crashed(session, self.heartbeat_timeout)
         except DBAPIError:
             return  # the store is read-only or busy: readers see the rows as they are
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-SETTING = "JOB_LOG_FORMAT"
+FORMAT_VARIABLE = "JOB_LOG_FORMAT"
 """`text` or `json`; an environment variable, so that child processes use the same format"""
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode's categories of control and format characters (writing direction, zero width), lone surrogates, and
@@ -42,10 +42,10 @@ def bind(**fields: Any) -> None:
 
 def in_json() -> bool:
     """Whether lines are JSON."""
-    return os.environ.get(SETTING, "").strip().lower() == "json"
+    return os.environ.get(FORMAT_VARIABLE, "").strip().lower() == "json"
 
 
-def say(message: str, event: str = "note", **fields: Any) -> None:
+def log_line(message: str, event: str = "note", **fields: Any) -> None:
     """Log a message; a JSON line also has the event and the fields."""
     if not in_json():
         print(f"job: {shown(message)}", file=sys.stderr, flush=True)
@@ -54,7 +54,7 @@ def say(message: str, event: str = "note", **fields: Any) -> None:
     print(json.dumps(line | {"message": message}, default=str), file=sys.stderr, flush=True)
 
 
-def record(message: str, event: str, **fields: Any) -> None:
+def log_event(message: str, event: str, **fields: Any) -> None:
     """Log a message only in JSON, for what a quiet command omits in text."""
     if in_json():
-        say(message, event, **fields)
+        log_line(message, event, **fields)

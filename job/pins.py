@@ -11,7 +11,7 @@ import os
 import platform
 from pathlib import Path
 
-SETTING = "JOB_PIN_NUMERICS"
+PIN_VARIABLE = "JOB_PIN_NUMERICS"
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KERNELS = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "COMPATIBLE"}
 OFF = ("0", "no", "off", "false")
@@ -19,7 +19,7 @@ OFF = ("0", "no", "off", "false")
 
 def wanted() -> bool:
     """Whether to set the pins: yes, unless JOB_PIN_NUMERICS turns them off."""
-    return os.environ.get(SETTING, "1").strip().lower() not in OFF
+    return os.environ.get(PIN_VARIABLE, "1").strip().lower() not in OFF
 
 
 def pins() -> dict[str, str]:

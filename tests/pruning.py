@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from db.retention import Policy, carry_out, plan
+from db.retention import Policy, apply_pruning, prunings
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from tests.samples import dataset_row, history
@@ -36,14 +36,14 @@ def failed(store: Store, run: int, against: int | None = None) -> None:
 
 
 def actions(store: Store, **policy: Any) -> dict[int, str]:
-    return {pruning.run.id: pruning.action for pruning in plan(store, Policy(**policy))}
+    return {pruning.run.id: pruning.action for pruning in prunings(store, Policy(**policy))}
 
 
 def prune(store: Store, **policy: Any) -> None:
     rules = Policy(**policy)
-    for pruning in plan(store, rules):
+    for pruning in prunings(store, rules):
         if pruning.action != "keep":
-            assert carry_out(store, pruning, rules) is not None
+            assert apply_pruning(store, pruning, rules) is not None
 
 
 def ids(store: Store) -> list[int]:

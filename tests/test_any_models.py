@@ -14,19 +14,19 @@ import pytest
 from sqlalchemy import text
 
 from db import scheduled_runs
-from db.errors import HeldError
+from db.errors import LeaseHeldError
 from db.history import History, State
-from db.query import ask
+from db.query import run_query
 from db.sources import ModelSource
 from db.specification import Specification
 from db.store import Store
-from job.answers import answer
 from job.cli import run
 from job.data.dataset import Dataset, load
 from job.errors import ModelError
 from job.models import reference
 from job.models.base import Model
 from job.models.python import PythonModel
+from job.named_query import run_named_query
 from job.plots.draw import all_figures, draw, drawable
 from job.plots.subject import read_subject
 from job.report import page
@@ -69,7 +69,7 @@ def filled(store: Store) -> Store:
 
 
 def rows(store: Store, name: str, **parameters: Any) -> list[dict[str, Any]]:
-    found = answer(store, name, store.run(1), parameters, limit=None)
+    found = run_named_query(store, name, store.run(1), parameters, limit=None)
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
@@ -106,14 +106,16 @@ def test_the_queries_go_by_the_stored_names(filled: Store) -> None:
 
 
 def test_the_views_have_the_stored_names(filled: Store) -> None:
-    (found,) = ask(
+    (found,) = run_query(
         filled.url, "SELECT max(parameter_gap) FROM parity_history WHERE run_id = 1 AND model = 'b'"
     ).rows
     assert found[0] == pytest.approx(1, abs=1e-6)
-    pairs = ask(filled.url, "SELECT DISTINCT model, against_model FROM parity_history ORDER BY model").rows
+    pairs = run_query(
+        filled.url, "SELECT DISTINCT model, against_model FROM parity_history ORDER BY model"
+    ).rows
     assert [tuple(row) for row in pairs] == [("a", "c"), ("b", "c")]
     value = "SELECT value FROM parameter_history WHERE model = 'b' AND parameter = 'momentum' AND epoch = 7"
-    assert ask(filled.url, value).rows[0][0] == pytest.approx(three()["b"].parameters[7, 2], rel=1e-7)
+    assert run_query(filled.url, value).rows[0][0] == pytest.approx(three()["b"].parameters[7, 2], rel=1e-7)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -271,11 +273,11 @@ def test_runs_of_other_models_are_another_specification(store: Store, others: li
     assert change.startswith("models ")
     for sources in (pair, others):
         store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
-        with pytest.raises(HeldError, match=r"has run \d+ of these settings already"):
+        with pytest.raises(LeaseHeldError, match=r"has run \d+ of these settings already"):
             store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
 
 
 def test_a_deleted_run_takes_its_models_and_parameters_along(filled: Store) -> None:
     filled.write(lambda session, _: session.execute(text("DELETE FROM runs")))
     for table in ("models", "parameters"):
-        assert ask(filled.url, f"SELECT count(*) FROM {table}").rows[0][0] == 0
+        assert run_query(filled.url, f"SELECT count(*) FROM {table}").rows[0][0] == 0

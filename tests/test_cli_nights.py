@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from db import scheduled_runs
-from db.scheduled_runs import Night
+from db.scheduled_runs import ScheduledRun
 from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.cli import run
@@ -28,10 +28,13 @@ def url(migrated_url: str) -> str:
     settings: dict[str, Any] = {"epochs": 5, "learning_rate": 0.1, "seed": 0, "environment": {}}
     with Store(migrated_url) as store:
         due = [
-            scheduled_runs.plan(store, DAILY, datetime(2026, 1, day, 2, tzinfo=UTC)).id for day in (1, 2, 3)
+            scheduled_runs.add_due(store, DAILY, datetime(2026, 1, day, 2, tzinfo=UTC)).id
+            for day in (1, 2, 3)
         ]
-        for night, status, why in ((due[0], "completed", None), (due[1], "failed", "disk full")):
-            writer = store.start_run(dataset_row(), trigger="nightly", night=night, **settings)
+        for scheduled_run, status, why in ((due[0], "completed", None), (due[1], "failed", "disk full")):
+            writer = store.start_run(
+                dataset_row(), trigger="nightly", scheduled_run=scheduled_run, **settings
+            )
             writer.append("paddle", history(5))
             writer.finish(status, why)
         took = update(RunRow).where(RunRow.id == 2)
@@ -89,7 +92,7 @@ def test_the_records_have_the_same(url: str, capsys: Output) -> None:
     ],
 )
 def test_a_verdict_in_a_few_words(verdict: dict[str, Any], words: str) -> None:
-    assert drift_in_words(Night(ScheduledRunRow(), None, VerdictRow(**verdict))) == words
+    assert drift_in_words(ScheduledRun(ScheduledRunRow(), None, VerdictRow(**verdict))) == words
 
 
 def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
@@ -100,17 +103,17 @@ def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
     now = datetime.now(UTC)
     with Store(sqlite_url, create=True) as store:
         following = now + timedelta(hours=1)
-        scheduled_runs.plan(store, DAILY, following)
+        scheduled_runs.add_due(store, DAILY, following)
         assert check() == (
             0,
             f"no scheduled run was missed; the next is due at {following:%Y-%m-%d %H:%M}Z\n",
         )
         for minutes in (14, 16):  # the limit is a quarter of an hour
-            late = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=minutes))
+            late = scheduled_runs.add_due(store, DAILY, now - timedelta(minutes=minutes))
             assert check()[0] == (minutes > 15)
         assert check() == (1, f"a scheduled run was due at {late.due_at:%Y-%m-%d %H:%M}Z and has not begun\n")
         scheduled_runs.settle(store, late.id, "missed", "off")
-        found = scheduled_runs.plan(store, DAILY, now - timedelta(minutes=14))
+        found = scheduled_runs.add_due(store, DAILY, now - timedelta(minutes=14))
         assert check() == (1, f"the scheduled run of {late.due_at:%Y-%m-%d %H:%M}Z was missed: off\n")
         scheduled_runs.settle(store, found.id, "skipped", "why not")
         assert check()[0] == 0

@@ -106,7 +106,7 @@ def test_json_says_what_a_run_came_to(url: str, capsys: Output) -> None:
 def test_a_run_that_changed_meanwhile_is_kept(
     url: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("job.cli.prune.carry_out", lambda *_: None)
+    monkeypatch.setattr("job.cli.prune.apply_pruning", lambda *_: None)
     assert prune(url, "--keep-nights", "1") == 0
     assert "kept: it has changed meanwhile" in capsys.readouterr().out
     assert prune(url, "--keep-nights", "1", "--json") == 0

@@ -13,7 +13,7 @@ import pytest
 
 from db.store import Store
 from job.cli import run as command
-from job.cli.sweep import Lines, concluded
+from job.cli.sweep import Lines, print_outcome
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.errors import SweepError
 from job.stop import StopRequest
@@ -45,14 +45,14 @@ def test_a_line_says_what_became_of_a_combination(result: Result, words: str, ca
 def test_a_sweep_counts_what_its_combinations_came_to(capsys: Output) -> None:
     trained, before = Result(1, "completed", trained=True), Result(2, "completed")
     bad = [Result(3, status) for status in ("diverged", "failed", "failed", "interrupted", "held")]
-    assert concluded("s", [trained, before, before, *bad], 10, 2.25, 0) == 1
+    assert print_outcome("s", [trained, before, before, *bad], 10, 2.25, 0) == 1
     assert capsys.readouterr().out.splitlines() == [
         "sweep s: 1 trained now, 2 completed before, 1 diverged, 2 failed, 1 interrupted, 1 held, "
         "2 not begun, in 2.2 s",
         "`job query sweep --name s` and `job plot --sweep s` show the results",
     ]
-    assert concluded("s", [trained, before], 2, 1, 0) == 0
-    assert concluded("s", [trained], 2, 1, signal.SIGINT) == 130
+    assert print_outcome("s", [trained, before], 2, 1, 0) == 0
+    assert print_outcome("s", [trained], 2, 1, signal.SIGINT) == 130
     assert "stopped by SIGINT; the same command continues" in capsys.readouterr().err
 
 
@@ -80,7 +80,7 @@ class Cluster:
         self.asked: list[object] = []
         self.tasks: list[Task] = []
         self.results = results
-        monkeypatch.setattr("job.cli.sweep.load_ahead", lambda: None)
+        monkeypatch.setattr("job.cli.sweep.load_ahead", lambda models: None)
         monkeypatch.setattr("job.cli.sweep.client_of", self.client_of)
         monkeypatch.setattr("job.cli.sweep.run_all", self.run_all)
 

@@ -31,8 +31,8 @@ class Future:
     def __init__(self, result: Any = None, error: Exception | None = None, cancelled: bool = False) -> None:
         self.result, self.exception, self.cancelled = (lambda: result), (lambda: error), (lambda: cancelled)
 
-    def add_done_callback(self, tell: Callable[[Any], None]) -> None:
-        tell(self)
+    def add_done_callback(self, announce_verdict: Callable[[Any], None]) -> None:
+        announce_verdict(self)
 
 
 def test_a_task_comes_to_its_result_its_error_or_a_lost_scheduler() -> None:
@@ -43,7 +43,7 @@ def test_a_task_comes_to_its_result_its_error_or_a_lost_scheduler() -> None:
 
 
 class Unended(Future):
-    def add_done_callback(self, tell: Callable[[Any], None]) -> None:
+    def add_done_callback(self, announce_verdict: Callable[[Any], None]) -> None:
         pass
 
 
@@ -94,15 +94,15 @@ def test_a_stop_reaches_the_workers_and_gives_up_what_does_not_end(monkeypatch: 
     stop = StopRequest()
     told: list[int] = []
 
-    def tell(task: Task, _: Result) -> None:
+    def announce_verdict(task: Task, _: Result) -> None:
         told.append(task.seed)
         stop.set()
 
     client = Client(0, 2)
-    run_all(client, tasks(3), load(), stop, tell)
+    run_all(client, tasks(3), load(), stop, announce_verdict)
     assert told == [1]
     assert events == [("stop s", client)]
-    run_all(unused := Client(), tasks(3), load(), stop, tell)
+    run_all(unused := Client(), tasks(3), load(), stop, announce_verdict)
     assert unused.submitted == []
 
 

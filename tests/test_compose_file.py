@@ -112,12 +112,12 @@ def test_only_these_mounts_can_be_written() -> None:
 
 
 def test_a_service_sees_the_password_that_it_needs_and_no_other() -> None:
-    held = {
+    lease_holder = {
         name: {source for source, _ in mounts(service).values() if source.endswith("password")}
         for name, service in SERVICES.items()
     }
     everything = {"postgres-password", "ledger-password", "ledger-reader-password"}
-    assert held == (
+    assert lease_holder == (
         {name: {"ledger-password"} for name in JOBS}
         | {name: {"ledger-reader-password"} for name in READERS}
         | {"passwords": everything, "db": everything, "scheduler": set()}

@@ -22,7 +22,7 @@ import pytest
 from db.store import Store
 from job.cli import run
 from job.mirror.memory import affordable_points, available_memory
-from job.mirror.mend import mend
+from job.mirror.repair import repair_logs
 from tests.conftest import Job, job_command
 from tests.samples import dataset_row, history
 from tests.visualdl_logs import assert_run_drawn, log_of
@@ -51,7 +51,7 @@ class Served:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def ask(url: str, what: str) -> Any:
+def run_query(url: str, what: str) -> Any:
     with urllib.request.urlopen(url.replace("/index", "/api/" + what), timeout=30) as answer:
         return json.load(answer)["data"]
 
@@ -95,15 +95,15 @@ def gone(pid: int) -> bool:
 def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) -> None:
     page = served.url()
     assert page.startswith("http://127.0.0.1:")
-    assert ask(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
-    points = ask(page, "scalar/list?run=2/paddle&tag=loss/train")
+    assert run_query(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
+    points = run_query(page, "scalar/list?run=2/paddle&tag=loss/train")
     assert [point[1] for point in points] == list(range(1_500))
     with Store(url) as store:
         last = store.history(2, "python", 1_499)
         assert_run_drawn(Path("logs"), store, 2)
     host, port = urlsplit(page).netloc.split(":")
     with socket.create_connection((host, int(port))):  # a browser that connects in advance and sends nothing
-        metrics = ask(page, "hparams/list")[3]["metrics"]
+        metrics = run_query(page, "hparams/list")[3]["metrics"]
     assert metrics == {"loss/train": last.train_loss[0], "loss/test": last.test_loss[0]}
     script = page.replace("/app/index", "/app/_dist_/hooks/useRequest.js")
     with urllib.request.urlopen(script, timeout=30) as answer:
@@ -129,12 +129,12 @@ def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed
     shutil.rmtree(Path("logs") / "1")
     served.read_until("logs were redrawn or removed")
     assert served.url() == page
-    assert len(ask(page, "scalar/list?run=1/python&tag=loss/test")) == 20
+    assert len(run_query(page, "scalar/list?run=1/python&tag=loss/test")) == 20
 
     assert job("mirror", "2", "--database-url", url, "--log-dir", "logs").returncode == 0
     served.read_until("logs were redrawn or removed")
     assert served.url() == page
-    assert len(ask(page, "runs")) == 4
+    assert len(run_query(page, "runs")) == 4
 
     (server,) = served.children()
     served.process.kill()
@@ -147,7 +147,7 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place) / "logs"
         with Store(url) as store:
-            mend(store, directory, print)
+            repair_logs(store, directory, print)
         log = log_of(directory, 2, "paddle")
         os.truncate(log, log.stat().st_size - 3)
         (directory / "1" / "vdlrecords.tmp").write_bytes(b"torn")
@@ -162,8 +162,8 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
             served = Served(process)
             try:
                 page = served.url()
-                assert ask(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
-                assert len(ask(page, "scalar/list?run=2/paddle&tag=loss/test")) == 1_500
+                assert run_query(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
+                assert len(run_query(page, "scalar/list?run=2/paddle&tag=loss/test")) == 1_500
             finally:
                 process.kill()
         Path(place).chmod(0o755)
@@ -188,7 +188,7 @@ def test_a_signal_ends_it_while_it_draws(
             time.sleep(0.05)
         drawn.append("every run")
 
-    monkeypatch.setattr("job.cli.mirror.mend", draws_for_long)
+    monkeypatch.setattr("job.cli.mirror.repair_logs", draws_for_long)
     assert run(["dashboard", "--port", "0", "--database-url", url]) == 128 + number
     assert drawn == []
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from db.store import Store
-from job.mirror.mend import mend
+from job.mirror.repair import repair_logs
 from tests.conftest import job_command
 from tests.samples import dataset_row, history
 
@@ -40,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = store.start_run(dataset_row(), epochs=50, learning_rate=0.1, seed=0, environment={})
         run.append("python", history(50))
         run.finish("completed")
-        mend(store, directory / "results" / "visualdl", print)
+        repair_logs(store, directory / "results" / "visualdl", print)
     return directory
 
 
@@ -75,7 +75,7 @@ def port(place: Path) -> Iterator[int]:
         yield found
 
 
-def answer(port: int, path: str, method: str = "GET", host: str = "localhost") -> tuple[int, str]:
+def run_named_query(port: int, path: str, method: str = "GET", host: str = "localhost") -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, headers={"Host": host})
@@ -90,26 +90,32 @@ def test_a_half_sent_request_keeps_nobody_waiting(port: int, what: str) -> None:
     with socket.create_connection(("127.0.0.1", port)) as silent:
         silent.sendall(HALF_SENT[what])
         time.sleep(0.2)  # so that it arrives first
-        assert answer(port, "/app/api/runs") == (200, '{"status": 0, "msg": "", "data": ["1/python"]}')
+        assert run_named_query(port, "/app/api/runs") == (
+            200,
+            '{"status": 0, "msg": "", "data": ["1/python"]}',
+        )
 
 
 def test_a_request_for_what_is_not_there_keeps_nobody_waiting(port: int) -> None:
     """VisualDL waits for four seconds and blocks all requests meanwhile."""
     begun = time.monotonic()
     for number in range(10):
-        assert '"data": null' in answer(port, f"/app/api/scalar/list?run={number}/none&tag=loss/train")[1]
+        assert (
+            '"data": null'
+            in run_named_query(port, f"/app/api/scalar/list?run={number}/none&tag=loss/train")[1]
+        )
     assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "UPLOAD"])
 @pytest.mark.parametrize("path", ["/app/api/runs", "/app/api/graph/upload", "/app/index"])
 def test_what_is_neither_get_nor_head_is_refused(port: int, method: str, path: str) -> None:
-    assert answer(port, path, method)[0] == 405
+    assert run_named_query(port, path, method)[0] == 405
 
 
 @pytest.mark.parametrize("path", ["/app/api/runs", "/app/index"])
 def test_head_is_answered_without_a_body(port: int, path: str) -> None:
-    assert answer(port, path, "HEAD") == (200, "")
+    assert run_named_query(port, path, "HEAD") == (200, "")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_head_is_answered_without_a_body(port: int, path: str) -> None:
     ],
 )
 def test_what_no_shown_tab_asks_for_is_not_there(port: int, path: str) -> None:
-    assert answer(port, path)[0] == 404
+    assert run_named_query(port, path)[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -154,7 +160,7 @@ def test_what_no_shown_tab_asks_for_is_not_there(port: int, path: str) -> None:
     ],
 )
 def test_what_the_shown_tabs_ask_for_is_answered(port: int, path: str) -> None:
-    status, text = answer(port, path)
+    status, text = run_named_query(port, path)
     assert status == (204 if path == "/alive" else 200)
     assert ('"data": null' in text) is path.endswith("importance")  # for a single run, VisualDL finds none
 
@@ -167,7 +173,7 @@ def test_what_the_shown_tabs_ask_for_is_answered(port: int, path: str) -> None:
     ],
 )
 def test_the_names_of_this_machine_and_those_allowed_are_answered(port: int, host: str) -> None:
-    assert answer(port, "/app/api/runs", host=host)[0] == 200
+    assert run_named_query(port, "/app/api/runs", host=host)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,7 @@ def test_the_names_of_this_machine_and_those_allowed_are_answered(port: int, hos
 @pytest.mark.parametrize("path", ["/app/index", "/app/api/runs", "/alive", "/nothing"])
 def test_another_host_is_refused(port: int, path: str, host: str) -> None:
     """As in a request from a page whose host name was pointed at this machine (DNS rebinding)."""
-    status, text = answer(port, path, host=host)
+    status, text = run_named_query(port, path, host=host)
     assert (status, "1/python" in text) == (403, False)
 
 
@@ -205,7 +211,7 @@ def test_a_second_host_does_not_help(port: int, request_: bytes) -> None:
 
 
 def test_a_refused_host_is_told_how_it_is_allowed(port: int) -> None:
-    _, text = answer(port, "/app/index", host="lab-2.example:8040")
+    _, text = run_named_query(port, "/app/index", host="lab-2.example:8040")
     assert "job dashboard --allow-host 'lab-2.example'" in text
     assert len(text.splitlines()) == 1
 
@@ -220,8 +226,8 @@ def test_served_on_every_address_it_warns_and_is_answered_under_any_address(
         assert len(warnings) == 1
         assert f"no login: anyone who reaches {everywhere} port {port} can read all runs" in warnings[0]
         for host in ("192.0.2.1:8040", "[2001:db8::1]:8040", "localhost", "lab.example"):
-            assert answer(port, "/app/api/runs", host=host)[0] == 200
-        assert answer(port, "/app/api/runs", host="evil.example")[0] == 403
+            assert run_named_query(port, "/app/api/runs", host=host)[0] == 200
+        assert run_named_query(port, "/app/api/runs", host="evil.example")[0] == 403
 
 
 def test_on_this_machine_alone_it_does_not_warn(place: Path) -> None:
@@ -234,7 +240,7 @@ def test_on_this_machine_alone_it_does_not_warn(place: Path) -> None:
 
 def test_a_chart_has_no_more_points_than_asked_for_and_the_newest(place: Path) -> None:
     with serving(place, "--points", 10) as (port, _):
-        text = answer(port, "/app/api/scalar/list?run=1/python&tag=loss/train")[1]
+        text = run_named_query(port, "/app/api/scalar/list?run=1/python&tag=loss/train")[1]
         steps = [step for _, step, _ in json.loads(text)["data"]]
         assert len(steps) == 10
         assert steps[-1] == 49
@@ -256,7 +262,7 @@ def test_a_request_has_so_much_time_and_no_more(place: Path, drip: bytes) -> Non
                 deadline = time.monotonic() + 30
                 while not closed(client, drip):
                     assert time.monotonic() < deadline, "the connection is held for ever"
-            assert answer(port, "/app/api/runs")[0] == 200
+            assert run_named_query(port, "/app/api/runs")[0] == 200
         finally:
             server.kill()
 

@@ -13,7 +13,7 @@ import pytest
 
 from db.engine import create_store_engine, parse_url
 from db.errors import StoreError
-from db.query import ask
+from db.query import run_query
 from db.retry import RetryPolicy
 from db.store import Store
 from job.cli import run
@@ -144,7 +144,7 @@ def test_a_parameter_of_the_url_wins_over_our_setting(database_url: str) -> None
             assert connection.connection.driver_connection is not None
             known = connection.connection.driver_connection.info.get_parameters()
             assert connection.exec_driver_sql(asked).scalar() == "mine"
-        assert ask(store.url, asked).rows == [("mine",)]
+        assert run_query(store.url, asked).rows == [("mine",)]
     expected = dict(pair.split("=") for pair in chosen.split("&")) | {"keepalives_interval": "5"}
     assert {name: known[name] for name in expected} == expected
     assert known["client_encoding"] == "utf8"  # names of any language are stored
@@ -161,7 +161,7 @@ def test_a_busy_timeout_of_the_url_wins_over_ours(sqlite_url: str) -> None:
 def test_a_value_that_postgresql_refuses_is_not_waited_for(bad: str, database_url: str) -> None:
     lines: list[str] = []
     with Proxy(database_url) as between, pytest.raises(StoreError, match=bad.partition("=")[0]):
-        Store(f"{between.url}?{bad}", database_timeout=60, say=lines.append)
+        Store(f"{between.url}?{bad}", database_timeout=60, log_line=lines.append)
     assert lines == []
 
 

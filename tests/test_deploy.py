@@ -104,5 +104,5 @@ def test_the_crontab_runs_one_night_and_none_while_one_is_at_work(tmp_path: Path
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert start() == 0
     with Store(f"sqlite:///{tmp_path / 'results/ledger.db'}") as store:
-        assert [night.outcome for night in scheduled_runs.nights(store)] == ["completed"]
+        assert [scheduled_run.outcome for scheduled_run in scheduled_runs.newest(store)] == ["completed"]
     assert '"event": "verdict"' in (tmp_path / "results/nightly.log").read_text()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect
 
-from db.query import ask
+from db.query import run_query
 from db.store import Store
 from tests.conftest import ROOT
 from tests.samples import dataset_row, history
@@ -75,6 +75,6 @@ def test_every_question_is_answered(store: Store, sql: str) -> None:
     writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={})
     for model in ("paddle", "python"):
         writer.append(model, history(5))
-    found = ask(store.url, sql)
+    found = run_query(store.url, sql)
     assert found.columns
     assert found.rows or "verdicts" in sql or "LSTAT" in sql

@@ -70,12 +70,12 @@ def names_of(store: Store) -> list[str]:
 
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_the_clients_encoding_does_not_matter(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from db.query import ask
+    from db.query import run_query
 
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     with Store(database_url) as store:
         assert names_of(store) == NAMES.split(",")[:3]
-        assert ask(store.url, "SELECT name FROM features WHERE position = 0").rows == [("房价",)]
+        assert run_query(store.url, "SELECT name FROM features WHERE position = 0").rows == [("房价",)]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

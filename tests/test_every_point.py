@@ -108,22 +108,22 @@ def test_a_pruning_that_meets_a_fault_at_any_exchange_is_ended_by_the_next(
         return made(store, trigger="manual", epochs=12), made(store, epochs=12)
 
     runs_to_prune()
-    thin, night = runs_to_prune()
+    thin, scheduled_run = runs_to_prune()
     met = 0
     for status in at_every_point(FAULTS[backend][fault], work):
         met += 1
         assert (status == 0) == (fault in PASSING)
         work()
         left = {row.id: row.thinned_every for row in store.runs()}
-        assert (left[thin], left[night]) == (5, None)
-        assert [row.id for row in store.runs() if row.trigger == "nightly"] == [night]
+        assert (left[thin], left[scheduled_run]) == (5, None)
+        assert [row.id for row in store.runs() if row.trigger == "nightly"] == [scheduled_run]
         whole = [history(12, seed=thin), history(12, seed=thin + 1000)]  # as `made` makes them
         best = {int(np.argmin(losses)) for own in whole for losses in (own.train_loss, own.test_loss)}
         for model, own in zip(MODELS, whole, strict=True):
             kept = store.history(thin, model)
             assert kept.epoch.tolist() == sorted({0, 5, 10, 11, *best})
             assert kept.parameters.tobytes() == own.parameters[kept.epoch].tobytes()
-        thin, night = runs_to_prune()
+        thin, scheduled_run = runs_to_prune()
     assert met > 10
 
 
@@ -135,14 +135,14 @@ def test_a_night_that_meets_a_fault_at_any_exchange_is_planned_and_settled_once(
 
     def work() -> int:
         with Store(database_url) as own:
-            night = scheduled_runs.plan(own, DAILY, DUE + met * timedelta(days=1))
-            return 0 if scheduled_runs.settle(own, night.id, "missed", "off") else 3
+            scheduled_run = scheduled_runs.add_due(own, DAILY, DUE + met * timedelta(days=1))
+            return 0 if scheduled_runs.settle(own, scheduled_run.id, "missed", "off") else 3
 
     for status in at_every_point(FAULTS[backend][fault], work):
         assert (status == 0) == (fault in PASSING)
         assert work() in (0, 3)
         met += 1
-        assert [night.outcome for night in scheduled_runs.nights(store)] == ["missed"] * met
+        assert [scheduled_run.outcome for scheduled_run in scheduled_runs.newest(store)] == ["missed"] * met
     assert met > 5
 
 
@@ -182,8 +182,8 @@ def test_a_verdict_or_night_that_meets_a_fault_is_stored_once(
         with Store(database_url) as own:
             count = str(len(own.verdicts(run_id)))  # one that says the same as the last is not stored
             own.add_verdict(VerdictRow(run_id=run_id, kind="parity", passed=True, tolerance=0, detail=count))
-            scheduled_runs.record(own, ScheduledRunRow(due_at=DUE, status="due"))
+            scheduled_runs.add_unscheduled(own, ScheduledRunRow(due_at=DUE, status="due"))
 
     for met, status in enumerate(at_every_point(fault, work), 1):
         assert status == 0
-        assert len(store.verdicts(run_id)) == len(scheduled_runs.nights(store)) == met
+        assert len(store.verdicts(run_id)) == len(scheduled_runs.newest(store)) == met

@@ -94,7 +94,7 @@ def test_a_server_that_answers_again_costs_time_and_nothing_else(
 ) -> None:
     monkeypatch.setattr("db.retry.LONG", 1.0)
     lines: list[str] = []
-    with Store(proxy.url, say=lines.append) as store:
+    with Store(proxy.url, log_line=lines.append) as store:
         proxy.mode = "frozen"
         threading.Timer(3, setattr, (proxy, "mode", "forward")).start()
         assert start(store) == 1
@@ -111,7 +111,7 @@ WORK: dict[str, Callable[[Store], object]] = {
     "copy": lambda store: store.write(
         lambda session, _: insert_epochs(session.connection(), 1, "paddle", history(20_000, 13))
     ),
-    "crashes": lambda store: store.notice_crashes(),
+    "crashes": lambda store: store.mark_crashed(),
 }
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from db.errors import HeldError, LeaseLostError
+from db.errors import LeaseHeldError, LeaseLostError
 from db.history import History
 from db.lease import RunWriter
-from db.owner import is_alive, is_gone, new_token
+from db.owner import is_alive, is_dead, new_token
 from db.store import Store
 from job.data.dataset import load
 from job.models.base import LinearRegression
@@ -62,7 +62,7 @@ def test_a_model_that_sleeps_keeps_its_run(
     def look() -> None:
         with Store(database_url, heartbeat_timeout=2.5) as other:
             while not ended.wait(0.2):
-                other.notice_crashes()
+                other.mark_crashed()
                 seen.append(other.run(writer.run_id).status)
 
     watcher = threading.Thread(target=look)
@@ -118,10 +118,10 @@ def test_a_heartbeat_takes_nothing_back_that_another_has_taken(slow_store: Store
 def test_a_run_is_not_crashed_while_its_process_is_seen_to_live(store: Store) -> None:
     writer = start(store)
     execute(store, "UPDATE runs SET heartbeat_at = '2020-01-01 00:00:00'")  # by another clock
-    store.notice_crashes()
+    store.mark_crashed()
     assert store.run(writer.run_id).status == "running"
     execute(store, f"UPDATE runs SET owner = '{ELSEWHERE}'")
-    store.notice_crashes()
+    store.mark_crashed()
     assert store.run(writer.run_id).status == "crashed"
 
 
@@ -131,7 +131,7 @@ def test_a_live_nightly_is_not_pushed_aside_by_another_clock(
     monkeypatch.setattr(store, "heartbeat_timeout", 1)
     start(store, trigger="nightly")
     execute(store, "UPDATE runs SET heartbeat_at = '2020-01-01 00:00:00'")
-    with pytest.raises(HeldError, match="one nightly run at a time"):
+    with pytest.raises(LeaseHeldError, match="one nightly run at a time"):
         start(store, trigger="nightly")
 
 
@@ -144,7 +144,7 @@ def test_a_process_that_is_stopped_is_not_seen_to_live() -> None:
     token = process.stdout.readline().strip()
 
     def states() -> tuple[bool, bool]:
-        return is_alive(token), is_gone(token)
+        return is_alive(token), is_dead(token)
 
     assert states() == (True, False)
     process.send_signal(signal.SIGSTOP)

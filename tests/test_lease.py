@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from db.errors import HeldError, LeaseLostError, StoreError
-from db.owner import is_gone, new_token
+from db.errors import LeaseHeldError, LeaseLostError, StoreError
+from db.owner import is_dead, new_token
 from db.specification import Specification
 from db.store import Store
 from tests.samples import ELSEWHERE, execute, history, silence, start
@@ -31,7 +31,7 @@ def test_a_silent_run_is_crashed_and_a_live_one_is_not(store: Store) -> None:
     silent, live = start(store), start(store)
     silence(store, silent.run_id, 61)
     silence(store, live.run_id, 50)
-    store.notice_crashes()
+    store.mark_crashed()
     crashed = store.run(silent.run_id)
     assert (crashed.status, crashed.stop_reason) == ("crashed", "no heartbeat for more than 60 s")
     assert crashed.finished_at == crashed.heartbeat_at
@@ -43,17 +43,17 @@ def test_a_run_whose_process_died_on_this_machine_is_crashed_at_once(store: Stor
     child = "from db.owner import new_token; print(new_token())"
     token = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout
     execute(store, f"UPDATE runs SET owner = '{token.strip()}'")
-    store.notice_crashes()
+    store.mark_crashed()
     crashed = store.run(writer.run_id)
     assert (crashed.status, crashed.stop_reason) == ("crashed", "its process has ended")
 
 
 def test_a_living_process_is_not_gone_and_a_foreign_one_is_unknown() -> None:
     token = new_token()
-    assert not is_gone(token)
-    assert is_gone(token.rpartition(":")[0] + ":1")  # a later process has the same number
+    assert not is_dead(token)
+    assert is_dead(token.rpartition(":")[0] + ":1")  # a later process has the same number
     for unknown in (None, "", "abc", ELSEWHERE, token.replace("@", "@x")):
-        assert not is_gone(unknown)
+        assert not is_dead(unknown)
 
 
 @pytest.mark.parametrize("status", ["interrupted", "crashed", "failed"])
@@ -130,7 +130,7 @@ def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(datab
         writing = threading.Thread(target=lambda: frozen.write(stand_still))
         writing.start()
         assert locked.wait(30)
-        asking = threading.Thread(target=other.notice_crashes, daemon=True)
+        asking = threading.Thread(target=other.mark_crashed, daemon=True)
         asking.start()
         asking.join(20)
         waits = asking.is_alive()
@@ -138,7 +138,7 @@ def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(datab
         writing.join()
         assert not waits
         assert other.run(run_id).status == "running"
-        other.notice_crashes()
+        other.mark_crashed()
         assert other.run(run_id).status == "crashed"
 
 
@@ -165,7 +165,7 @@ def test_a_run_of_a_dead_trainer_elsewhere_is_taken_up_once_it_was_silent_long_e
     database_url: str,
 ) -> None:
     lines: list[str] = []
-    with Store(database_url, heartbeat_timeout=4.5, say=lines.append) as store:
+    with Store(database_url, heartbeat_timeout=4.5, log_line=lines.append) as store:
         writer = start(store)
         silence(store, writer.run_id, 4)
         store.resume_run(writer.run_id, environment={})
@@ -274,7 +274,7 @@ def test_of_two_that_start_one_combination_of_a_sweep_at_once_one_wins(
         with Store(database_url) as mine:
             try:
                 outcomes.append(f"started {start(mine, sweep='one', trigger='sweep').run_id}")
-            except HeldError as error:
+            except LeaseHeldError as error:
                 outcomes.append(str(error))
 
     threads = [threading.Thread(target=contend) for _ in range(2)]
@@ -293,9 +293,9 @@ def test_a_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) 
         raise PermissionError
 
     monkeypatch.setattr("db.owner._stat", lambda pid: ("", ""))
-    assert is_gone(token)
+    assert is_dead(token)
     monkeypatch.setattr(os, "kill", forbidden)
-    assert not is_gone(token)
+    assert not is_dead(token)
 
 
 def test_a_zombie_of_another_user_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,4 +309,4 @@ def test_a_zombie_of_another_user_is_gone(monkeypatch: pytest.MonkeyPatch) -> No
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # now it is a zombie
         with monkeypatch.context() as patch:
             patch.setattr(os, "kill", forbidden)
-            assert is_gone(token)
+            assert is_dead(token)

@@ -28,8 +28,8 @@ def test_text_is_the_message_and_what_is_for_programs_is_left_out(
     capsys: Output, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     monkeypatch.setenv("JOB_LOG_FORMAT", setting)
-    log.say("so it is", "event", field=1)
-    log.record("not for people", "event")
+    log.log_line("so it is", "event", field=1)
+    log.log_event("not for people", "event")
     assert capsys.readouterr() == ("", "job: so it is\n")
 
 
@@ -37,9 +37,9 @@ def test_json_has_the_time_the_event_what_is_bound_and_the_fields(
     capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOB_LOG_FORMAT", " Json ")
-    log.say("first")
+    log.log_line("first")
     log.bind(run=3, model="a")
-    log.record("second", "step", model="b", path=Path("x"))
+    log.log_event("second", "step", model="b", path=Path("x"))
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
     moment = datetime.fromisoformat(first.pop("time"))
     assert abs(moment - datetime.now(UTC)) < timedelta(minutes=5)

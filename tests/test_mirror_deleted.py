@@ -13,7 +13,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.mirror.deleted import remove
 from job.mirror.logs import lock_run
-from job.mirror.mend import mend
+from job.mirror.repair import repair_logs
 from tests.conftest import Job
 from tests.samples import dataset_row, history
 from tests.visualdl_logs import assert_run_drawn, log_of
@@ -50,16 +50,16 @@ def directories(log_dir: Path) -> list[str]:
 def deleted(store: Store, log_dir: Path, said: list[str]) -> tuple[Path, int]:
     """Three drawn runs, of which the middle one is deleted. Its logs, and the first run."""
     first, middle, _ = (trained(store) for _ in range(3))
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     forget(store, middle)
     return log_dir / str(middle), first
 
 
 def test_the_logs_of_deleted_runs_are_removed(store: Store, log_dir: Path, said: list[str]) -> None:
     runs = [trained(store) for _ in range(4)]
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     forget(store, *runs[:2])
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert directories(log_dir) == [str(run) for run in runs[2:]]
     assert said == [f"removed the logs of runs that the store has no more: {runs[0]}, {runs[1]}"]
     for run in runs[2:]:
@@ -107,7 +107,7 @@ def test_a_directory_with_anything_foreign_stays_as_it_is(
     else:
         (directory / "store.id").unlink()
     before = sorted(path.relative_to(directory) for path in directory.rglob("*"))
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert sorted(path.relative_to(directory) for path in directory.rglob("*")) == before
     assert not any("removed" in line for line in said)
 
@@ -117,7 +117,7 @@ def test_a_name_that_is_no_runs_number_stays(
     store: Store, log_dir: Path, said: list[str], deleted: tuple[Path, int], prefix: str
 ) -> None:
     other = deleted[0].rename(log_dir / f"{prefix}{deleted[0].name}")
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert len(list(other.rglob("*.log"))) == 2
     assert said == []
 
@@ -127,7 +127,7 @@ def test_logs_that_are_being_drawn_are_left(
 ) -> None:
     lock = lock_run(log_dir, int(deleted[0].name), 0)
     try:
-        mend(store, log_dir, said.append)
+        repair_logs(store, log_dir, said.append)
     finally:
         lock.release()
     assert len(list(deleted[0].rglob("*.log"))) == 2
@@ -137,7 +137,7 @@ def test_a_half_removed_directory_is_removed_next_time(
     store: Store, log_dir: Path, said: list[str], deleted: tuple[Path, int]
 ) -> None:
     log_of(log_dir, int(deleted[0].name), "paddle").unlink()
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert not deleted[0].exists()
 
 
@@ -145,21 +145,21 @@ def test_a_store_without_runs_removes_nothing(
     store: Store, log_dir: Path, said: list[str], tmp_path: Path
 ) -> None:
     run = trained(store)
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     with Store(f"sqlite:///{tmp_path}/empty.db", create=True) as empty:
-        mend(empty, log_dir, said.append)
+        repair_logs(empty, log_dir, said.append)
     assert directories(log_dir) == [str(run)]
 
 
 def test_the_logs_of_another_store_stay(store: Store, log_dir: Path, said: list[str], tmp_path: Path) -> None:
     """Also if the other store's runs were drawn over those of the same numbers."""
     theirs = [trained(store) for _ in range(5)]
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     with Store(f"sqlite:///{tmp_path}/other.db", create=True) as other:
         runs = [trained(other) for _ in range(6)]
         forget(other, *runs[2:5])
         for _ in range(2):
-            mend(other, log_dir, said.append)
+            repair_logs(other, log_dir, said.append)
     assert directories(log_dir) == sorted(str(run) for run in {*theirs, runs[5]})
     assert not any("removed" in line for line in said)
 
@@ -168,7 +168,7 @@ def test_logs_that_cannot_be_removed_are_told_and_the_others_go(
     store: Store, log_dir: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [trained(store) for _ in range(3)]
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     forget(store, *runs[:2])
     rmdir = Path.rmdir
 
@@ -178,7 +178,7 @@ def test_logs_that_cannot_be_removed_are_told_and_the_others_go(
         rmdir(path)
 
     monkeypatch.setattr(Path, "rmdir", refuse)
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert said == [
         f"the logs of run {runs[0]}, which the store has no more, cannot be removed: not this one",
         f"removed the logs of runs that the store has no more: {runs[1]}",
@@ -189,7 +189,7 @@ def test_the_logs_of_a_run_that_came_to_be_meanwhile_stay(
     store: Store, log_dir: Path, said: list[str]
 ) -> None:
     run = trained(store)
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert not remove(store, log_dir, run)
     assert_run_drawn(log_dir, store, run)
 
@@ -197,9 +197,9 @@ def test_the_logs_of_a_run_that_came_to_be_meanwhile_stay(
 def test_runs_after_the_stores_newest_stay(store: Store, log_dir: Path, said: list[str]) -> None:
     """They were drawn before a backup was restored, or are another store's."""
     runs = [trained(store) for _ in range(3)]
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     forget(store, *runs[1:])
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert directories(log_dir) == [str(run) for run in runs]
 
 
@@ -208,7 +208,7 @@ def test_a_run_that_is_back_when_its_logs_are_locked_keeps_them(
 ) -> None:
     """Between the list of runs and the lock, a store that is being restored may get the run back."""
     run = trained(store)
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     assert remove(store, log_dir, run) is False
     assert_run_drawn(log_dir, store, run)
     lock_run(log_dir, run, 0).release()

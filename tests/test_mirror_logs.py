@@ -14,7 +14,7 @@ from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
 from job.mirror.logs import BusyError, RunLogs, lock_run
-from job.mirror.mend import about_epochs, mend, redraw
+from job.mirror.repair import about_epochs, repair_logs, rewrite
 from tests.conftest import Job
 from tests.samples import history, run_row, start
 from tests.visualdl_logs import assert_run_drawn, log_of, steps
@@ -41,7 +41,7 @@ def started(store: Store, epochs: int = 10) -> RunWriter:
 
 def draw(store: Store, writer: RunWriter, log_dir: Path, said: list[str]) -> None:
     with RunLogs(log_dir, store.run(writer.run_id), said.append) as logs:
-        logs.draw(store)
+        logs.write(store)
 
 
 def test_a_run_is_drawn_whole(store: Store, log_dir: Path, said: list[str]) -> None:
@@ -54,11 +54,11 @@ def test_a_run_is_drawn_whole(store: Store, log_dir: Path, said: list[str]) -> N
 def test_new_epochs_are_appended_to_the_same_file(store: Store, log_dir: Path, said: list[str]) -> None:
     writer = started(store)
     with RunLogs(log_dir, store.run(writer.run_id), said.append) as logs:
-        logs.draw(store)
+        logs.write(store)
         log = log_of(log_dir, writer.run_id, "paddle")
         before = log.stat().st_ino
         writer.append("paddle", history(5, first_epoch=10))
-        logs.draw(store)
+        logs.write(store)
     assert log.stat().st_ino == before
     assert_run_drawn(log_dir, store, writer.run_id)
 
@@ -176,11 +176,11 @@ def test_nothing_that_is_set_aside_takes_anothers_place(
 def test_a_log_that_others_write_to_is_drawn_anew(store: Store, log_dir: Path, said: list[str]) -> None:
     writer = started(store)
     with RunLogs(log_dir, store.run(writer.run_id), said.append) as logs:
-        logs.draw(store)
+        logs.write(store)
         log = log_of(log_dir, writer.run_id, "paddle")
         log.write_bytes(log.read_bytes() + b"\x05 and more")
         writer.append("paddle", history(5, first_epoch=10))
-        logs.draw(store)
+        logs.write(store)
     assert said[0] == f"{log} was changed or removed by another process; repaired"
     assert_run_drawn(log_dir, store, writer.run_id)
 
@@ -197,7 +197,7 @@ def test_what_a_killed_drawing_left_is_removed(
 def test_drawing_tells_how_far_it_is(store: Store, log_dir: Path) -> None:
     run = store.run(started(store, EPOCHS).run_id)
     told: list[tuple[str, int, int]] = []
-    redraw(store, run, log_dir, print, lambda *line: told.append(line), timeout=0)
+    rewrite(store, run, log_dir, print, lambda *line: told.append(line), timeout=0)
     reached = [(drawn, EPOCHS) for drawn in (1_000, 2_000, 2_500)]
     assert told == [(model, *figures) for model in ("paddle", "python") for figures in reached]
 
@@ -208,10 +208,10 @@ def test_logs_that_vanish_while_they_are_drawn_come_back(
 ) -> None:
     writer = started(store)
     with RunLogs(log_dir, store.run(writer.run_id), said.append) as logs:
-        logs.draw(store)
+        logs.write(store)
         shutil.rmtree(logs.directory if what == "run" else log_dir)
         writer.append("paddle", history(5, first_epoch=10))
-        logs.draw(store)
+        logs.write(store)
     assert_run_drawn(log_dir, store, writer.run_id)
 
 
@@ -219,29 +219,29 @@ def test_a_run_has_one_writer(store: Store, log_dir: Path, said: list[str]) -> N
     writer = started(store)
     run = store.run(writer.run_id)
     with RunLogs(log_dir, run, said.append) as logs:
-        logs.draw(store)
+        logs.write(store)
         with pytest.raises(BusyError, match=f"run {run.id} is being drawn"):
-            redraw(store, run, log_dir, said.append, lambda *_: None, timeout=0)
-        mend(store, log_dir, said.append)
+            rewrite(store, run, log_dir, said.append, lambda *_: None, timeout=0)
+        repair_logs(store, log_dir, said.append)
     assert_run_drawn(log_dir, store, writer.run_id)
-    redraw(store, run, log_dir, said.append, lambda *_: None, timeout=0)
+    rewrite(store, run, log_dir, said.append, lambda *_: None, timeout=0)
 
 
 def test_a_log_directory_that_cannot_be_made_is_one_line(store: Store, tmp_path: Path) -> None:
     run = store.run(started(store).run_id)
     (tmp_path / "file").write_text("")
     with pytest.raises(MirrorError, match=r"file/logs cannot be made"):
-        redraw(store, run, tmp_path / "file" / "logs", print, lambda *_: None, timeout=0)
+        rewrite(store, run, tmp_path / "file" / "logs", print, lambda *_: None, timeout=0)
 
 
 def test_mend_brings_every_run_and_every_file_in_order(store: Store, log_dir: Path, said: list[str]) -> None:
     runs = [started(store).run_id for _ in range(3)]
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     shutil.rmtree(log_dir / str(runs[0]))
     os.truncate(log_of(log_dir, runs[1], "python"), 700)
     (log_dir / "notes").mkdir()
     (log_dir / "notes" / "vdlrecords.tmp").write_bytes(b"torn")
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     for run in runs:
         assert_run_drawn(log_dir, store, run)
     assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.tmp"]
@@ -251,7 +251,7 @@ def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Pa
     newer, older = (started(store).run_id for _ in range(2))
     log_dir.mkdir()
     (log_dir / str(newer)).write_text("not a directory")
-    mend(store, log_dir, said.append)
+    repair_logs(store, log_dir, said.append)
     (line,) = said
     assert f"the logs of run {newer} are shown as they are" in line
     assert_run_drawn(log_dir, store, older)
@@ -262,7 +262,7 @@ def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str], content: byte
     """A log with a torn end may still be complete for the program that wrote it."""
     (log_dir / "notes").mkdir(parents=True)
     (log_dir / "notes" / "vdlrecords.other.log").write_bytes(content)
-    mend(None, log_dir, said.append)
+    repair_logs(None, log_dir, said.append)
     assert (log_dir / "notes" / "set-aside.other.log").read_bytes() == content
 
 
@@ -281,7 +281,7 @@ def test_the_epochs_of_each_log_are_estimated_from_its_size(
 def test_a_pipe_among_the_logs_is_set_aside_and_not_waited_for(log_dir: Path, said: list[str]) -> None:
     (log_dir / "notes").mkdir(parents=True)
     os.mkfifo(log_dir / "notes" / "vdlrecords.fifo")
-    mend(None, log_dir, said.append)
+    repair_logs(None, log_dir, said.append)
     assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.fifo"]
 
 
@@ -291,7 +291,7 @@ def test_mend_without_a_store_cuts_what_is_torn(
     _, log = drawn
     whole = log.stat().st_size
     os.truncate(log, whole - 3)
-    mend(None, log_dir, said.append)
+    repair_logs(None, log_dir, said.append)
     assert log.stat().st_size < whole - 3
     assert steps(log)["loss/train"] == list(range(10))
     assert steps(log)["weights"] == list(range(9))

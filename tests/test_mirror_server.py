@@ -142,7 +142,7 @@ class Pauses(threading.Event):
         self.noted: list[float] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        if timeout != dashboard.LOOK:
+        if timeout != dashboard.POLL:
             self.noted.append(timeout or 0.0)
         if len(self.noted) == 10:
             self.set()
@@ -160,9 +160,9 @@ def test_a_server_that_dies_at_once_is_started_after_longer_and_longer_pauses(
         *(tmp_path, "127.0.0.1", 0),
         allowed_hosts=(),
         points=lambda: 0,
-        mend=lambda: said.append("mended"),
+        repair_logs=lambda: said.append("mended"),
         stop=stop,
-        say=said.append,
+        log_line=said.append,
     )
     dies = [sys.executable, "-c", "raise SystemExit(3)"]
     monkeypatch.setattr(made, "_start", lambda: subprocess.Popen(dies, stdin=subprocess.PIPE))

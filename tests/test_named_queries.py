@@ -11,12 +11,12 @@ from sqlalchemy import text
 
 from db.errors import QueryError
 from db.history import History
-from db.query import ask, named_queries, named_query
+from db.query import named_queries, named_query, run_query
 from db.schema import DatasetRow, FeatureRow, RunRow
 from db.store import Store
-from job.answers import answer
 from job.data.dataset import DEFAULT_DATA, load
 from job.data.source import least_squares
+from job.named_query import run_named_query
 from tests.samples import dataset_row, history
 
 EPOCHS, FEATURES = 120, 3
@@ -73,7 +73,7 @@ def run(store: Store, histories: dict[str, History]) -> RunRow:
 
 
 def rows(store: Store, name: str, run: RunRow | None, **parameters: Any) -> list[dict[str, Any]]:
-    found = answer(store, name, run, parameters, limit=None)
+    found = run_named_query(store, name, run, parameters, limit=None)
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
@@ -291,7 +291,7 @@ def test_sweep(store: Store) -> None:
                     expected.append((rate, seed, writer.run_id, "running", model, len(made) - 1, *ends))
             if sweep == "ours" and not trained:
                 expected.append((rate, seed, writer.run_id, "running", None, None, None, None, None))
-    found = answer(store, "sweep", None, {"name": "ours"}, limit=None)
+    found = run_named_query(store, "sweep", None, {"name": "ours"}, limit=None)
     assert found.columns[2:4] == ("run", "status")
     assert found.columns[5:] == ("last_epoch", "train_loss", "test_loss", "best_test_loss")
     assert found.rows == sorted(expected, key=lambda row: (*row[:3], row[4] or ""))
@@ -314,6 +314,6 @@ def test_an_unknown_query_or_parameter_is_named(store: Store, run: RunRow) -> No
     with pytest.raises(QueryError, match="there is no query 'loss'; there are convergence, "):
         named_query("loss", "sqlite")
     with pytest.raises(QueryError, match=r"no parameter :evry; its parameters: :run, :every"):
-        answer(store, "losses", run, {"evry": 2})
+        run_named_query(store, "losses", run, {"evry": 2})
     with pytest.raises(QueryError, match=r"--param run=VALUE"):
-        ask(store.url, named_query("parity", store.url.get_backend_name()).sql)
+        run_query(store.url, named_query("parity", store.url.get_backend_name()).sql)

@@ -22,13 +22,13 @@ OTHER_KERNEL = {"JOB_PIN_NUMERICS": "0", "OPENBLAS_CORETYPE": "Sandybridge"}
 """OpenBLAS's kernel for CPUs with AVX but without AVX2, which all CPUs for the pinned one can run"""
 
 
-def night(url: str, *options: object, epochs: int = 30) -> int:
+def scheduled_run(url: str, *options: object, epochs: int = 30) -> int:
     """One scheduled run in this process, on the housing table."""
     return run(["nightly", "--once", "--database-url", url, "--epochs", str(epochs), *map(str, options)])
 
 
 def test_the_first_night_has_nothing_to_be_compared_with(database_url: str, capsys: Output) -> None:
-    assert night(database_url) == 0
+    assert scheduled_run(database_url) == 0
     said = capsys.readouterr()
     assert said.out.startswith("run 1 completed after ")
     assert "drift: not judged: this is the first scheduled run of its specification\n" in said.out
@@ -37,7 +37,7 @@ def test_the_first_night_has_nothing_to_be_compared_with(database_url: str, caps
 
 def test_a_night_with_the_bits_of_the_last_one_passes(database_url: str, capsys: Output) -> None:
     for _ in range(2):
-        assert night(database_url) == 0
+        assert scheduled_run(database_url) == 0
     assert "drift: passed: against run 1: paddle: the same bits on all 30 epochs;" in capsys.readouterr().out
     with Store(database_url) as store:
         verdict = store.verdicts(2)[-1]
@@ -74,16 +74,16 @@ def test_another_kernel_is_reported_with_its_first_epoch_its_gap_and_itself(
 
 @pytest.mark.slow
 def test_another_specification_is_no_drift(sqlite_url: str, tmp_path: Path, capsys: Output) -> None:
-    assert night(sqlite_url) == 0
+    assert scheduled_run(sqlite_url) == 0
     other = write_csv(tmp_path / "other.csv")
     for options in (("--seed", 1), ("--learning-rate", 0.02), ("--data", other)):
-        assert night(sqlite_url, *options) == 0
-    assert night(sqlite_url, epochs=31) == 0
+        assert scheduled_run(sqlite_url, *options) == 0
+    assert scheduled_run(sqlite_url, epochs=31) == 0
     assert capsys.readouterr().out.count("drift: not judged") == 5
 
 
 def test_a_diverging_night_fails(sqlite_url: str, capsys: Output) -> None:
-    assert night(sqlite_url, "--learning-rate", 1e30) == 1
+    assert scheduled_run(sqlite_url, "--learning-rate", 1e30) == 1
     said = capsys.readouterr()
     assert "run 1 diverged: not finite any more" in said.out
     assert "job: scheduled run 1 failed" in said.err
@@ -98,14 +98,14 @@ def test_a_second_night_is_refused_and_on_record_as_skipped(database_url: str, c
         with Store(database_url, create=True) as store:
             while not (store.runs() and store.progress(store.run().id)):
                 assert first.poll() is None
-            assert night(database_url) == 2
+            assert scheduled_run(database_url) == 2
             assert "job: error: one nightly run at a time: run 1 is being trained" in capsys.readouterr().err
-            assert [each.outcome for each in scheduled_runs.nights(store)] == ["skipped", "running"]
+            assert [each.outcome for each in scheduled_runs.newest(store)] == ["skipped", "running"]
     finally:
         first.terminate()
     assert first.wait(30) == 128 + signal.SIGTERM
     with Store(database_url) as store:
-        assert [each.outcome for each in scheduled_runs.nights(store)] == ["skipped", "interrupted"]
+        assert [each.outcome for each in scheduled_runs.newest(store)] == ["skipped", "interrupted"]
 
 
 @pytest.mark.slow
@@ -113,14 +113,14 @@ def test_a_killed_night_does_not_block_the_next(sqlite_url: str) -> None:
     first = start_and_wait(sqlite_url, 2_000_000, command=("nightly", "--once"))
     first.kill()
     first.communicate()
-    assert night(sqlite_url) == 0
+    assert scheduled_run(sqlite_url) == 0
     with Store(sqlite_url) as store:
-        assert [each.outcome for each in scheduled_runs.nights(store)] == ["completed", "crashed"]
+        assert [each.outcome for each in scheduled_runs.newest(store)] == ["completed", "crashed"]
 
 
 @pytest.mark.slow
 def test_a_resumed_night_gets_its_verdict_too(sqlite_url: str) -> None:
-    assert night(sqlite_url, epochs=3000) == 0
+    assert scheduled_run(sqlite_url, epochs=3000) == 0
     first = start_and_wait(sqlite_url, 3000, command=("nightly", "--once"))
     first.terminate()
     first.communicate()
@@ -132,10 +132,10 @@ def test_a_resumed_night_gets_its_verdict_too(sqlite_url: str) -> None:
 
 
 def test_data_that_is_gone_overnight_is_a_night_that_failed(sqlite_url: str, capsys: Output) -> None:
-    assert night(sqlite_url, "--data", "gone.csv") == 2
+    assert scheduled_run(sqlite_url, "--data", "gone.csv") == 2
     assert "job: error: gone.csv" in capsys.readouterr().err
     with Store(sqlite_url) as store:
-        (found,) = scheduled_runs.nights(store)
+        (found,) = scheduled_runs.newest(store)
         assert found.outcome == "failed"
         assert (found.row.detail or "").startswith("gone.csv")
 
@@ -163,10 +163,10 @@ def listed(url: str, capsys: Output, *options: str) -> str:
 
 
 def test_nights_are_listed(sqlite_url: str, capsys: Output) -> None:
-    night(sqlite_url)
-    night(sqlite_url)
+    scheduled_run(sqlite_url)
+    scheduled_run(sqlite_url)
     with Store(sqlite_url) as store:
-        row = scheduled_runs.plan(store, "0 2 * * * UTC", datetime.now(UTC) - timedelta(days=3))
+        row = scheduled_runs.add_due(store, "0 2 * * * UTC", datetime.now(UTC) - timedelta(days=3))
         scheduled_runs.settle(store, row.id, "missed", "off")
     table = listed(sqlite_url, capsys)
     assert "same bits as run 1" in table
@@ -189,19 +189,19 @@ def check(url: str) -> int:
 
 def test_the_health_check_fails_while_a_night_was_missed(sqlite_url: str, capsys: Output) -> None:
     assert check(sqlite_url) == 2
-    assert night(sqlite_url) == 0
+    assert scheduled_run(sqlite_url) == 0
     assert check(sqlite_url) == 1
     assert "no scheduled run is planned" in capsys.readouterr().out
     now = datetime.now(UTC)
     with Store(sqlite_url) as store:
-        scheduled_runs.plan(store, "x", now + timedelta(hours=1))
+        scheduled_runs.add_due(store, "x", now + timedelta(hours=1))
         assert check(sqlite_url) == 0
-        late = scheduled_runs.plan(store, "x", now - timedelta(minutes=20))
+        late = scheduled_runs.add_due(store, "x", now - timedelta(minutes=20))
         assert check(sqlite_url) == 1
         assert "and has not begun" in capsys.readouterr().out
         scheduled_runs.settle(store, late.id, "skipped", "why not")
         assert check(sqlite_url) == 0
-        missed = scheduled_runs.plan(store, "x", now + timedelta(minutes=1))
+        missed = scheduled_runs.add_due(store, "x", now + timedelta(minutes=1))
         scheduled_runs.settle(store, missed.id, "missed", "off")
         assert check(sqlite_url) == 1
         assert "was missed: off" in capsys.readouterr().out

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from db import scheduled_runs as nights
-from db.errors import HeldError, NotFoundError
+from db.errors import LeaseHeldError, NotFoundError
 from db.lease import RunWriter
-from db.query import ask, named_query
+from db.query import named_query, run_query
 from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.schedule.nightly import bad_news
@@ -25,9 +25,9 @@ DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 DAILY = "0 2 * * * UTC"
 
 
-def start(store: Store, night: int | None = None, **settings: Any) -> RunWriter:
+def start(store: Store, scheduled_run: int | None = None, **settings: Any) -> RunWriter:
     values: dict[str, Any] = {"epochs": 5, "learning_rate": 0.1, "seed": 0, "trigger": "nightly"}
-    return store.start_run(dataset_row(), night=night, environment={}, **values | settings)
+    return store.start_run(dataset_row(), scheduled_run=scheduled_run, environment={}, **values | settings)
 
 
 def complete(store: Store, **settings: Any) -> int:
@@ -56,10 +56,10 @@ def beating(writer: RunWriter) -> Iterator[None]:
 
 
 def test_a_night_is_planned_once(store: Store) -> None:
-    first = nights.plan(store, DAILY, DUE)
-    assert nights.plan(store, DAILY, DUE.astimezone()).id == first.id
+    first = nights.add_due(store, DAILY, DUE)
+    assert nights.add_due(store, DAILY, DUE.astimezone()).id == first.id
     assert (first.status, first.due_at) == ("due", DUE)
-    later = nights.plan(store, DAILY, DUE + timedelta(days=1))
+    later = nights.add_due(store, DAILY, DUE + timedelta(days=1))
     assert later.id != first.id
     planned = nights.planned(store, DAILY)
     assert planned is not None
@@ -71,8 +71,8 @@ def test_a_night_is_planned_once(store: Store) -> None:
 
 
 def test_nights_that_were_due_by_a_moment_come_in_order(store: Store) -> None:
-    ids = [nights.plan(store, DAILY, DUE + timedelta(days=days)).id for days in (2, 1, 0, 3)]
-    nights.plan(store, "other", DUE)
+    ids = [nights.add_due(store, DAILY, DUE + timedelta(days=days)).id for days in (2, 1, 0, 3)]
+    nights.add_due(store, "other", DUE)
     assert [row.id for row in nights.due_until(store, DAILY, DUE + timedelta(days=2))] == ids[2::-1]
     nights.settle(store, ids[1], "skipped")
     assert [row.id for row in nights.due_until(store, DAILY, DUE + timedelta(days=2))] == [
@@ -82,7 +82,7 @@ def test_nights_that_were_due_by_a_moment_come_in_order(store: Store) -> None:
 
 
 def test_a_night_is_settled_once(store: Store) -> None:
-    row = nights.plan(store, DAILY, DUE)
+    row = nights.add_due(store, DAILY, DUE)
     assert nights.settle(store, row.id, "missed", "nobody there")
     assert not nights.settle(store, row.id, "failed", "too late")
     found = nights.find(store, row.id)
@@ -92,7 +92,7 @@ def test_a_night_is_settled_once(store: Store) -> None:
 def test_a_night_that_was_settled_before_the_answer_was_lost_is_settled_by_us(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = nights.plan(store, DAILY, DUE)
+    row = nights.add_due(store, DAILY, DUE)
     answers: list[bool] = []
     lost_commit(store, monkeypatch, lambda: answers.append(nights.settle(store, row.id, "missed", "off")))
     lost_commit(store, monkeypatch, lambda: answers.append(nights.settle(store, row.id, "failed", "late")))
@@ -101,7 +101,7 @@ def test_a_night_that_was_settled_before_the_answer_was_lost_is_settled_by_us(
 
 
 def test_a_run_begins_its_night(store: Store) -> None:
-    row = nights.plan(store, DAILY, DUE)
+    row = nights.add_due(store, DAILY, DUE)
     writer = start(store, row.id)
     found = nights.find(store, row.id)
     assert found.run is not None
@@ -116,9 +116,9 @@ def test_a_run_begins_its_night(store: Store) -> None:
 
 
 def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
-    row = nights.plan(store, DAILY, DUE)
+    row = nights.add_due(store, DAILY, DUE)
     nights.settle(store, row.id, "skipped", "taken")
-    with pytest.raises(HeldError, match="is no longer due: another process started it"):
+    with pytest.raises(LeaseHeldError, match="is no longer due: another process started it"):
         start(store, row.id)
     assert store.runs() == []
 
@@ -126,7 +126,7 @@ def test_a_night_that_another_process_has_gets_no_run(store: Store) -> None:
 def test_a_second_nightly_run_is_refused_while_one_lives(store: Store) -> None:
     writer = start(store)
     with beating(writer):
-        with pytest.raises(HeldError, match=r"one nightly run at a time: run 1 is being trained"):
+        with pytest.raises(LeaseHeldError, match=r"one nightly run at a time: run 1 is being trained"):
             start(store)
         start(store, trigger="manual")  # other triggers may
     writer.finish("completed")
@@ -135,7 +135,7 @@ def test_a_second_nightly_run_is_refused_while_one_lives(store: Store) -> None:
 
 def test_a_nightly_run_whose_trainer_is_silent_does_not_block_the_next(database_url: str) -> None:
     said: list[str] = []
-    with Store(database_url, heartbeat_timeout=4, say=said.append) as store:
+    with Store(database_url, heartbeat_timeout=4, log_line=said.append) as store:
         first = start(store)
         silence(store, first.run_id, 3.5)
         second = start(store)
@@ -161,11 +161,11 @@ def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: S
 
 
 def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -> None:
-    planned = nights.plan(store, DAILY, DUE + timedelta(days=2))
-    missed = nights.plan(store, DAILY, DUE)
+    planned = nights.add_due(store, DAILY, DUE + timedelta(days=2))
+    missed = nights.add_due(store, DAILY, DUE)
     nights.settle(store, missed.id, "missed", "off")
-    ran = nights.record(store, ScheduledRunRow(due_at=DUE + timedelta(days=1), status="due"))
-    run = complete(store, night=ran.id)
+    ran = nights.add_unscheduled(store, ScheduledRunRow(due_at=DUE + timedelta(days=1), status="due"))
+    run = complete(store, scheduled_run=ran.id)
     before, after, other = complete(store), complete(store), complete(store, trigger="manual")
     store.add_verdict(VerdictRow(run_id=run, kind="parity", passed=False, tolerance=0, detail=""))
     for against, tolerance, passed in [
@@ -178,27 +178,31 @@ def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -
         values = {"run_id": run, "kind": "drift", "against_run_id": against, "detail": ""}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
     assert before < after
-    found = nights.nights(store)
-    assert [night.row.id for night in found] == [planned.id, ran.id, missed.id]
-    assert [night.outcome for night in found] == ["due", "completed", "missed"]
-    assert [night.drift.passed if night.drift else None for night in found] == [None, True, None]
-    assert len(nights.nights(store, 2)) == 2
+    found = nights.newest(store)
+    assert [scheduled_run.row.id for scheduled_run in found] == [planned.id, ran.id, missed.id]
+    assert [scheduled_run.outcome for scheduled_run in found] == ["due", "completed", "missed"]
+    assert [scheduled_run.drift.passed if scheduled_run.drift else None for scheduled_run in found] == [
+        None,
+        True,
+        None,
+    ]
+    assert len(nights.newest(store, 2)) == 2
 
 
 def test_the_night_of_a_pruned_run_stays_on_record(store: Store) -> None:
-    row = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
-    run = complete(store, night=row.id)
+    row = nights.add_unscheduled(store, ScheduledRunRow(due_at=DUE, status="due"))
+    run = complete(store, scheduled_run=row.id)
     execute(store, f"DELETE FROM runs WHERE id = {run}")
     assert nights.find(store, row.id).outcome == "pruned"
 
 
 def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
-    past = nights.plan(store, DAILY, DUE)
-    future = nights.plan(store, DAILY, datetime.now(UTC) + timedelta(days=1))
-    own = nights.plan(store, "0 3 * * * UTC", DUE)
-    external = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
-    earlier = nights.plan(store, DAILY, DUE - timedelta(days=1))
-    skipped = nights.plan(store, DAILY, DUE - timedelta(days=2))
+    past = nights.add_due(store, DAILY, DUE)
+    future = nights.add_due(store, DAILY, datetime.now(UTC) + timedelta(days=1))
+    own = nights.add_due(store, "0 3 * * * UTC", DUE)
+    external = nights.add_unscheduled(store, ScheduledRunRow(due_at=DUE, status="due"))
+    earlier = nights.add_due(store, DAILY, DUE - timedelta(days=1))
+    skipped = nights.add_due(store, DAILY, DUE - timedelta(days=2))
     nights.settle(store, skipped.id, "skipped")
     assert [row.id for row in nights.replace_schedules(store, "0 3 * * * UTC")] == [
         earlier.id,
@@ -215,11 +219,13 @@ def test_a_new_schedule_replaces_what_the_old_one_planned(store: Store) -> None:
 
 def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     now = datetime.now(UTC)
-    late = nights.plan(store, DAILY, now - timedelta(minutes=2))
-    nights.record(store, ScheduledRunRow(due_at=now - timedelta(minutes=2), status="due"))  # has no schedule
-    nights.plan(store, DAILY, now + timedelta(minutes=2))
-    later = nights.plan(store, "other", now - timedelta(seconds=90))
-    settled = nights.plan(store, DAILY, now - timedelta(minutes=3))
+    late = nights.add_due(store, DAILY, now - timedelta(minutes=2))
+    nights.add_unscheduled(
+        store, ScheduledRunRow(due_at=now - timedelta(minutes=2), status="due")
+    )  # has no schedule
+    nights.add_due(store, DAILY, now + timedelta(minutes=2))
+    later = nights.add_due(store, "other", now - timedelta(seconds=90))
+    settled = nights.add_due(store, DAILY, now - timedelta(minutes=3))
     nights.settle(store, settled.id, "missed")
     assert [row.id for row in nights.overdue(store, 60)] == [late.id, later.id]
     assert nights.overdue(store, 600) == []
@@ -228,12 +234,12 @@ def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
 def test_a_night_of_no_schedule_whose_process_died_is_settled_by_the_next(store: Store) -> None:
     now = datetime.now(UTC)
     rows = [
-        nights.record(store, ScheduledRunRow(due_at=now - timedelta(hours=hours), status="due"))
+        nights.add_unscheduled(store, ScheduledRunRow(due_at=now - timedelta(hours=hours), status="due"))
         for hours in (2, 0)
     ]
-    scheduled = nights.plan(store, DAILY, now - timedelta(hours=2))
-    ran = nights.record(store, ScheduledRunRow(due_at=now - timedelta(hours=3), status="due"))
-    complete(store, night=ran.id)
+    scheduled = nights.add_due(store, DAILY, now - timedelta(hours=2))
+    ran = nights.add_unscheduled(store, ScheduledRunRow(due_at=now - timedelta(hours=3), status="due"))
+    complete(store, scheduled_run=ran.id)
     nights.give_up_unscheduled(store, 3600)
     found = [nights.find(store, row.id).outcome for row in (*rows, scheduled, ran)]
     assert found == ["failed", "due", "due", "completed"]
@@ -247,7 +253,7 @@ def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: st
         with Store(database_url, create=True) as own:
             for day in range(20):
                 together.wait()
-                ids.append(nights.plan(own, DAILY, DUE + timedelta(days=day)).id)
+                ids.append(nights.add_due(own, DAILY, DUE + timedelta(days=day)).id)
 
     Store(database_url, create=True).close()
     threads = [threading.Thread(target=plan) for _ in range(2)]
@@ -260,21 +266,21 @@ def test_two_schedulers_that_plan_a_night_at_once_plan_the_same(database_url: st
 
 
 def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
-    first = complete(store, night=nights.plan(store, DAILY, DUE).id)
-    second = complete(store, night=nights.plan(store, DAILY, DUE + timedelta(days=1)).id)
-    missed = nights.plan(store, DAILY, DUE + timedelta(days=2))
+    first = complete(store, scheduled_run=nights.add_due(store, DAILY, DUE).id)
+    second = complete(store, scheduled_run=nights.add_due(store, DAILY, DUE + timedelta(days=1)).id)
+    missed = nights.add_due(store, DAILY, DUE + timedelta(days=2))
     nights.settle(store, missed.id, "missed", "nobody was there")
-    twin = nights.record(store, ScheduledRunRow(due_at=missed.due_at, status="due"))
+    twin = nights.add_unscheduled(store, ScheduledRunRow(due_at=missed.due_at, status="due"))
     # The second is its own; those of `job compare`, before and since, are not.
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
-    found = ask(store.url, named_query("nights", "sqlite").sql)
+    found = run_query(store.url, named_query("nights", "sqlite").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-    expected = nights.nights(store)
-    assert [row["night"] for row in rows] == [night.row.id for night in expected]
+    expected = nights.newest(store)
+    assert [row["night"] for row in rows] == [scheduled_run.row.id for scheduled_run in expected]
     assert [row["night"] for row in rows][:2] == [twin.id, missed.id]
-    assert [row["outcome"] for row in rows] == [night.outcome for night in expected]
+    assert [row["outcome"] for row in rows] == [scheduled_run.outcome for scheduled_run in expected]
     assert [row["drift"] for row in rows] == [None, None, "same bits", None]
     assert [row["against_run"] for row in rows] == [None, None, first, None]
     assert [row["why"] for row in rows] == [None, "nobody was there", None, None]
@@ -283,8 +289,8 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
 def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
     told = []
     for seed in (0, 0, 1, 1, 0, 2, 1):
-        row = nights.record(store, ScheduledRunRow(due_at=DUE, status="due"))
-        writer = start(store, trigger="nightly", night=row.id)
+        row = nights.add_unscheduled(store, ScheduledRunRow(due_at=DUE, status="due"))
+        writer = start(store, trigger="nightly", scheduled_run=row.id)
         writer.append("paddle", history(5, seed=seed))
         writer.finish("completed")
         verdict = judge_drift(store, store.run(writer.run_id))
@@ -308,25 +314,27 @@ def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("night", "run", "news"),
+    ("scheduled_run", "run", "news"),
     [
-        ("missed", None, "the night of 2026-01-02 02:00Z was missed: why"),
-        ("failed", None, "the night of 2026-01-02 02:00Z failed: why"),
+        ("missed", None, "the scheduled run of 2026-01-02 02:00Z was missed: why"),
+        ("failed", None, "the scheduled run of 2026-01-02 02:00Z failed: why"),
         ("skipped", None, None),
-        ("started", "failed", "the night of 2026-01-02 02:00Z, run 1, failed: so"),
-        ("started", "diverged", "the night of 2026-01-02 02:00Z, run 1, diverged: so"),
-        ("started", "crashed", "the night of 2026-01-02 02:00Z, run 1, crashed: so"),
+        ("started", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, failed: so"),
+        ("started", "diverged", "the scheduled run of 2026-01-02 02:00Z, run 1, diverged: so"),
+        ("started", "crashed", "the scheduled run of 2026-01-02 02:00Z, run 1, crashed: so"),
         ("started", "interrupted", None),
         ("started", "completed", None),
     ],
 )
-def test_what_went_wrong_is_news_and_a_stop_is_none(night: str, run: str | None, news: str | None) -> None:
-    row = ScheduledRunRow(due_at=DUE, status=night, detail="why")
+def test_what_went_wrong_is_news_and_a_stop_is_none(
+    scheduled_run: str, run: str | None, news: str | None
+) -> None:
+    row = ScheduledRunRow(due_at=DUE, status=scheduled_run, detail="why")
     own = run and RunRow(id=1, status=run, stop_reason="so")
-    found = nights.Night(row, own or None, None)
+    found = nights.ScheduledRun(row, own or None, None)
     passed = VerdictRow(kind="parity", passed=True, detail="near")
     assert bad_news(found, [passed]) == news
     if run == "completed":
         failed = [VerdictRow(kind=kind, passed=False, detail="far") for kind in ("parity", "drift")]
-        told = "the night of 2026-01-02 02:00Z, run 1: parity: far; drift: far"
+        told = "the scheduled run of 2026-01-02 02:00Z, run 1: parity: far; drift: far"
         assert bad_news(found, [passed, *failed]) == told

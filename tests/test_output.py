@@ -31,7 +31,7 @@ SHOWN = r"\x1b]0;mine\x07\x1b[2J\x9b31m\u202eevil\u2069\x7f\udcff\r\n\tend"
 def test_a_terminal_gets_control_characters_escaped(capsys: Output) -> None:
     print_line(HOSTILE)
     print_table([HOSTILE, "[/red]"], [[HOSTILE, "[bold]数据 é"]])
-    log.say(HOSTILE)
+    log.log_line(HOSTILE)
     said = capsys.readouterr()
     line, header, row = said.out.splitlines()
     assert line == SHOWN
@@ -70,7 +70,7 @@ def test_json_is_exact_and_free_of_control_characters(
 ) -> None:
     print_json({"數": HOSTILE, "at": datetime(2026, 1, 2, tzinfo=UTC)})
     monkeypatch.setenv("JOB_LOG_FORMAT", "json")
-    log.say(HOSTILE)
+    log.log_line(HOSTILE)
     said = capsys.readouterr()
     assert json.loads(said.out) == {"數": HOSTILE, "at": "2026-01-02T00:00:00+00:00"}
     assert '"數"' in said.out

@@ -15,7 +15,7 @@ import pytest
 
 from db.engine import parse_url
 from db.errors import QueryTooLargeError
-from db.query import ask
+from db.query import run_query
 from db.store import Store
 from tests.conftest import Job, job_command
 
@@ -91,27 +91,27 @@ def test_ctrl_c_ends_a_command_whose_reader_stands_still(url: str, form: str) ->
 
 def test_an_answer_has_a_budget(store: Store) -> None:
     query = COUNT.format(1000, "")
-    assert len(ask(store.url, query, max_bytes=1_000_000).rows) == 1000
+    assert len(run_query(store.url, query, max_bytes=1_000_000).rows) == 1000
     with pytest.raises(QueryTooLargeError, match=r"takes more memory than --max-bytes 9999 allows; --limit"):
-        ask(store.url, query, max_bytes=9_999)
+        run_query(store.url, query, max_bytes=9_999)
 
 
 def test_one_value_counts_whole(store: Store, backend: str) -> None:
     large = "hex(zeroblob(500000))" if backend == "sqlite" else "repeat('a', 1000000)"
     with pytest.raises(QueryTooLargeError):
-        ask(store.url, f"SELECT {large} AS a", max_bytes=900_000)
-    assert ask(store.url, f"SELECT length({large}) AS a", max_bytes=900_000).rows == [(1_000_000,)]
+        run_query(store.url, f"SELECT {large} AS a", max_bytes=900_000)
+    assert run_query(store.url, f"SELECT length({large}) AS a", max_bytes=900_000).rows == [(1_000_000,)]
 
 
 def test_rows_are_passed_on_as_they_arrive(store: Store) -> None:
     rows: list[tuple[object, ...]] = []
-    found = ask(store.url, COUNT.format(5000, ""), limit=4500, take=rows.extend)
+    found = run_query(store.url, COUNT.format(5000, ""), limit=4500, take=rows.extend)
     assert rows == [("i",), *((i,) for i in range(1, 4501))]
     assert (found.columns, found.rows, found.more) == ((), [], True)
     read: list[object] = []
     endless = COUNT.format(10**9, "")
     with pytest.raises(QueryTooLargeError):
-        ask(store.url, endless, limit=None, max_bytes=10**6, take=read.extend)
+        run_query(store.url, endless, limit=None, max_bytes=10**6, take=read.extend)
     assert len(read) > (5000 if store.url.get_backend_name() == "sqlite" else -1)
 
 
@@ -165,7 +165,7 @@ def test_an_answer_takes_twice_its_budget_of_memory_at_most(
 def test_what_a_query_may_use_of_the_server_is_bounded(store: Store) -> None:
     settings = ("temp_file_limit", "client_connection_check_interval", "jit", "statement_timeout")
     asked = ", ".join(f"current_setting('{name}')" for name in settings)
-    assert ask(store.url, f"SELECT {asked}", timeout=20).rows == [("1GB", "1s", "off", "21s")]
+    assert run_query(store.url, f"SELECT {asked}", timeout=20).rows == [("1GB", "1s", "off", "21s")]
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
@@ -194,4 +194,6 @@ def test_the_time_limit_counts_while_the_store_is_opened(store: Store, database_
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_options_of_the_url_are_passed_on(store: Store) -> None:
     url = store.url.update_query_dict({"options": "-c geqo=off"})
-    assert ask(url, "SELECT current_setting('geqo'), current_setting('timezone')").rows == [("off", "UTC")]
+    assert run_query(url, "SELECT current_setting('geqo'), current_setting('timezone')").rows == [
+        ("off", "UTC")
+    ]

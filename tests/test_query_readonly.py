@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import QueryError, QueryTimeoutError
-from db.query import ask
+from db.query import run_query
 from db.reader_role import READER
 from db.store import Store
 from tests.conftest import administer
@@ -131,7 +131,7 @@ def gets_through(store: Store, attempts: list[str], there: Path) -> list[str]:
     through = []
     for attempt in attempts:
         try:
-            ask(store.url, attempt.format(there=there))
+            run_query(store.url, attempt.format(there=there))
         except QueryError:
             assert not there.exists(), attempt
         else:
@@ -185,9 +185,9 @@ def owner_url(postgresql_server: str, postgresql_template: str, backend: str) ->
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_postgresql_refuses_an_owner_who_may_make_no_role(owner_url: str, tmp_path: Path) -> None:
     with Store(owner_url) as store:
-        role = ask(store.url, "SELECT current_user::text").rows[0][0]
+        role = run_query(store.url, "SELECT current_user::text").rows[0][0]
         assert role.startswith("ledger_owner_")
-        assert ask(store.url, "SELECT count(*) FROM epochs").rows == [(4,)]
+        assert run_query(store.url, "SELECT count(*) FROM epochs").rows == [(4,)]
         assert gets_through(store, NOT_ONE_QUERY + ON_POSTGRESQL, tmp_path / "there") == []
 
 
@@ -195,10 +195,10 @@ def test_postgresql_refuses_an_owner_who_may_make_no_role(owner_url: str, tmp_pa
 def test_postgresql_takes_the_readers_role_for_an_owner_who_is_its_member(
     owner_url: str, postgresql_server: str, store: Store
 ) -> None:
-    ask(store.url, "SELECT 1")  # a superuser's query creates the role
+    run_query(store.url, "SELECT 1")  # a superuser's query creates the role
     with Store(owner_url) as owned:
         administer(postgresql_server, f"GRANT {READER} TO {owned.url.username}")
-        assert ask(owned.url, "SELECT current_user::text, count(*) FROM epochs").rows == [(READER, 4)]
+        assert run_query(owned.url, "SELECT current_user::text, count(*) FROM epochs").rows == [(READER, 4)]
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
@@ -221,7 +221,7 @@ def test_a_function_that_hides_its_side_effects_gains_nothing(filled: Store) -> 
         )
         change(filled, made)
         with pytest.raises(QueryError, match=refusal):
-            ask(filled.url, "SELECT liar()")
+            run_query(filled.url, "SELECT liar()")
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
@@ -229,7 +229,7 @@ def test_a_superusers_query_runs_as_the_reader_and_leaves_nothing(filled: Store)
     who = (
         "SELECT current_user::text, current_setting('transaction_read_only'), current_setting('is_superuser')"
     )
-    assert ask(filled.url, who).rows == [(READER, "on", "off")]
+    assert run_query(filled.url, who).rows == [(READER, "on", "off")]
     with filled.engine.connect() as connection:
         assert (
             connection.execute(text("SELECT count(*) FROM pg_proc WHERE proname LIKE 'ledger%'")).scalar()
@@ -243,13 +243,13 @@ def test_a_superusers_query_runs_as_the_reader_and_leaves_nothing(filled: Store)
 
 def test_a_query_that_takes_too_long_is_stopped(filled: Store) -> None:
     with pytest.raises(QueryTimeoutError, match=r"stopped after 0\.2 s; --timeout allows more"):
-        ask(filled.url, FOREVER, timeout=0.2)
+        run_query(filled.url, FOREVER, timeout=0.2)
 
 
 def test_reading_goes_on_while_a_run_is_written(filled: Store) -> None:
     def work(session: Any, _: int) -> None:
         session.execute(text("UPDATE runs SET seed = 7"))
-        assert ask(filled.url, "SELECT seed FROM runs").rows == [(0,)]
+        assert run_query(filled.url, "SELECT seed FROM runs").rows == [(0,)]
         session.rollback()
 
     filled.write(work)
@@ -257,5 +257,5 @@ def test_reading_goes_on_while_a_run_is_written(filled: Store) -> None:
 
 def test_the_elements_of_json_can_be_asked_for_on_sqlite(sqlite_url: str) -> None:
     with Store(sqlite_url, create=True) as store:
-        found = ask(store.url, "SELECT e.value FROM json_each('[1, 2]') e")
+        found = run_query(store.url, "SELECT e.value FROM json_each('[1, 2]') e")
         assert found.rows == [(1,), (2,)]

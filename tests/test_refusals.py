@@ -27,6 +27,7 @@ WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES
 )
 """the runs of the store, by number; each one's seed is its number"""
 READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "nights", "worker"} | {
+    "models check",
     "db current",
     "db check",
     "db backup",
@@ -35,6 +36,10 @@ READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "
 REFUSED = [
     "train --data nowhere.csv",
     "train --data made.csv --target none",
+    "train --data made.csv --model nobody",
+    "train --data made.csv --model python --model python",
+    "train --data made.csv --model absent.py:Mine",
+    "train --data made.csv --model other=nowhere.csv:Mine",
     f"train --resume --data made.csv --epochs 5 --learning-rate 0.1 --seed {HOLES}",
     f"train --resume --data made.csv --epochs 5 --learning-rate 0.1 --seed {DEAD_WITH_HOLES}",
     f"train --resume --data made.csv --epochs 5 --learning-rate 0.1 --seed {LIVE}",

@@ -13,12 +13,12 @@ from job.cli import run
 from job.report import flat, newest_verdicts, page
 from job.report.sentences import (
     SENTENCES,
-    answers,
     cell,
     convergence,
     final_parameters,
     overfitting,
     parity,
+    sections,
     turning_points,
 )
 from tests.samples import dataset_row, histories
@@ -112,7 +112,7 @@ def test_cells_are_short_and_grouped() -> None:
 
 
 def test_the_answers_rest_on_the_stored_numbers(filled: Store) -> None:
-    said = {each.name: each for each in answers(filled, filled.run(1))}
+    said = {each.name: each for each in sections(filled, filled.run(1))}
     assert list(said) == list(SENTENCES)
     own = histories(20)
     assert said["losses"].sentences == [

@@ -253,7 +253,7 @@ def test_a_stopped_trainer_whose_run_was_taken_over_writes_nothing_more(database
         for _ in range(20):  # if stopped within a transaction, it holds its run
             os.kill(trainer.pid, signal.SIGSTOP)
             time.sleep(1.2)
-            store.notice_crashes()
+            store.mark_crashed()
             if store.run().status == "crashed":
                 break
             os.kill(trainer.pid, signal.SIGCONT)

@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from db import retention, scheduled_runs
 from db.errors import LeaseLostError, StoreError
-from db.retention import Policy, carry_out, plan
+from db.retention import Policy, apply_pruning, prunings
 from db.schema import VerdictRow
 from db.store import Store
-from job.mirror.mend import mend, redraw
+from job.mirror.repair import repair_logs, rewrite
 from job.verdicts.drift import compare
 from job.verdicts.verify import verify
 from tests.pruning import OLD, actions, failed, ids, made, prune
@@ -61,7 +61,7 @@ def test_a_run_is_thinned_once_it_is_as_old_as_was_said(store: Store) -> None:
     hour = timedelta(hours=1)
     ages = [timedelta(days=90) + hour, timedelta(days=90) - hour, timedelta(hours=90)]
     old, *_ = (made(store, age=age, trigger="manual") for age in ages)
-    (pruning,) = plan(store, Policy(thin_older_than=timedelta(days=90), every=10))
+    (pruning,) = prunings(store, Policy(thin_older_than=timedelta(days=90), every=10))
     assert (pruning.run.id, pruning.why) == (old, "ended 90 days ago")
     assert actions(store, thin_older_than=timedelta(hours=89), every=10) == dict.fromkeys(ids(store), "thin")
 
@@ -141,23 +141,23 @@ def test_a_run_resumed_meanwhile_is_left_alone(store: Store) -> None:
     run = made(store, status="interrupted")
     made(store)
     rules = Policy(keep_nights=1)
-    (pruning,) = plan(store, rules)
+    (pruning,) = prunings(store, rules)
     writer = store.resume_run(run, epochs=60, environment={})
-    assert carry_out(store, pruning, rules) is None
+    assert apply_pruning(store, pruning, rules) is None
     assert len(store.history(run, "paddle")) == 40
     writer.finish("interrupted")
-    assert carry_out(store, pruning, rules) is None
+    assert apply_pruning(store, pruning, rules) is None
 
 
 def test_a_run_that_failed_a_verdict_meanwhile_is_left_alone(store: Store) -> None:
     run, other = made(store), made(store)
     rules = Policy(keep_nights=1)
-    (pruning,) = plan(store, rules)
+    (pruning,) = prunings(store, rules)
     failed(store, other, against=run)
-    assert carry_out(store, pruning, rules) is None
+    assert apply_pruning(store, pruning, rules) is None
     assert store.run(run).thinned_every is None
     assert len(store.history(run, "python")) == 40
-    assert carry_out(store, pruning, Policy(keep_nights=1, force=True)) == 80
+    assert apply_pruning(store, pruning, Policy(keep_nights=1, force=True)) == 80
 
 
 def test_the_trainer_of_a_pruned_run_has_lost_it(store: Store) -> None:
@@ -181,7 +181,7 @@ def test_what_a_kill_leaves_undone_the_next_time_does(
     monkeypatch.setattr(retention, "STEP", 7)
     policy = {"keep_nights": 1} if action == "delete" else {"thin_older_than": OLD / 2, "every": 10}
     rules = Policy(**policy)
-    (pruning,) = (each for each in plan(store, rules) if each.action == action)
+    (pruning,) = (each for each in prunings(store, rules) if each.action == action)
 
     class Killed(BaseException):
         pass
@@ -190,7 +190,7 @@ def test_what_a_kill_leaves_undone_the_next_time_does(
         raise Killed
 
     with pytest.raises(Killed):
-        carry_out(store, pruning, rules, kill)
+        apply_pruning(store, pruning, rules, kill)
     with pytest.raises(StoreError, match=r"half (deleted|downsampled)"):
         verify(store, store.run(run))
     prune(store, **policy)
@@ -202,14 +202,14 @@ def test_what_a_kill_leaves_undone_the_next_time_does(
 
 
 def test_nights_and_verdicts_outlive_the_run_they_are_about(store: Store) -> None:
-    night = scheduled_runs.plan(store, "0 2 * * * UTC", store.run(made(store)).created_at)
-    first = made(store, night=night.id)
+    scheduled_run = scheduled_runs.add_due(store, "0 2 * * * UTC", store.run(made(store)).created_at)
+    first = made(store, scheduled_run=scheduled_run.id)
     second = made(store)
     store.add_verdict(
         VerdictRow(run_id=second, kind="drift", against_run_id=first, passed=True, tolerance=0, detail="")
     )
     prune(store, keep_nights=1)
-    assert scheduled_runs.find(store, night.id).outcome == "pruned"
+    assert scheduled_runs.find(store, scheduled_run.id).outcome == "pruned"
     assert store.verdicts(second)[0].against_run_id is None
 
 
@@ -217,10 +217,10 @@ def test_the_logs_of_a_thinned_run_are_drawn_once_from_what_is_left(store: Store
     run = made(store, trigger="manual", epochs=2500)
     prune(store, thin_older_than=OLD / 2, every=2000)
     said: list[str] = []
-    redraw(store, store.run(run), tmp_path, said.append, lambda *_: None, timeout=1)
+    rewrite(store, store.run(run), tmp_path, said.append, lambda *_: None, timeout=1)
     log = log_of(tmp_path, run, "paddle")
     first = log.read_bytes()
-    mend(store, tmp_path, said.append)
+    repair_logs(store, tmp_path, said.append)
     assert log.read_bytes() == first
     assert said == []
     assert_drawn(log, store.history(run, "paddle"))

@@ -9,7 +9,7 @@ import pytest
 from db import retention
 from db.downsampled import described
 from db.errors import LeaseLostError
-from db.retention import Policy, carry_out, plan
+from db.retention import Policy, apply_pruning, prunings
 from db.store import Store
 from tests.faults import fails_once
 from tests.pruning import OLD, actions, failed, ids, made, prune
@@ -36,9 +36,9 @@ def half_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def begin(run: int, **policy: Any) -> None:
         rules = Policy(**policy)
-        (pruning,) = (each for each in plan(store, rules) if each.run.id == run)
+        (pruning,) = (each for each in prunings(store, rules) if each.run.id == run)
         with pytest.raises(Killed):
-            carry_out(store, pruning, rules, kill)
+            apply_pruning(store, pruning, rules, kill)
 
     return begin
 
@@ -123,12 +123,12 @@ def test_a_trainer_that_comes_back_writes_nothing_into_a_run_that_is_half_delete
 def test_of_two_prunings_of_a_run_at_a_time_the_later_one_says_what_is_left(store: Store) -> None:
     run = made(store, epochs=250, trigger="manual")
     fine, coarse = Policy(**thin(10)), Policy(**thin(100))
-    (first,) = plan(store, fine)
+    (first,) = prunings(store, fine)
 
     def meanwhile(_: int) -> None:
         if actions(store, **thin(100)):
             prune(store, **thin(100))
 
-    carry_out(store, first, fine, meanwhile)
+    apply_pruning(store, first, fine, meanwhile)
     assert store.run(run).thinned_every == 100
-    assert carry_out(store, first, coarse) is None, "it was planned for a whole run"
+    assert apply_pruning(store, first, coarse) is None, "it was planned for a whole run"

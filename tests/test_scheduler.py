@@ -25,7 +25,7 @@ EVENING = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
 DAILY = Schedule("0 2 * * *", "UTC")
 NIGHT = job_command("nightly", "--once", "--night")
 NOTHING = [sys.executable, "-c", "import sys; sys.exit(0)"]
-Told = list[tuple[str, str]]
+SweepProgress = list[tuple[str, str]]
 pytestmark = pytest.mark.process
 
 
@@ -50,7 +50,10 @@ class FakeClock(StopRequest):
 
 
 def scheduler(
-    url: str, command: Sequence[str] = NIGHT, told: Told | None = None, stop: StopRequest | None = None
+    url: str,
+    command: Sequence[str] = NIGHT,
+    told: SweepProgress | None = None,
+    stop: StopRequest | None = None,
 ) -> NightlyScheduler:
     def notify(title: str, body: str) -> None:
         if told is not None:
@@ -79,7 +82,10 @@ def run_until(
 
 def outcomes(url: str) -> list[tuple[datetime, str]]:
     with Store(url) as store:
-        return [(night.row.due_at, night.outcome) for night in reversed(scheduled_runs.nights(store))]
+        return [
+            (scheduled_run.row.due_at, scheduled_run.outcome)
+            for scheduled_run in reversed(scheduled_runs.newest(store))
+        ]
 
 
 def test_three_nights_run_when_they_are_due_and_agree(
@@ -87,7 +93,7 @@ def test_three_nights_run_when_they_are_due_and_agree(
 ) -> None:
     monkeypatch.setenv("JOB_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("JOB_EPOCHS", "40")
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url, told=told), clock, EVENING + timedelta(days=3))
     first = EVENING + timedelta(hours=4)
@@ -106,7 +112,7 @@ def test_three_nights_run_when_they_are_due_and_agree(
 
 
 def test_nights_without_a_scheduler_are_missed_and_told_of(sqlite_url: str) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url, NOTHING), clock, EVENING + timedelta(hours=1))
         clock.move_to(EVENING + timedelta(days=4))
@@ -148,7 +154,7 @@ def test_a_night_is_run_at_once_where_that_is_asked_for(sqlite_url: str) -> None
 def test_a_night_whose_process_fails_is_told_of_and_the_next_one_runs(
     program: str, how: str, sqlite_url: str
 ) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         failing = scheduler(sqlite_url, [sys.executable, "-c", program], told)
         run_until(failing, clock, EVENING + timedelta(days=2))
@@ -157,7 +163,7 @@ def test_a_night_whose_process_fails_is_told_of_and_the_next_one_runs(
 
 
 def test_a_store_that_cannot_be_opened_ends_a_night_but_not_the_next(sqlite_url: str) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         broken = scheduler(sqlite_url, NOTHING, told)
         opened = broken.open_store
@@ -176,7 +182,7 @@ def test_a_store_that_cannot_be_opened_ends_a_night_but_not_the_next(sqlite_url:
 def test_a_night_that_is_due_while_the_last_one_runs_is_skipped_and_that_one_not_missed(
     sqlite_url: str,
 ) -> None:
-    told: Told = []
+    told: SweepProgress = []
     found: list[list[str]] = []
     waits = [sys.executable, "-c", "import time; time.sleep(600)"]
     until = EVENING + timedelta(hours=29)
@@ -218,7 +224,7 @@ def jumps(clock: Any, moment: datetime) -> Callable[[datetime], None]:
 
 def test_a_night_that_is_too_late_to_begin_is_missed(sqlite_url: str) -> None:
     due = EVENING + timedelta(hours=4)
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         late = due + timedelta(hours=6.5)
         sleepy = scheduler(sqlite_url, NOTHING, told)
@@ -228,7 +234,7 @@ def test_a_night_that_is_too_late_to_begin_is_missed(sqlite_url: str) -> None:
 
 
 def test_of_nights_that_came_due_together_the_last_is_run_and_the_others_are_missed(sqlite_url: str) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         hourly = scheduler(sqlite_url, NOTHING, told)
         hourly.schedule = Schedule("30 * * * *", "UTC")
@@ -251,7 +257,7 @@ def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("job.schedule.scheduler.MOST_MISSED", 3)
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url, NOTHING), clock, EVENING)
         later = EVENING + timedelta(days=10)
@@ -264,11 +270,11 @@ def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of
 
 
 def test_an_old_schedules_nights_are_told_of_as_missed(sqlite_url: str) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         with Store(sqlite_url, create=True) as store:
             # The database has its own clock, which does not move.
-            scheduled_runs.plan(store, "0 5 * * * UTC", EVENING - timedelta(days=3000))
+            scheduled_runs.add_due(store, "0 5 * * * UTC", EVENING - timedelta(days=3000))
         run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING)
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["missed", "due"]
     assert [title for title, _ in told] == ["a scheduled run was missed"]
@@ -300,6 +306,9 @@ def test_a_signal_ends_the_night_in_work_and_the_scheduler(number: signal.Signal
         _, said = process.communicate(timeout=30)
         assert process.returncode == 128 + number
         assert store.run().status == "interrupted"
-        assert [night.outcome for night in scheduled_runs.nights(store)] == ["due", "interrupted"]
+        assert [scheduled_run.outcome for scheduled_run in scheduled_runs.newest(store)] == [
+            "due",
+            "interrupted",
+        ]
     assert f"the schedule ends: stopped by {number.name}" in said
     assert "go on with: job resume 1" in said

@@ -23,17 +23,17 @@ from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest
 from tests.conftest import ROOT, job_command
 from tests.samples import dataset_row, history, wait_for
-from tests.test_scheduler import EVENING, NOTHING, Told, outcomes, run_until, scheduler
+from tests.test_scheduler import EVENING, NOTHING, SweepProgress, outcomes, run_until, scheduler
 
 pytestmark = pytest.mark.process
 
 
 def test_a_night_off_the_grid_is_missed_once(sqlite_url: str) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url), clock, EVENING)
         with Store(sqlite_url) as store:  # like --run-now, killed before its child began
-            scheduled_runs.plan(store, "0 2 * * * UTC", EVENING + timedelta(minutes=1))
+            scheduled_runs.add_due(store, "0 2 * * * UTC", EVENING + timedelta(minutes=1))
         for day in (2, 3):
             clock.move_to(EVENING + timedelta(days=day))
             run_until(scheduler(sqlite_url, NOTHING, told), clock, EVENING + timedelta(days=day, hours=1))
@@ -88,21 +88,21 @@ def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
     thread.start()
     try:
         with Store(sqlite_url, create=True) as store:
-            wait_for(lambda: [n for n in scheduled_runs.nights(store) if n.outcome == "failed"], 30)
+            wait_for(lambda: [n for n in scheduled_runs.newest(store) if n.outcome == "failed"], 30)
     finally:
         stop.set()
         thread.join(30)
 
 
 def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> None:
-    told: Told = []
+    told: SweepProgress = []
     with Store(sqlite_url, create=True) as store:
-        store.notice_crashes()
+        store.mark_crashed()
     program = (
         "import sys; from db.store import Store; from tests.samples import dataset_row, history\n"
         f"with Store({sqlite_url!r}) as store:\n"
         "    writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={},\n"
-        "                             trigger='nightly', night=int(sys.argv[1]))\n"
+        "                             trigger='nightly', scheduled_run=int(sys.argv[1]))\n"
         "    writer.append('paddle', history(5)); writer.finish('completed')\n"
         "sys.exit(2)"
     )
@@ -142,7 +142,7 @@ def test_what_a_run_was_compared_with_later_does_not_change_its_night(sqlite_url
 
     with Store(sqlite_url, create=True) as store:
         for seed in (0, 1):
-            row = scheduled_runs.plan(store, "0 2 * * * UTC", EVENING + timedelta(days=seed))
+            row = scheduled_runs.add_due(store, "0 2 * * * UTC", EVENING + timedelta(days=seed))
             writer = store.start_run(
                 dataset_row(),
                 epochs=5,
@@ -150,7 +150,7 @@ def test_what_a_run_was_compared_with_later_does_not_change_its_night(sqlite_url
                 seed=0,
                 environment={},
                 trigger="nightly",
-                night=row.id,
+                scheduled_run=row.id,
             )
             writer.append("paddle", history(5, seed=seed))
             writer.finish("completed")

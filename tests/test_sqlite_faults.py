@@ -194,7 +194,7 @@ def test_a_writer_that_stays_too_long_is_waited_for_up_to_the_limit(file: Path) 
     lines: list[str] = []
     with (
         Store(url) as store,
-        Store(url, database_timeout=4, say=lines.append) as other,
+        Store(url, database_timeout=4, log_line=lines.append) as other,
         store.engine.execution_options(write=True).begin() as busy,
     ):
         busy.exec_driver_sql("UPDATE runs SET seed = 1")

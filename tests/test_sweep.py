@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from db.errors import HeldError, NotFoundError
+from db.errors import LeaseHeldError, NotFoundError
 from db.schema import VerdictRow
 from db.store import Store
 from db.summaries import summaries
@@ -142,16 +142,16 @@ def test_thinned_combinations_are_neither_trained_nor_judged_again(sqlite_url: s
             store.start_run(housing.row(), seed=seed, **settings).finish(status)
         execute(store, "UPDATE runs SET thinned_every = 10")
         assert run_task(task(sqlite_url, seed=0), housing, never) == Result(1, "completed")
-        held = run_task(task(sqlite_url, seed=1), housing, never)
-        assert (held.run_id, held.status) == (None, "held")
-        assert "downsampled" in (held.why or "")
+        lease_holder = run_task(task(sqlite_url, seed=1), housing, never)
+        assert (lease_holder.run_id, lease_holder.status) == (None, "held")
+        assert "downsampled" in (lease_holder.why or "")
         assert not [verdict for run in (1, 2) for verdict in store.verdicts(run)]
 
 
 def test_what_another_process_trains_is_left_to_it(store: Store, database_url: str, housing: Dataset) -> None:
     settings: dict[str, Any] = {"epochs": 50, "learning_rate": 0.01, "seed": 0}
     writer = store.start_run(housing.row(), environment={}, trigger="sweep", sweep="s", **settings)
-    with pytest.raises(HeldError, match="already"):
+    with pytest.raises(LeaseHeldError, match="already"):
         store.start_run(housing.row(), environment={}, trigger="sweep", sweep="s", **settings)
     done = threading.Event()
 

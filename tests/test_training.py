@@ -55,7 +55,7 @@ def run(
     writer: Writer,
     epochs: int,
     stop: StopRequest | None = None,
-    report: Callable[[str, History], None] = lambda *_: None,
+    on_block: Callable[[str, History], None] = lambda *_: None,
     **models: MadeUp,
 ) -> Outcome:
     states = {name: State(history(1).parameters[0], model.epoch) for name, model in models.items()}
@@ -64,7 +64,7 @@ def run(
         models[name].epoch = state.epoch
         return models[name]
 
-    return train(writer, states, make, epochs, report=report, stop=stop or StopRequest())
+    return train(writer, states, make, epochs, on_block=on_block, stop=stop or StopRequest())
 
 
 def test_every_epoch_is_stored_once_and_in_order() -> None:
@@ -103,7 +103,7 @@ def test_a_block_is_reported_once_it_is_stored() -> None:
     def report(model: str, history: History) -> None:
         events.append(("reported", model, history.epoch.tolist()))
 
-    run(Noted(), 9, report=report, a=MadeUp(diverges_at=3))
+    run(Noted(), 9, on_block=report, a=MadeUp(diverges_at=3))
     assert events == [(what, "a", epochs) for epochs in ([0], [1, 2]) for what in ("stored", "reported")]
 
 
@@ -114,7 +114,7 @@ def test_a_block_that_could_not_be_stored_is_not_reported() -> None:
 
     told: list[object] = []
     with pytest.raises(OSError):
-        run(Failing(), 9, report=lambda *block: told.append(block), a=MadeUp())
+        run(Failing(), 9, on_block=lambda *block: told.append(block), a=MadeUp())
     assert told == []
 
 

@@ -118,9 +118,15 @@ def newfoundland(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("newfoundland")
 def test_moments_are_the_same_in_every_time_zone(store: Store) -> None:
     due = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
-    night = scheduled_runs.plan(store, "0 2 * * * UTC", due.astimezone())
+    scheduled_run = scheduled_runs.add_due(store, "0 2 * * * UTC", due.astimezone())
     writer = store.start_run(
-        dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={}, night=night.id, trigger="nightly"
+        dataset_row(),
+        epochs=1,
+        learning_rate=0.1,
+        seed=0,
+        environment={},
+        scheduled_run=scheduled_run.id,
+        trigger="nightly",
     )
     run, (summary,) = store.run(writer.run_id), summaries(store)
     for moment in (run.created_at, run.heartbeat_at, summary["created_at"], summary["heartbeat_at"]):
@@ -128,9 +134,9 @@ def test_moments_are_the_same_in_every_time_zone(store: Store) -> None:
         assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)
     since = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
     assert -1 < store.read(lambda session: session.execute(select(since)).scalar_one()) < 60
-    store.notice_crashes()
+    store.mark_crashed()
     assert store.run(writer.run_id).status == "running"
-    found = scheduled_runs.find(store, night.id).row.due_at
+    found = scheduled_runs.find(store, scheduled_run.id).row.due_at
     assert (found, found.utcoffset()) == (due, timedelta(0))
     stored = {
         "sqlite": "SELECT due_at FROM scheduled_runs",

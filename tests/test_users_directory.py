@@ -51,11 +51,14 @@ def test_a_schedule_has_its_nights(sqlite_url: str) -> None:
 
     def ended() -> bool:
         with Store(sqlite_url) as store:
-            return any(night.outcome not in ("due", "running") for night in scheduled_runs.nights(store))
+            return any(
+                scheduled_run.outcome not in ("due", "running")
+                for scheduled_run in scheduled_runs.newest(store)
+            )
 
     err = until(ended, "nightly", "--run-now", "--epochs", 20, "--database-url", sqlite_url)
     with Store(sqlite_url) as store:
-        assert "completed" in [night.outcome for night in scheduled_runs.nights(store)], err
+        assert "completed" in [scheduled_run.outcome for scheduled_run in scheduled_runs.newest(store)], err
 
 
 def test_a_dashboard_has_its_server(sqlite_url: str, tmp_path: Path) -> None:

@@ -143,7 +143,9 @@ def test_parity_says_how_far_apart_and_from_where() -> None:
         "paddle and python disagree over 5 epochs: first differing epoch 2, largest gap 1 (x1,"
         in verdict.detail
     )
-    assert verdict.detail.endswith("tolerance 2e-06, relative to values beyond 1; beyond it from epoch 3 on")
+    assert verdict.detail.endswith(
+        "tolerance 2e-06, relative to values beyond 1; beyond it from epoch 3 on: x1 from 3"
+    )
 
 
 def test_the_tolerance_is_that_of_the_training_rows_or_the_one_given() -> None:

@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from db.errors import LedgerError
 from job import __version__
-from job.log import say, shown
+from job.log import log_line, shown
 
 COMMANDS = {
     "train": ("train:train", "Train the models and record every epoch."),
@@ -108,7 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return carry_out(words)
+        return invoke(words)
     except ClickException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "job"
@@ -135,7 +135,7 @@ def whole() -> Any:
     return get_command(app)
 
 
-def carry_out(words: Sequence[str]) -> int:
+def invoke(words: Sequence[str]) -> int:
     """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
     command = whole()  # not called, since Typer makes Ctrl-C a status without a word
     status = 0
@@ -153,5 +153,5 @@ def fail(message: str, status: int, debug: bool) -> int:
     if debug:
         for line in traceback.format_exc().splitlines():
             print(shown(line), file=sys.stderr)
-    say(f"error: {message.splitlines()[0] if message else 'unknown'}", "error", status=status)
+    log_line(f"error: {message.splitlines()[0] if message else 'unknown'}", "error", status=status)
     return status

@@ -20,7 +20,7 @@ from db.version import HEAD
 from db.version import current as ask
 from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory
 from job.cli.output import print_line
-from job.log import say
+from job.log import log_line
 
 app = typer.Typer(
     help="The store as a whole: its schema, up and down, and a backup.",
@@ -35,7 +35,7 @@ MIGRATION = 3600.0
 
 @contextmanager
 def engine_at(
-    url: str, *, create: bool = False, write: bool = False, silence: float = LONGEST_WAIT
+    url: str, *, create: bool = False, write: bool = False, answer_timeout: float = LONGEST_WAIT
 ) -> Iterator[tuple[Engine, RetryPolicy]]:
     """An engine whose place is checked like a store's, and what repeats work over passing faults."""
     parsed = parse_url(url)
@@ -45,7 +45,7 @@ def engine_at(
     if path and not path.exists() and not create:
         raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
     check_directory(path)
-    waiting = RetryPolicy(parsed, LONGEST_WAIT, None, say, silence)
+    waiting = RetryPolicy(parsed, LONGEST_WAIT, None, log_line, answer_timeout)
     engine = create_store_engine(parsed if create or write else reading_url(parsed), waiting.gives_up)
     try:
         yield engine, waiting
@@ -71,7 +71,7 @@ def upgrade(
     """Make the tables, or lift an older store to this version's schema, keeping its data."""
     from db.migrate import upgrade as lift  # not for `current` and `backup`: Alembic is slow to import
 
-    with engine_at(database_url, create=True, silence=MIGRATION) as (engine, waiting):
+    with engine_at(database_url, create=True, answer_timeout=MIGRATION) as (engine, waiting):
         waiting(lambda _: lift(engine, to))
         print_line(f"the store has schema {revision(engine, waiting)}")
 
@@ -84,7 +84,7 @@ def downgrade(
     """Take the schema down to an older revision; what that one cannot hold is lost."""
     from db.migrate import downgrade as lower
 
-    with engine_at(database_url, write=True, silence=MIGRATION) as (engine, waiting):
+    with engine_at(database_url, write=True, answer_timeout=MIGRATION) as (engine, waiting):
         waiting(lambda _: lower(engine, to))
         print_line(f"the store has schema {revision(engine, waiting)}")
 

@@ -20,7 +20,7 @@ from job.cli.options import (
 )
 from job.cli.output import print_line
 from job.files import write
-from job.log import say
+from job.log import log_line
 from job.plots.draw import all_figures, draw, drawable, encoded
 from job.plots.style import styled
 from job.plots.subject import read_subject
@@ -68,7 +68,7 @@ def plot(
         if problem and figure:
             raise StoreError(f"the figure {name} cannot be drawn: {problem}")
         if problem:
-            say(f"without the figure {name}: {problem}")
+            log_line(f"without the figure {name}: {problem}")
         else:
             wanted.append(name)
     stem = f"run{'s' if len(found) > 1 else ''}-{'-'.join(map(str, found))}"
@@ -83,7 +83,7 @@ def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> 
     with open_store(database_url) as store:
         fan = read_fan(store, name)
     if fan.left_out:
-        say(f"without the downsampled runs of the sweep {name}: {fan.left_out:,}")
+        log_line(f"without the downsampled runs of the sweep {name}: {fan.left_out:,}")
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
     for figure, drawing in SWEEP_FIGURES.items():
         for kind in kinds:

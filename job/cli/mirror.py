@@ -24,14 +24,14 @@ from job.cli.options import (
 from job.cli.output import print_line
 from job.cli.progress import drawing_progress
 from job.errors import MirrorError
-from job.log import say
+from job.log import log_line
 from job.mirror.dashboard import Dashboard
 from job.mirror.deleted import remove_deleted
 from job.mirror.follow import follow as follow_run
 from job.mirror.logs import BusyError
 from job.mirror.memory import affordable_points, available_memory
-from job.mirror.mend import about_epochs, make_log_dir, mend, redraw
 from job.mirror.protocol import write_progress
+from job.mirror.repair import about_epochs, make_log_dir, repair_logs, rewrite
 from job.stop import StopRequest, stopped_by_signals
 
 FEWEST_POINTS = 10
@@ -54,34 +54,34 @@ def mirror(
     if (run is None) != every:
         raise typer.BadParameter("give either a RUN or --all")
     if follow and run is not None:
-        follow_run(partial(quiet_store, database_url), int(run), log_dir, say, write_progress)
+        follow_run(partial(quiet_store, database_url), int(run), log_dir, log_line, write_progress)
         return 0
     with open_store(database_url) as store:
         if every:
             return draw_all(store, log_dir)
-        draw(store, store.run(str(run)), log_dir)
+        write(store, store.run(str(run)), log_dir)
         return 0
 
 
-def draw(store: Store, run: RunRow, log_dir: Path) -> None:
+def write(store: Store, run: RunRow, log_dir: Path) -> None:
     """Draw one run anew and say what came of it."""
-    with drawing_progress() as report:
-        redraw(store, run, log_dir, say, report, timeout=PATIENCE)
+    with drawing_progress() as on_progress:
+        rewrite(store, run, log_dir, log_line, on_progress, timeout=PATIENCE)
     drawn = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
     print_line(f"run {run.id} drawn to {log_dir / str(run.id)}: {drawn or 'no epochs yet'}")
 
 
 def draw_all(store: Store, log_dir: Path) -> int:
     """Remove the logs of deleted runs, draw every other anew; exit status 1 where one could not be drawn."""
-    remove_deleted(store, log_dir, say)
+    remove_deleted(store, log_dir, log_line)
     failed = False
     for run in reversed(store.runs()):
         try:
-            draw(store, run, log_dir)
+            write(store, run, log_dir)
         except BusyError as error:
-            say(str(error))
+            log_line(str(error))
         except MirrorError as error:
-            say(f"run {run.id}: {error}")
+            log_line(f"run {run.id}: {error}")
             failed = True
     return 1 if failed else 0
 
@@ -142,20 +142,20 @@ def dashboard(
     make_log_dir(log_dir)
     stop = StopRequest()
 
-    def mend_logs() -> None:
+    def repair_now() -> None:
         try:
             with quiet_store(database_url, stop) as store:
-                mend(store, log_dir, say)
+                repair_logs(store, log_dir, log_line)
         except StoreError as error:
-            say(f"the logs are shown as they are: {error}")
-            mend(None, log_dir, say)
+            log_line(f"the logs are shown as they are: {error}")
+            repair_logs(None, log_dir, log_line)
 
     def most_points() -> int:
         if points is not None:
             return points
         found = affordable_points(about_epochs(log_dir), available_memory())
         if found:
-            say(f"memory allows {found:,} points a chart; --points sets another number")
+            log_line(f"memory allows {found:,} points a chart; --points sets another number")
         return found
 
     # A signal ends even a long drawing: the next start goes on, as after a kill.
@@ -164,8 +164,8 @@ def dashboard(
             *(log_dir, host, port),
             allowed_hosts=allow_host or (),
             points=most_points,
-            mend=mend_logs,
+            repair_logs=repair_now,
             stop=stop,
-            say=say,
+            log_line=log_line,
         ).run()
     return 128 + stop.number

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from db import scheduled_runs
-from db.errors import HeldError, LedgerError
+from db.errors import LeaseHeldError, LedgerError
 from db.schema import ScheduledRunRow
 from db.store import Store
 from job.cli.options import (
@@ -27,7 +27,7 @@ from job.cli.options import (
     command,
 )
 from job.cli.train import Output, train_and_print
-from job.log import say
+from job.log import log_line
 from job.models.reference import load_models, sources
 from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
@@ -73,7 +73,7 @@ def nightly(
     mirroring: Mirroring,
     access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,
-    night: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
+    scheduled_run: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
 ) -> int:
     """Train on a schedule, and judge whether the bits are those of the previous scheduled run.
 
@@ -83,15 +83,15 @@ def nightly(
     drift or are missed.
     """
     stop = StopRequest()
-    notify = notifier(say)
+    notify = notifier(log_line)
     output = Output(mirroring, access.database_url, tolerance, quiet=True, fail_on=fail_on)
     try:
         if once:
             load_models(training.models)
             with stopped_by_signals(stop), access.open(stop) as store:
-                if night is not None:  # the scheduler that started this process reports it
-                    return one_night(store, night, training, stop, output)
-                return one_unplanned_night(store, training, stop, output, notify)
+                if scheduled_run is not None:  # the scheduler that started this process reports it
+                    return train_scheduled(store, scheduled_run, training, stop, output)
+                return train_unscheduled(store, training, stop, output, notify)
 
         schedule = Schedule(cron, timezone)
         sources(training.settings().models)  # refused now rather than at the first run
@@ -102,9 +102,9 @@ def nightly(
     except LedgerError as error:
         if not stop.is_set():
             raise
-        say(f"stopped by {stop.by}: {error}")
+        log_line(f"stopped by {stop.by}: {error}")
     else:
-        say(f"the schedule ends: stopped by {stop.by}", "schedule")
+        log_line(f"the schedule ends: stopped by {stop.by}", "schedule")
     return stop.exit_status
 
 
@@ -122,17 +122,17 @@ def as_text(value: Any) -> str:
     return str(int(value) if isinstance(value, bool) else value)
 
 
-def one_unplanned_night(
+def train_unscheduled(
     store: Store, training: Training, stop: StopRequest, output: Output, notify: Callable[[str, str], None]
 ) -> int:
     """Train a run that another scheduler started, and notify if it fails."""
     scheduled_runs.give_up_unscheduled(store, A_DAY)
-    row = scheduled_runs.record(store, ScheduledRunRow(due_at=datetime.now(UTC), status="due"))
+    row = scheduled_runs.add_unscheduled(store, ScheduledRunRow(due_at=datetime.now(UTC), status="due"))
     news: str | None = None
     try:
-        return one_night(store, row.id, training, stop, output)
+        return train_scheduled(store, row.id, training, stop, output)
     except Exception as error:
-        if not (isinstance(error, HeldError) or stop.is_set()):
+        if not (isinstance(error, LeaseHeldError) or stop.is_set()):
             news = in_words(error)
         raise
     finally:
@@ -143,21 +143,23 @@ def one_unplanned_night(
             notify("a scheduled run failed", news)
 
 
-def one_night(store: Store, night: int, training: Training, stop: StopRequest, output: Output) -> int:
+def train_scheduled(
+    store: Store, scheduled_run: int, training: Training, stop: StopRequest, output: Output
+) -> int:
     """Train the scheduled run of that id, store its outcome, and return its exit status."""
     try:
-        settings = replace(training.settings(), trigger="nightly", night=night)
+        settings = replace(training.settings(), trigger="nightly", scheduled_run=scheduled_run)
         writer = start(store, settings)
         exit_status = train_and_print(writer, settings.dataset, stop, output)
     except Exception as error:
         why = f"stopped by {stop.by}" if stop.is_set() else in_words(error)
-        status = "skipped" if stop.is_set() or isinstance(error, HeldError) else "failed"
+        status = "skipped" if stop.is_set() or isinstance(error, LeaseHeldError) else "failed"
         with suppress(LedgerError):  # if the database is unreachable, the first error is raised
-            scheduled_runs.settle(store, night, status, why)
+            scheduled_runs.settle(store, scheduled_run, status, why)
         raise
     if exit_status == 1:
-        how = f"scheduled run {night} failed; see `job show {writer.run_id}`"
-        say(how, "night_failed", night=night, run=writer.run_id)
+        how = f"scheduled run {scheduled_run} failed; see `job show {writer.run_id}`"
+        log_line(how, "night_failed", scheduled_run=scheduled_run, run=writer.run_id)
     return exit_status
 
 

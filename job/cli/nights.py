@@ -8,7 +8,7 @@ import typer
 
 from db import scheduled_runs
 from db.errors import NotFoundError
-from db.scheduled_runs import Night
+from db.scheduled_runs import ScheduledRun
 from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
 from job.cli.output import print_json, print_line, print_table, verdict_record
@@ -34,20 +34,20 @@ def nights(
     --check is for a health check: it fails while a scheduled run is overdue, if the last one was missed,
     and if none is planned.
     """
-    found: list[Night] = []
+    found: list[ScheduledRun] = []
     nothing = "no scheduled runs yet; `job nightly` starts them"
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
-            store.notice_crashes()
+            store.mark_crashed()
             if check:
-                return check_nights(store)
-            found = list(scheduled_runs.nights(store, limit or None))
+                return check_none_missed(store)
+            found = list(scheduled_runs.newest(store, limit or None))
     except NotFoundError as missing:
         if check:
             raise
         nothing = str(missing)
     if as_json:
-        print_json([night_record(night) for night in found])
+        print_json([scheduled_run_record(scheduled_run) for scheduled_run in found])
     elif not found:
         print_line(nothing)
     else:
@@ -55,32 +55,37 @@ def nights(
             ["night", "due", "outcome", "run", "drift", "took", "why", "schedule"],
             [
                 [
-                    night.row.id,
-                    night.row.due_at,
-                    night.outcome,
-                    night.run.id if night.run else None,
-                    drift_in_words(night),
-                    None if night.seconds is None else f"{night.seconds:.1f} s",
-                    night.row.detail or (night.run.stop_reason if night.run else None),
-                    night.row.schedule,
+                    scheduled_run.row.id,
+                    scheduled_run.row.due_at,
+                    scheduled_run.outcome,
+                    scheduled_run.run.id if scheduled_run.run else None,
+                    drift_in_words(scheduled_run),
+                    None if scheduled_run.seconds is None else f"{scheduled_run.seconds:.1f} s",
+                    scheduled_run.row.detail
+                    or (scheduled_run.run.stop_reason if scheduled_run.run else None),
+                    scheduled_run.row.schedule,
                 ]
-                for night in found
+                for scheduled_run in found
             ],
         )
     return 0
 
 
-def check_nights(store: Store) -> int:
+def check_none_missed(store: Store) -> int:
     """Print whether the last scheduled run that was due began; return the exit status."""
     late = scheduled_runs.overdue(store, CHECK_GRACE)
     if late:
         print_line(f"a scheduled run was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")
         return 1
-    last = next((n for n in scheduled_runs.nights(store, 1000) if n.row.status != "due"), None)
+    last = next((n for n in scheduled_runs.newest(store, 1000) if n.row.status != "due"), None)
     if last is not None and last.row.status == "missed":
         print_line(f"the scheduled run of {last.row.due_at:%Y-%m-%d %H:%M}Z was missed: {last.row.detail}")
         return 1
-    planned = [night for night in scheduled_runs.nights(store, 1) if night.row.status == "due"]
+    planned = [
+        scheduled_run
+        for scheduled_run in scheduled_runs.newest(store, 1)
+        if scheduled_run.row.status == "due"
+    ]
     if not planned:
         print_line("no scheduled run is planned; `job nightly` plans the next one when it starts")
         return 1
@@ -88,9 +93,9 @@ def check_nights(store: Store) -> int:
     return 0
 
 
-def drift_in_words(night: Night) -> str | None:
+def drift_in_words(scheduled_run: ScheduledRun) -> str | None:
     """The drift verdict, short enough for a table."""
-    verdict = night.drift
+    verdict = scheduled_run.drift
     if verdict is None:
         return None
     against = "a pruned run" if verdict.against_run_id is None else f"run {verdict.against_run_id}"
@@ -101,15 +106,15 @@ def drift_in_words(night: Night) -> str | None:
     return f"DIFFERS from {against}{where}{gap}"
 
 
-def night_record(night: Night) -> dict[str, object]:
+def scheduled_run_record(scheduled_run: ScheduledRun) -> dict[str, object]:
     """A scheduled run for JSON."""
     return {
-        "id": night.row.id,
-        "schedule": night.row.schedule,
-        "due_at": night.row.due_at,
-        "outcome": night.outcome,
-        "detail": night.row.detail,
-        "run": night.run.id if night.run else None,
-        "seconds": night.seconds,
-        "drift": None if night.drift is None else verdict_record(night.drift),
+        "id": scheduled_run.row.id,
+        "schedule": scheduled_run.row.schedule,
+        "due_at": scheduled_run.row.due_at,
+        "outcome": scheduled_run.outcome,
+        "detail": scheduled_run.row.detail,
+        "run": scheduled_run.run.id if scheduled_run.run else None,
+        "seconds": scheduled_run.seconds,
+        "drift": None if scheduled_run.drift is None else verdict_record(scheduled_run.drift),
     }

@@ -17,7 +17,7 @@ from db.database import DATABASE_TIMEOUT, HEARTBEAT_TIMEOUT, Database
 from db.errors import StoreError
 from db.sources import DEFAULT_MODELS
 from job import log
-from job.log import say
+from job.log import log_line
 
 if TYPE_CHECKING:
     from db.schema import RunRow, VerdictRow
@@ -89,7 +89,7 @@ class LogFormat(StrEnum):
 
 def choose_log_format(value: LogFormat) -> LogFormat:
     """Let this process, and those it starts, speak in that format."""
-    os.environ[log.SETTING] = value
+    os.environ[log.FORMAT_VARIABLE] = value
     return value
 
 
@@ -125,7 +125,7 @@ LogFormatOption = Annotated[
     LogFormat,
     typer.Option(
         "--log-format",
-        envvar=log.SETTING,
+        envvar=log.FORMAT_VARIABLE,
         callback=choose_log_format,
         help="Format of the log lines on stderr: text, or a JSON object each.",
     ),
@@ -294,13 +294,13 @@ def open_store(
         database_timeout=AWAY if database_timeout is None else database_timeout,
         answer_timeout=answer_timeout if database_timeout is None else None,
         stop=stop,
-        say=say,
+        log_line=log_line,
     )
 
 
 def open_database(url: str) -> Database:
     """The store at `url` for short commands that only list: open in half the time of `open_store`."""
-    return Database(url, database_timeout=AWAY, answer_timeout=ANSWER, say=say)
+    return Database(url, database_timeout=AWAY, answer_timeout=ANSWER, log_line=log_line)
 
 
 def say_if_downsampled(run: RunRow) -> None:
@@ -308,7 +308,7 @@ def say_if_downsampled(run: RunRow) -> None:
     from db.downsampled import described
 
     if not run.whole:
-        say(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")
+        log_line(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")
 
 
 def make_directory(directory: Path) -> None:

@@ -15,7 +15,7 @@ from db.history import History
 from job import log
 
 
-class Report(Protocol):
+class OnProgress(Protocol):
     """What the training loop tells after each stored block."""
 
     def __call__(self, model: str, history: History) -> None:
@@ -23,7 +23,7 @@ class Report(Protocol):
 
 
 @contextmanager
-def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) -> Iterator[Report]:
+def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) -> Iterator[OnProgress]:
     """A report for models that have `done` epochs of `epochs`; if `quiet`, one that programs alone hear."""
     if quiet and not log.in_json():
         yield lambda model, history: None
@@ -90,7 +90,7 @@ class PlainLines:
             losses = "  ".join(self.losses[tenth][name] for name in sorted(self.losses[tenth]))
             line = f"{tenth:>{len(str(self.epochs))}} of {self.epochs} epochs  {losses}"
             if log.in_json():
-                log.say(line, "progress", epochs=tenth, of=self.epochs)
+                log.log_line(line, "progress", epochs=tenth, of=self.epochs)
             else:
                 print(log.shown(line), file=sys.stderr)
 
@@ -113,9 +113,9 @@ def drawing_progress() -> Iterator[Drawing]:
     ) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def report(model: str, drawn: int, stored: int) -> None:
+        def on_progress(model: str, drawn: int, stored: int) -> None:
             if model not in tasks:
                 tasks[model] = progress.add_task(model)
             progress.update(tasks[model], completed=drawn, total=stored)
 
-        yield report
+        yield on_progress

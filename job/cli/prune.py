@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from db.errors import NotFoundError
-from db.retention import Policy, Pruning, carry_out, plan
+from db.retention import Policy, Pruning, apply_pruning, prunings
 from job.cli.options import (
     DEFAULT_DATABASE,
     MOST_EPOCHS,
@@ -71,10 +71,10 @@ def prune(
     nothing = "nothing to prune"
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
-            store.notice_crashes()
-            for pruning in plan(store, policy):
+            store.mark_crashed()
+            for pruning in prunings(store, policy):
                 idle = dry_run or pruning.action == "keep"
-                done.append((pruning, 0 if idle else carry_out(store, pruning, policy)))
+                done.append((pruning, 0 if idle else apply_pruning(store, pruning, policy)))
     except NotFoundError as missing:
         nothing = str(missing)
     if as_json:

@@ -16,7 +16,7 @@ import typer
 
 from db.engine import parse_url
 from db.errors import QueryError
-from db.query import Value, ask, named_queries, named_query, read_value
+from db.query import Value, named_queries, named_query, read_value, run_query
 from db.watch import Row
 from job.cli.options import (
     ANSWER,
@@ -29,7 +29,7 @@ from job.cli.options import (
 )
 from job.cli.output import json_text, print_json, print_table
 from job.files import harmless
-from job.log import say, shown
+from job.log import log_line, shown
 
 LONGEST = 1_000_000
 """most characters of a query from stdin"""
@@ -99,7 +99,7 @@ def query(
     bounds |= {"memory": 2 * max_bytes + REST, "take": partial(print_answer, output=output)}
     with open_store(database_url, answer_timeout=min(timeout, ANSWER)) as store:
         if text is None:
-            from job.answers import answer  # which loads NumPy
+            from job.named_query import run_named_query  # which loads NumPy
 
             assert name is not None
             if "name" in named_query(name, store.url.get_backend_name()).parameters and sweep is None:
@@ -110,13 +110,13 @@ def query(
             found = store.run(run or "latest") if about_a_run else None
             if found is not None:
                 say_if_downsampled(found)
-            rows = answer(store, name, found, parameters, data=data, **bounds)
+            rows = run_named_query(store, name, found, parameters, data=data, **bounds)
         else:
             if run is not None:
                 parameters["run"] = store.run(run).id
-            rows = ask(store.url, text, parameters, **bounds)
+            rows = run_query(store.url, text, parameters, **bounds)
     if rows.more:
-        say(f"only the first {limit:,} rows; --limit 0 gives all")
+        log_line(f"only the first {limit:,} rows; --limit 0 gives all")
 
 
 def list_queries(output: Format, database_url: str) -> None:

@@ -35,7 +35,7 @@ def runs(
             found = summaries(database)
         if any(run["status"] == "running" for run in found):  # or none any more
             with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
-                store.notice_crashes()
+                store.mark_crashed()
                 found = summaries(store)
     except NotFoundError as missing:  # no store yet is a store without runs
         nothing = str(missing)

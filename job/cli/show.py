@@ -27,7 +27,7 @@ def show(
     with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
         found = store.run(run)
         if found.status == "running":  # or not any more
-            store.notice_crashes()
+            store.mark_crashed()
             found = store.run(run)
         summary = summaries(store, found.id)[0]
         progress = summary["trained"]

@@ -9,7 +9,7 @@ from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli.output import loss, print_line, print_table, print_verdict, verdict_record
-from job.log import in_json, record
+from job.log import in_json, log_event
 from job.training import Conclusion
 
 if TYPE_CHECKING:
@@ -26,26 +26,26 @@ def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: 
         print_line(f"run {run.id} {status}: {conclusion.outcome.reason}", style="bold red")
         return 1
     for verdict in conclusion.verdicts:
-        tell(verdict, output.quiet)
+        announce_verdict(verdict, output.quiet)
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
         first = "drift: not judged: this is the first scheduled run of its specification"
-        print_quietly(first, "first_night", output.quiet)
+        announce(first, "first_night", output.quiet)
     return 1 if any(output.fail_on.fails(verdict) for verdict in conclusion.verdicts) else 0
 
 
-def print_quietly(text: str, event: str, quiet: bool) -> None:
+def announce(text: str, event: str, quiet: bool) -> None:
     """Print a line, and log it where events are JSON; there, if `quiet`, the log alone has it."""
-    record(text, event)
+    log_event(text, event)
     if not (quiet and in_json()):
         print_line(text)
 
 
-def tell(verdict: VerdictRow, quiet: bool) -> None:
+def announce_verdict(verdict: VerdictRow, quiet: bool) -> None:
     """Print a verdict, and log it where events are JSON; there, if `quiet`, the log alone has it."""
     if not (quiet and in_json()):
         print_verdict(verdict)
     word = "passed" if verdict.passed else "FAILED"
-    record(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
+    log_event(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
 
 
 def print_losses(store: Store, run: RunRow) -> None:

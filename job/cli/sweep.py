@@ -33,7 +33,7 @@ from job.cli.options import (
 from job.cli.output import print_line
 from job.data.dataset import DEFAULT_DATA, load
 from job.errors import SweepError
-from job.log import in_json, say, shown
+from job.log import in_json, log_line, shown
 from job.models.reference import reference_of, sources
 from job.stop import StopRequest, stopped_by_signals
 from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all, work
@@ -111,16 +111,16 @@ def sweep(
         )
         for seed, rate in chosen
     ]
-    say(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
+    log_line(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
     begun = time.monotonic()
-    with stopped_by_signals(stop), sweep_progress(len(tasks)) as told:
+    with stopped_by_signals(stop), sweep_progress(len(tasks)) as on_result:
         try:
             with client_of(scheduler, workers or os.cpu_count() or 1) as client:
-                run_all(client, tasks, dataset, stop, told)
+                run_all(client, tasks, dataset, stop, on_result)
         except Exception:
             if not stop.is_set():  # else a cluster broke that was to end anyway
                 raise
-    return concluded(label, told.results, len(tasks), time.monotonic() - begun, stop.number)
+    return print_outcome(label, on_result.results, len(tasks), time.monotonic() - begun, stop.number)
 
 
 def checked(value: float) -> float:
@@ -131,7 +131,7 @@ def checked(value: float) -> float:
         raise SweepError(f"--learning-rates: {error}") from None
 
 
-def concluded(label: str, results: list[Result], of: int, seconds: float, stopped_by: int) -> int:
+def print_outcome(label: str, results: list[Result], of: int, seconds: float, stopped_by: int) -> int:
     """Print a sweep's outcome; return its exit status."""
     counts = {
         "trained now": sum(result.trained and result.good for result in results),
@@ -144,12 +144,12 @@ def concluded(label: str, results: list[Result], of: int, seconds: float, stoppe
     print_line(f"sweep {label}: {said}, in {seconds:.1f} s")
     print_line(f"`job query sweep --name {label}` and `job plot --sweep {label}` show the results")
     if stopped_by:
-        say(f"stopped by {signal.Signals(stopped_by).name}; the same command continues")
+        log_line(f"stopped by {signal.Signals(stopped_by).name}; the same command continues")
         return 128 + stopped_by
     return 0 if all(result.good for result in results) else 1
 
 
-class Told(Protocol):
+class SweepProgress(Protocol):
     """Records and logs each combination that has ended."""
 
     results: list[Result]
@@ -168,11 +168,11 @@ class Lines:
     def __call__(self, task: Task, result: Result) -> None:
         """Record and log it."""
         self.results.append(result)
-        self.say(sentence(task, result, len(self.results), self.of), task, result)
+        self.log_line(sentence(task, result, len(self.results), self.of), task, result)
 
-    def say(self, text: str, task: Task, result: Result) -> None:
+    def log_line(self, text: str, task: Task, result: Result) -> None:
         """Log it."""
-        say(
+        log_line(
             text,
             "sweep_run",
             run=result.run_id,
@@ -193,7 +193,7 @@ def sentence(task: Task, result: Result, number: int, of: int) -> str:
 
 
 @contextmanager
-def sweep_progress(of: int) -> Iterator[Told]:
+def sweep_progress(of: int) -> Iterator[SweepProgress]:
     """On a terminal a bar, and lines for failures only; elsewhere a line for each combination."""
     lines = Lines(of)
     if in_json() or not sys.stderr.isatty():
@@ -210,7 +210,7 @@ def sweep_progress(of: int) -> Iterator[Told]:
         bar = progress.add_task("runs", total=of, last="")
 
         class Bar(Lines):
-            def say(self, text: str, task: Task, result: Result) -> None:
+            def log_line(self, text: str, task: Task, result: Result) -> None:
                 progress.update(bar, advance=1, last=f"last: {task}, {result.status}")
                 if not result.good:
                     progress.console.print(Text(f"job: {shown(text)}"), soft_wrap=True)
@@ -228,7 +228,7 @@ def worker(
 
     Start one for each core, on any machine that reaches the scheduler and the PostgreSQL store.
     """
-    say(f"a worker of {scheduler}", "worker_begins")
+    log_line(f"a worker of {scheduler}", "worker_begins")
     number = work(scheduler)
-    say("the worker has ended", "worker_ends")
+    log_line("the worker has ended", "worker_ends")
     return 128 + number if number else 0

@@ -35,7 +35,7 @@ from job.cli.progress import drawing_progress, training_progress
 from job.cli.summary import print_conclusion
 from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
-from job.log import bind, in_json, record, say
+from job.log import bind, in_json, log_event, log_line
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
 from job.models.reference import load_models, reference_of, require_unchanged
 from job.stop import StopRequest, stopped_by_signals
@@ -152,14 +152,14 @@ def train_until_stopped(
         except LedgerError as error:
             if not stop.is_set():
                 raise
-            say(f"stopped by {stop.by}: {error}")
+            log_line(f"stopped by {stop.by}: {error}")
             return stop.exit_status
 
 
 def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, output: Output) -> int:
     """Train a run with progress and a mirror, print how it ended, and give the exit status."""
     store = writer.store
-    log = record if output.quiet else say
+    log = log_event if output.quiet else log_line
     begun = time.monotonic()
     bind(run=writer.run_id)
     run = store.run(writer.run_id)
@@ -173,10 +173,10 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
     command = shlex.join(["job", "resume", str(run.id), *output.resume_options])
     with mirror_beside(run.id, output.database_url, output.mirroring) as training_is_over:
         try:
-            with training_progress(done, run.epochs, output.quiet) as report:
-                conclusion = train_and_judge(writer, dataset, report, stop, output.tolerance)
+            with training_progress(done, run.epochs, output.quiet) as on_progress:
+                conclusion = train_and_judge(writer, dataset, on_progress, stop, output.tolerance)
         except (StoreFailedError, KeyboardInterrupt):  # the latter: a second Ctrl-C
-            say(f"run {run.id} keeps what it has stored; go on with: {command}")
+            log_line(f"run {run.id} keeps what it has stored; go on with: {command}")
             raise
         training_is_over()
         status = conclusion.outcome.status
@@ -186,12 +186,12 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
         if output.quiet and not in_json():
             print_line(end)
         if status == "failed":
-            say(f"once the model works, go on with: {command}")
+            log_line(f"once the model works, go on with: {command}")
         if status != "interrupted":
             return print_conclusion(store, store.run(run.id), conclusion, output)
         stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
-        say(f"run {run.id} {conclusion.outcome.reason}; epochs stored: {stored or 'none'}")
-        say(f"go on with: {command}")
+        log_line(f"run {run.id} {conclusion.outcome.reason}; epochs stored: {stored or 'none'}")
+        log_line(f"go on with: {command}")
     return stop.exit_status
 
 
@@ -208,7 +208,7 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
     try:
         process = MirrorProcess(run_id, database_url, mirroring.log_dir)
     except OSError as error:
-        say(f"the mirror cannot be started; training continues without it: {error}")
+        log_line(f"the mirror cannot be started; training continues without it: {error}")
         yield lambda: None
         return
     patience = CATCH_UP
@@ -219,9 +219,9 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
         process.process.terminate()  # it draws for a few seconds more, unless the database hangs
         raise
     finally:
-        with drawing_progress() as report:
-            status = process.finish(report, patience)
+        with drawing_progress() as on_progress:
+            status = process.finish(on_progress, patience)
         if status is None:
-            say(f"the VisualDL logs of run {run_id} are not complete yet; the mirror continues")
+            log_line(f"the VisualDL logs of run {run_id} are not complete yet; the mirror continues")
         elif status != 0:
-            say(f"the mirror ended early (status {status}); `job mirror {run_id}` draws the run again")
+            log_line(f"the mirror ended early (status {status}); `job mirror {run_id}` draws the run again")

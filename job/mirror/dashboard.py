@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from job.errors import MirrorError
-from job.mirror.logs import Say, identity
-from job.mirror.mend import log_files
+from job.mirror.logs import LogLine, identity
+from job.mirror.repair import log_files
 
-LOOK = 1.0
+POLL = 1.0
 """seconds between checks of the server and the logs"""
 SETTLED = 3.0
 """seconds without another redrawn log before the server is restarted"""
@@ -38,7 +38,7 @@ Identities = dict[Path, tuple[int, int]]
 class Dashboard:
     """A server over `log_dir`, supervised until `stop` is set.
 
-    `mend` repairs the logs before each start; `points` returns how many points a chart may have. Requests
+    `repair_logs` is called before each start; `points` returns how many points a chart may have. Requests
     must name this machine, `host` or its address, or one of `allowed_hosts`.
     """
 
@@ -50,28 +50,30 @@ class Dashboard:
         *,
         allowed_hosts: Sequence[str],
         points: Callable[[], int],
-        mend: Callable[[], None],
+        repair_logs: Callable[[], None],
         stop: threading.Event,
-        say: Say,
+        log_line: LogLine,
     ) -> None:
         self.log_dir = log_dir
         self.host = host
         self.port = port
         self.allowed_hosts = {name.lower().strip("[]") for name in (*LOCAL_HOSTS, host, *allowed_hosts)}
         self.points = points
-        self.mend = mend
+        self.repair_logs = repair_logs
         self.stop = stop
-        self.say = say
+        self.log_line = log_line
 
     def run(self) -> None:
         """Serve until `stop` is set. Raises MirrorError if the address is not available."""
         address, self.port = free_address(self.host, self.port)
         self.allowed_hosts.add(address)
         if not ipaddress.ip_address(address).is_loopback:
-            self.say(f"warning: no login: anyone who reaches {self.host} port {self.port} can read all runs")
+            self.log_line(
+                f"warning: no login: anyone who reaches {self.host} port {self.port} can read all runs"
+            )
         pause = 0.0
         while not self.stop.wait(pause):
-            self.mend()
+            self.repair_logs()
             if self.stop.is_set():
                 return
             started = time.monotonic()
@@ -86,7 +88,7 @@ class Dashboard:
                 return
             short = died and time.monotonic() - started < LONGEST_PAUSE
             pause = min(LONGEST_PAUSE, 2 * pause or 1.0) if short else 0.0
-            self.say(f"{reason}; starting VisualDL again" + (f" in {pause:.0f} s" if pause else ""))
+            self.log_line(f"{reason}; starting VisualDL again" + (f" in {pause:.0f} s" if pause else ""))
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start a server. It ends when we do, even if we are killed: its standard input closes."""
@@ -105,11 +107,11 @@ class Dashboard:
         """Wait until the server must be restarted, or `stop` is set; return the reason."""
         changed_at: float | None = None
         alive = False
-        while not self.stop.wait(LOOK):
+        while not self.stop.wait(POLL):
             if server.poll() is not None:
                 return f"VisualDL ended with status {server.returncode}"
-            if not alive and (alive := answers(self.host, self.port)):
-                self.say(f"the dashboard is at {url(self.host, self.port)}")
+            if not alive and (alive := accepts_connections(self.host, self.port)):
+                self.log_line(f"the dashboard is at {url(self.host, self.port)}")
             now = identities(self.log_dir)
             if any(now.get(path) != was for path, was in seen.items()):
                 changed_at = time.monotonic()
@@ -171,9 +173,9 @@ def url(host: str, port: int) -> str:
     return f"http://{reachable(host)}:{port}/app/index"
 
 
-def answers(host: str, port: int) -> bool:
+def accepts_connections(host: str, port: int) -> bool:
     """Whether the server is up; it takes most of a minute to load a hundred runs."""
-    connection = http.client.HTTPConnection(reachable(host).strip("[]"), port, timeout=LOOK)
+    connection = http.client.HTTPConnection(reachable(host).strip("[]"), port, timeout=POLL)
     try:
         connection.request("GET", "/alive")
         return connection.getresponse().status == http.client.NO_CONTENT

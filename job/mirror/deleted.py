@@ -11,11 +11,11 @@ from pathlib import Path
 
 from db.errors import LedgerError, NotFoundError
 from db.store import Store
-from job.mirror.logs import NEW_NAME, STORE_NAME, BusyError, Say, lock_run
+from job.mirror.logs import NEW_NAME, STORE_NAME, BusyError, LogLine, lock_run
 from job.mirror.records import FILE_NAME
 
 
-def remove_deleted(store: Store, log_dir: Path, say: Say) -> None:
+def remove_deleted(store: Store, log_dir: Path, log_line: LogLine) -> None:
     """Remove the logs of runs that were deleted from the store, under their locks; log the removed runs.
 
     Logs of runs after the store's newest stay: if an older copy of the store was restored, they are all that
@@ -34,9 +34,9 @@ def remove_deleted(store: Store, log_dir: Path, say: Say) -> None:
         except BusyError:
             continue
         except (LedgerError, OSError) as error:
-            say(f"the logs of run {number}, which the store has no more, cannot be removed: {error}")
+            log_line(f"the logs of run {number}, which the store has no more, cannot be removed: {error}")
     if removed:
-        say(f"removed the logs of runs that the store has no more: {', '.join(removed)}")
+        log_line(f"removed the logs of runs that the store has no more: {', '.join(removed)}")
 
 
 def is_ours(directory: Path, store_id: str) -> bool:

@@ -14,7 +14,7 @@ from types import FrameType
 from db.errors import NotFoundError, StoreError
 from db.store import Store
 from job.errors import MirrorError
-from job.mirror.logs import Report, RunLogs, Say
+from job.mirror.logs import LogLine, OnProgress, RunLogs
 
 POLL = 1.0
 """seconds between checks of the store"""
@@ -22,7 +22,7 @@ GRACE = 10.0
 """seconds that the follower goes on after SIGTERM, to draw the last epochs of a trainer stopped with it"""
 LOCK_PATIENCE = 30.0
 """seconds to wait for the lock if the follower of a killed trainer still holds it"""
-QUIET = 5
+NICENESS = 5
 """niceness: on a machine with too few cores the trainer has priority"""
 
 
@@ -50,7 +50,11 @@ class Trainer:
 
 
 def follow(
-    open_store: Callable[[threading.Event], Store], run_id: int, log_dir: Path, say: Say, report: Report
+    open_store: Callable[[threading.Event], Store],
+    run_id: int,
+    log_dir: Path,
+    log_line: LogLine,
+    on_progress: OnProgress,
 ) -> None:
     """Draw a run until its trainer has gone or the run has ended, and every stored epoch is drawn.
 
@@ -58,25 +62,25 @@ def follow(
     MirrorError. Raises StoreError if the store cannot be opened. `report` is called only once the trainer
     waits for us.
     """
-    os.nice(QUIET)
+    os.nice(NICENESS)
     trainer = Trainer()
     signal.signal(signal.SIGTERM, trainer.grant_grace)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # SIGINT stays blocked
     with open_store(trainer.stop) as store:
         run = store.run(run_id)
-        with RunLogs(log_dir, run, say, timeout=LOCK_PATIENCE) as logs:
+        with RunLogs(log_dir, run, log_line, timeout=LOCK_PATIENCE) as logs:
             said = last = False
             while True:
                 try:
                     last = last or store.run(run_id).status != "running"
-                    logs.draw(store, report=report if last else lambda *_: None)
+                    logs.write(store, on_progress=on_progress if last else lambda *_: None)
                 except NotFoundError:  # the run was deleted
                     return
                 except (StoreError, OSError) as error:
                     if last:
                         raise as_mirror_error(error, run_id) from error
                     if not said:
-                        say(f"the VisualDL logs of run {run_id} lag behind: {reason(error)}")
+                        log_line(f"the VisualDL logs of run {run_id} lag behind: {reason(error)}")
                     said = True
                 else:
                     if last:

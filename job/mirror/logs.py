@@ -24,8 +24,8 @@ LOCKS = ".locks"
 CHUNK = 1_000
 """epochs that are read and written at a time"""
 
-Say = Callable[[str], None]
-Report = Callable[[str, int, int], None]
+LogLine = Callable[[str], None]
+OnProgress = Callable[[str, int, int], None]
 """called after each chunk with a model, its epochs drawn, its epochs stored"""
 
 
@@ -114,11 +114,11 @@ class RunLogs:
     Raises MirrorError if another process draws the run, or if the directory cannot be written.
     """
 
-    def __init__(self, log_dir: Path, run: RunRow, say: Say, timeout: float = 0.0) -> None:
+    def __init__(self, log_dir: Path, run: RunRow, log_line: LogLine, timeout: float = 0.0) -> None:
         self.directory = log_dir / str(run.id)
         self.run = run
         self.thinned = not run.whole
-        self.say = say
+        self.log_line = log_line
         self.logs: dict[str, ModelLog] = {}
         self._lock = lock_run(log_dir, run.id, timeout)
 
@@ -128,7 +128,7 @@ class RunLogs:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._lock.release()
 
-    def draw(self, store: Store, *, anew: bool = False, report: Report = lambda *_: None) -> None:
+    def write(self, store: Store, *, anew: bool = False, on_progress: OnProgress = lambda *_: None) -> None:
         """Draw every model's stored epochs; repair what is missing, torn, foreign or duplicated.
 
         Raises OSError if a file cannot be written, StoreError if the store cannot be read. In both cases
@@ -142,7 +142,7 @@ class RunLogs:
                 if not len(history):
                     break
                 log.append(history)
-                report(model, log.epochs, stored)
+                on_progress(model, log.epochs, stored)
             log.publish()
 
     def _opened(self, store: Store, model: str, stored: int, anew: bool) -> ModelLog:
@@ -150,16 +150,16 @@ class RunLogs:
         if log and not anew and log.intact():
             return log
         if log and not anew:
-            self.say(f"{log.path} was changed or removed by another process; repaired")
+            self.log_line(f"{log.path} was changed or removed by another process; repaired")
         head = records.head(self.run, model)
         weights = records.weights(store.run(self.run.id).parameter_names)
         log = ModelLog(self.directory / model, head, weights, gaps=self.thinned)
         why = log.open(stored, anew)
         (self.directory / STORE_NAME).write_text(store.id, encoding="utf-8")
         for path in set_aside(log.path.parent):
-            self.say(f"a foreign log was set aside as {path}")
+            self.log_line(f"a foreign log was set aside as {path}")
         if why:
-            self.say(why)
+            self.log_line(why)
         self.logs[model] = log
         return log
 

@@ -40,7 +40,7 @@ class MirrorProcess:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
-    def finish(self, report: Progress, timeout: float = CATCH_UP) -> int | None:
+    def finish(self, on_progress: Progress, timeout: float = CATCH_UP) -> int | None:
         """Wait until the follower has caught up: its exit status, or None after `timeout` seconds.
 
         `report` is called with a model, its epochs drawn and stored. A slower follower continues on its own.
@@ -56,6 +56,6 @@ class MirrorProcess:
             more = os.read(self.process.stdout.fileno(), 65536)
             if not more:
                 return self.process.wait()
-            text = read_progress(text + more, report)
+            text = read_progress(text + more, on_progress)
         self.process.returncode = 0  # it continues without us; subprocess must not warn
         return None

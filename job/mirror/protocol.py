@@ -15,10 +15,10 @@ def write_progress(model: str, drawn: int, stored: int) -> None:
         os.write(1, f"{model} {drawn} {stored}\n".encode())
 
 
-def read_progress(text: bytes, report: Progress) -> bytes:
+def read_progress(text: bytes, on_progress: Progress) -> bytes:
     """Call `report` for every whole line of `text`; return the rest."""
     *lines, rest = text.split(b"\n")
     for line in lines:
         model, drawn, stored = line.decode().split(" ")
-        report(model, int(drawn), int(stored))
+        on_progress(model, int(drawn), int(stored))
     return rest

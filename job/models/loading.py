@@ -40,7 +40,7 @@ def importing() -> Iterator[None]:
         root.setLevel(level)
         root.handlers[:] = handlers
         if "paddle" in sys.modules and not had_paddle:
-            # Else SIGTERM prints Paddle's own dump and a page of advice. Only now: it removes our handlers, too.
+            # Else SIGTERM prints Paddle's own dump. Only now, since this removes our handlers too.
             getattr(sys.modules["paddle"], "disable_signal_handler", lambda: None)()
 
 

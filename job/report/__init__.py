@@ -16,7 +16,7 @@ from job import __version__
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
 from job.plots.subject import Subject, read_subject
-from job.report.sentences import answers
+from job.report.sentences import sections
 
 TEMPLATE = Path(__file__).parent / "report.html.j2"
 CAPTIONS = {
@@ -42,7 +42,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
         left=None if run.whole else described(run),
         rows={model: len(history) for model, history in subject.histories.items()},
         verdicts=newest_verdicts(store.verdicts(run.id)),
-        answers=answers(store, run, data),
+        sections=sections(store, run, data),
         figures=[
             {"name": name, "caption": caption(name, subject), "svg": files.get(name), "problem": problem}
             for name, problem in problems.items()

@@ -10,13 +10,13 @@ from typing import Any
 from db.query import Answer, named_query
 from db.schema import RunRow
 from db.store import Store
-from job.answers import answer
+from job.named_query import run_named_query
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Section:
     """A query's answer, as sentences and as a table."""
 
     name: str
@@ -26,16 +26,16 @@ class Said:
     rows: list[list[str]]
 
 
-def answers(store: Store, run: RunRow, data: Path | None = None) -> list[Said]:
+def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Section]:
     """The answers of the named queries about a run."""
     every = max(1, run.epochs // 10)
     parameters: dict[str, dict[str, Any]] = {"losses": {"every": every}}
     said = []
     for name, put in SENTENCES.items():
-        found = answer(store, name, run, parameters.get(name), data=data, limit=None)
+        found = run_named_query(store, name, run, parameters.get(name), data=data, limit=None)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
         said.append(
-            Said(
+            Section(
                 name,
                 named_query(name, store.url.get_backend_name()).question,
                 put(rows),

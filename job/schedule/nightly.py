@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from db.scheduled_runs import Night
+from db.scheduled_runs import ScheduledRun
 from db.schema import VerdictRow
 
 
-def bad_news(night: Night, verdicts: Sequence[VerdictRow]) -> str | None:
+def bad_news(scheduled_run: ScheduledRun, verdicts: Sequence[VerdictRow]) -> str | None:
     """The text if a run failed, drifted or was missed; None if it passed, or was skipped or stopped."""
-    row, run = night.row, night.run
-    due = f"the night of {row.due_at:%Y-%m-%d %H:%M}Z"
+    row, run = scheduled_run.row, scheduled_run.run
+    due = f"the scheduled run of {row.due_at:%Y-%m-%d %H:%M}Z"
     if row.status in ("missed", "failed"):
         return (
             f"{due} {'was missed' if row.status == 'missed' else 'failed'}: {row.detail or 'no reason known'}"

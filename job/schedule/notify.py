@@ -12,16 +12,17 @@ from typing import Any
 
 from job.errors import NotifyError
 
-SETTING = "JOB_NOTIFY_URLS"
+URLS_VARIABLE = "JOB_NOTIFY_URLS"
 """addresses as apprise writes them, separated by spaces"""
 
 
-def notifier(say: Callable[[str], None]) -> Callable[[str, str], None]:
+def notifier(log_line: Callable[[str], None]) -> Callable[[str, str], None]:
     """A function that sends a title and a body to every address, if there is one.
 
-    `say` is called if a message cannot be sent. Raises NotifyError for invalid addresses, or without apprise.
+    `log_line` is called if a message cannot be sent. Raises NotifyError for invalid addresses or without
+    apprise.
     """
-    addresses = os.environ.get(SETTING, "").split()
+    addresses = os.environ.get(URLS_VARIABLE, "").split()
     if not addresses:
         return lambda title, body: None
     targets = [understood(address, i, len(addresses)) for i, address in enumerate(addresses, 1)]
@@ -30,7 +31,7 @@ def notifier(say: Callable[[str], None]) -> Callable[[str, str], None]:
         failed = [i for i, target in enumerate(targets, 1) if not sent(target, title, body)]
         if failed:
             numbers = ", ".join(map(str, failed))
-            say(f"{title}: address {numbers} of {len(targets)} in {SETTING} could not be notified")
+            log_line(f"{title}: address {numbers} of {len(targets)} in {URLS_VARIABLE} could not be notified")
 
     return send
 
@@ -41,13 +42,13 @@ def understood(address: str, number: int, of: int) -> Any:
         import apprise
     except ModuleNotFoundError:
         raise NotifyError(
-            f'{SETTING} is set, but apprise is not installed; run: pip install "epoch-ledger[notify]"'
+            f'{URLS_VARIABLE} is set, but apprise is not installed; run: pip install "epoch-ledger[notify]"'
         ) from None
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # its log messages contain addresses
     target = apprise.Apprise()
     if not target.add(address):
         raise NotifyError(
-            f"{SETTING}: address {number} of {of} is not one that apprise knows; "
+            f"{URLS_VARIABLE}: address {number} of {of} is not one that apprise knows; "
             "https://appriseit.com lists how to write them"
         )
     return target

@@ -13,7 +13,7 @@ from db import scheduled_runs
 from db.errors import LedgerError
 from db.schema import ScheduledRunRow
 from db.store import Store
-from job.log import say
+from job.log import log_line
 from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
 from job.stop import StopRequest
@@ -102,7 +102,7 @@ class NightlyScheduler:
                 if isinstance(error, LedgerError)
                 else f"unexpected {type(error).__name__}: {error}"
             )
-            say(f"error: {what}", "error")
+            log_line(f"error: {what}", "error")
             if not self.stop.is_set():
                 self.notify("a scheduled run could not be started", what)
 
@@ -119,7 +119,9 @@ class NightlyScheduler:
             row = scheduled_runs.planned(store, str(self.schedule))
             following = self._next(now)
             self._plan(store, following)
-        say(f"schedule {self.schedule}: the next run is due at {following:%Y-%m-%d %H:%M %Z}", "schedule")
+        log_line(
+            f"schedule {self.schedule}: the next run is due at {following:%Y-%m-%d %H:%M %Z}", "schedule"
+        )
         return following, row is not None and row.due_at <= now
 
     def _start_due(self, now: datetime) -> None:
@@ -138,7 +140,7 @@ class NightlyScheduler:
             if self.child is None:
                 self._start(row)
             elif scheduled_runs.settle(store, row.id, "skipped", "the previous one is still running"):
-                say(f"scheduled run {row.id} is skipped: the previous one is still running", "skipped")
+                log_line(f"scheduled run {row.id} is skipped: the previous one is still running", "skipped")
 
     def _start(self, row: ScheduledRunRow) -> None:
         """Start a run in its own process and session; it receives Ctrl-C through us, once."""
@@ -157,12 +159,12 @@ class NightlyScheduler:
         with self.open_store() as store:
             if not stopped:  # else a run that had not begun stays due: the next scheduler starts it late
                 scheduled_runs.settle(store, child.row.id, "failed", f"its process {how} before a run began")
-            store.notice_crashes()
-            night = scheduled_runs.find(store, child.row.id)
-            verdicts = store.verdicts(night.run.id) if night.run else []
-        news = bad_news(night, verdicts)
-        if status and not stopped and night.run is not None and news is None:
-            news = f"scheduled run {child.row.id}, run {night.run.id}: its process {how}"
+            store.mark_crashed()
+            scheduled_run = scheduled_runs.find(store, child.row.id)
+            verdicts = store.verdicts(scheduled_run.run.id) if scheduled_run.run else []
+        news = bad_news(scheduled_run, verdicts)
+        if status and not stopped and scheduled_run.run is not None and news is None:
+            news = f"scheduled run {child.row.id}, run {scheduled_run.run.id}: its process {how}"
         if news:
             self.notify("a scheduled run failed", news)
 
@@ -192,11 +194,11 @@ class NightlyScheduler:
             news = (
                 f"{count} scheduled runs were missed, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
             )
-        say(news, "missed", nights=count)
+        log_line(news, "missed", nights=count)
         self.notify("a scheduled run was missed", news)
 
     def _plan(self, store: Store, due_at: datetime) -> ScheduledRunRow:
-        return scheduled_runs.plan(store, str(self.schedule), due_at)
+        return scheduled_runs.add_due(store, str(self.schedule), due_at)
 
     def _next(self, now: datetime) -> datetime:
         """When the first run after `now` is due, in the schedule's zone."""

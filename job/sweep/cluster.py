@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
-from job.log import say
+from job.log import log_line
 from job.models.reference import load_models
 from job.stop import StopRequest
 from job.sweep.tasks import CLOSING, Result, Task, run_task
@@ -34,7 +34,7 @@ RETRIES = 3
 """how often Dask repeats a task whose database was unreachable or whose worker died"""
 NO_LIMIT = 0
 """turns off Dask's memory limit: a worker has nothing to spill, and Paddle alone may exceed its share"""
-QUIET = {
+DASK_SETTINGS = {
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
     "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "30s",
@@ -46,7 +46,7 @@ LOGGERS = ("distributed", "tornado", "asyncio")
 
 def dask() -> Any:
     """The module `distributed`, with its loggers silenced. Raises SweepError if it is not installed."""
-    for name, value in QUIET.items():
+    for name, value in DASK_SETTINGS.items():
         os.environ.setdefault(name, value)  # before its import; its child processes inherit them
     try:
         import distributed
@@ -110,7 +110,7 @@ def load_ahead(models: Sequence[str]) -> None:
     """
     if sys.platform != "linux":
         return
-    os.environ |= QUIET | {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
+    os.environ |= DASK_SETTINGS | {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
     os.environ["JOB_MODELS"] = ",".join(model for model in models if ":" not in model)
     multiprocessing.set_forkserver_preload(["job.sweep.preload"])
     with sigint_kept_from_children():
@@ -146,7 +146,7 @@ def client_of(scheduler: str | None, workers: int) -> Iterator[Any]:
     with client:
         try:
             if not client.scheduler_info()["workers"]:
-                say(f"waiting up to {JOIN:.0f} s for a worker of {scheduler}")
+                log_line(f"waiting up to {JOIN:.0f} s for a worker of {scheduler}")
             client.wait_for_workers(1, timeout=JOIN)
         except TimeoutError:
             raise SweepError(f"the scheduler at {scheduler} has no workers; `job worker` is one") from None
@@ -163,9 +163,9 @@ def run_all(
     tasks: Sequence[Task],
     dataset: Dataset,
     stop: StopRequest,
-    told: Callable[[Task, Result], None],
+    on_result: Callable[[Task, Result], None],
 ) -> None:
-    """Run every task on the client's workers; call `told` with each task and its result as it ends.
+    """Run every task on the client's workers; call `on_result` with each task and its result as it ends.
 
     If `stop` is set, running tasks store their epochs and the others are dropped. Raises SchedulerLostError
     if the connection to the scheduler is lost.
@@ -190,7 +190,7 @@ def run_all(
             return  # nothing runs, and nothing will
         with suppress(queue.Empty):
             future = ended.get(timeout=0.2)
-            told(pending.pop(future), outcome(future))
+            on_result(pending.pop(future), outcome(future))
 
 
 def same(dataset: Dataset) -> Dataset:

@@ -31,7 +31,7 @@ from job.verdicts.verify import verify
 MOST_RUNS = 100_000
 CLOSING = threading.Event()
 """set when this worker process is about to end"""
-LOOK = 0.5
+POLL = 0.5
 """seconds between checks of whether the sweep was stopped"""
 
 
@@ -165,15 +165,15 @@ def watched(stopped: Callable[[], bool]) -> Iterator[StopRequest]:
     stop, ended = StopRequest(), threading.Event()
     stop.by, stop.number = "the sweep", signal.SIGINT
 
-    def look() -> None:
+    def poll() -> None:
         while not ended.is_set():
             with suppress(Exception):  # of a lost scheduler; if it stays lost, Dask closes this worker
                 if CLOSING.is_set() or stopped():
                     stop.set()
                     return
-            ended.wait(LOOK)
+            ended.wait(POLL)
 
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=poll, daemon=True).start()
     try:
         yield stop
     finally:

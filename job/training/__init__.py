@@ -47,7 +47,7 @@ class Settings:
     """their references; the first gives the parameters' names and start, the others are compared with it"""
     trigger: str = "manual"
     """`manual`, `nightly` or `sweep`"""
-    night: int | None = None
+    scheduled_run: int | None = None
     """the scheduled run's id in the store, if it has one"""
     sweep: str | None = None
     """name of the run's sweep, if it has one"""
@@ -71,8 +71,8 @@ class Conclusion:
 def start(store: Store, settings: Settings) -> RunWriter:
     """Start a new run; return its writer, which holds the run's lease.
 
-    Raises ModelError if a model's framework cannot be loaded or the models' parameters differ, and HeldError
-    as `Store.start_run` does.
+    Raises ModelError if a model cannot be loaded or the models' parameters differ, and LeaseHeldError as
+    `Store.start_run` does.
     """
     specification = settings.specification
     models = load_models(settings.models)  # takes seconds, so before the heartbeat starts
@@ -85,7 +85,7 @@ def start(store: Store, settings: Settings) -> RunWriter:
         seed=settings.seed,
         environment=environment(specification.models),
         trigger=settings.trigger,
-        night=settings.night,
+        scheduled_run=settings.scheduled_run,
         sweep=settings.sweep,
         models=specification.models,
         parameters=parameters,
@@ -231,7 +231,7 @@ def train_run(
                 states,
                 lambda name, state: classes[name](dataset, run.learning_rate, run.seed, state),
                 run.epochs,
-                report=on_block,
+                on_block=on_block,
                 stop=stop,
             )
     except (StoreFailedError, LeaseLostError):

@@ -43,7 +43,7 @@ def train(
     make: Callable[[str, State], Model],
     epochs: int,
     *,
-    report: Callable[[str, History], None],
+    on_block: Callable[[str, History], None],
     stop: StopRequest,
 ) -> Outcome:
     """Train every model from its state up to `epochs` epochs, block by block; the one behind is next.
@@ -86,7 +86,7 @@ def train(
         if len(finite):
             states[name] = finite.state
             writer.append(name, finite)
-            report(name, finite)
+            on_block(name, finite)
     if failed:
         return Outcome("failed", "; ".join(failed))
     if diverged:

@@ -10,7 +10,7 @@ import pytest
 from db.errors import QueryError
 from db.schema import RunRow
 from db.store import Store
-from job.answers import answer, check
+from job.named_query import check, run_named_query
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_distances_are_numbers_from_0_and_text_is_anything() -> None:
 
 
 def optimum(store: Store, run: RunRow, **options: Any) -> Any:
-    found = answer(store, "convergence", run, **options)
+    found = run_named_query(store, "convergence", run, **options)
     return {row[found.columns.index("optimum")] for row in found.rows}
 
 
@@ -61,20 +61,26 @@ def test_the_optimum_is_worked_out_given_or_not_known(store: Store, run: RunRow,
 
 def test_the_run_is_named_once(store: Store, run: RunRow) -> None:
     with pytest.raises(QueryError, match="name the run with --run, not as a parameter"):
-        answer(store, "losses", run, {"run": 1})
+        run_named_query(store, "losses", run, {"run": 1})
     every = {"every": 10}
-    assert answer(store, "losses", None, every | {"run": 2}).rows == answer(store, "losses", run, every).rows
-    assert answer(store, "losses", run, every).rows != answer(store, "losses", store.run(1), every).rows
+    assert (
+        run_named_query(store, "losses", None, every | {"run": 2}).rows
+        == run_named_query(store, "losses", run, every).rows
+    )
+    assert (
+        run_named_query(store, "losses", run, every).rows
+        != run_named_query(store, "losses", store.run(1), every).rows
+    )
 
 
 def test_a_wrong_parameter_is_refused_before_anything_is_asked(store: Store, run: RunRow) -> None:
     with pytest.raises(QueryError, match=":every must be a whole number"):
-        answer(store, "losses", run, {"every": 0})
+        run_named_query(store, "losses", run, {"every": 0})
     with pytest.raises(QueryError, match="the query losses has no parameter :colour"):
-        answer(store, "losses", run, {"colour": 1})
+        run_named_query(store, "losses", run, {"colour": 1})
 
 
 def test_the_limit_counts(store: Store, run: RunRow) -> None:
-    few = answer(store, "losses", run, {"every": 1}, limit=3)
+    few = run_named_query(store, "losses", run, {"every": 1}, limit=3)
     assert (len(few.rows), few.more) == (3, True)
-    assert len(answer(store, "losses", run, {"every": 1}, limit=None).rows) == 60
+    assert len(run_named_query(store, "losses", run, {"every": 1}, limit=None).rows) == 60

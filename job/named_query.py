@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from db.errors import QueryError
-from db.query import Answer, Value, ask, named_query
+from db.query import Answer, Value, named_query, run_query
 from db.schema import RunRow
 from db.store import Store
 from job.data.source import least_squares, source
@@ -16,7 +16,7 @@ LARGEST_PARAMETER = 2**31 - 1
 """larger than any epoch that the store can hold"""
 
 
-def answer(
+def run_named_query(
     store: Store,
     name: str,
     run: RunRow | None,
@@ -52,7 +52,7 @@ def answer(
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
     try:
-        return ask(store.url, query.sql, bound, **bounds)
+        return run_query(store.url, query.sql, bound, **bounds)
     except QueryError as error:  # a corrupted page, for example
         raise QueryError(f"run {run.id}: {error}" if run else str(error)) from error
 

@@ -12,7 +12,7 @@ from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
 from job.mirror.deleted import remove_deleted
-from job.mirror.logs import BusyError, Report, RunLogs, Say, lock_run, rename_aside
+from job.mirror.logs import BusyError, LogLine, OnProgress, RunLogs, lock_run, rename_aside
 from job.mirror.records import FILE_NAME, MARK
 
 
@@ -24,17 +24,19 @@ def make_log_dir(log_dir: Path) -> None:
         raise MirrorError(f"the log directory {log_dir} cannot be made: {error.strerror or error}") from None
 
 
-def redraw(store: Store, run: RunRow, log_dir: Path, say: Say, report: Report, timeout: float) -> None:
+def rewrite(
+    store: Store, run: RunRow, log_dir: Path, log_line: LogLine, on_progress: OnProgress, timeout: float
+) -> None:
     """Redraw one run from the store. Raises MirrorError if another process draws it or the disk fails."""
     make_log_dir(log_dir)
-    with RunLogs(log_dir, run, say, timeout) as logs:
+    with RunLogs(log_dir, run, log_line, timeout) as logs:
         try:
-            logs.draw(store, anew=True, report=report)
+            logs.write(store, anew=True, on_progress=on_progress)
         except OSError as error:
             raise MirrorError(f"{error.filename or log_dir}: {error.strerror or error}") from error
 
 
-def mend(store: Store | None, log_dir: Path, say: Say) -> None:
+def repair_logs(store: Store | None, log_dir: Path, log_line: LogLine) -> None:
     """Check every log: draw missing epochs, cut torn ends, set aside what is no log; log what was done.
 
     The logs of deleted runs are removed. Runs that another process draws are skipped. Without a store logs
@@ -42,23 +44,25 @@ def mend(store: Store | None, log_dir: Path, say: Say) -> None:
     """
     make_log_dir(log_dir)
     if not os.access(log_dir, os.W_OK | os.X_OK):
-        say(f"the logs in {log_dir} are read only: mending them is left to `job mirror`")
+        log_line(f"the logs in {log_dir} are read only: mending them is left to `job mirror`")
         for path, whole in broken(log_dir):
-            say(f"{path} is {'torn' if whole else 'no VisualDL log'}; the part that can be read is shown")
+            log_line(
+                f"{path} is {'torn' if whole else 'no VisualDL log'}; the part that can be read is shown"
+            )
         return
     if store:
-        remove_deleted(store, log_dir, say)
+        remove_deleted(store, log_dir, log_line)
     for run in store.runs() if store else ():
         try:
-            with RunLogs(log_dir, run, say) as logs:
-                logs.draw(store)  # type: ignore[arg-type]
+            with RunLogs(log_dir, run, log_line) as logs:
+                logs.write(store)  # type: ignore[arg-type]
         except BusyError:
             continue
         except (LedgerError, OSError) as error:
-            say(f"the logs of run {run.id} are shown as they are: {error}")
+            log_line(f"the logs of run {run.id} are shown as they are: {error}")
     for path, whole in broken(log_dir):
         with suppress(BusyError):
-            say(repair(path, whole, log_dir))
+            log_line(repair(path, whole, log_dir))
 
 
 def broken(log_dir: Path) -> list[tuple[Path, int]]:
