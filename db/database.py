@@ -12,7 +12,8 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
-from db.engine import create_store_engine, parse_url, reading_url, sqlite_path
+from db.backends.sqlite import reading_url, sqlite_path
+from db.engine import create_store_engine, parse_url
 from db.errors import NotFoundError, StoreError, naming
 from db.retry import RetryPolicy
 from db.version import require_head

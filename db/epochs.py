@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
-from db.types import pack, unpack
+from db.backends import postgresql, sqlite
+from db.types import unpack
 
 if TYPE_CHECKING:
     from db.history import History
@@ -70,69 +70,6 @@ def _as_history(rows: Sequence[Any]) -> History:
 
 
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
-    """Insert all epochs of `history` in the connection's transaction.
-
-    Uses one executemany of the driver on SQLite and one binary COPY on PostgreSQL: measured, a quarter and
-    four fifths less time than SQLAlchemy's bulk insert of the same rows.
-    """
-    columns = ", ".join(COLUMNS)
-    if connection.dialect.name == "sqlite":
-        values = zip(
-            history.epoch.tolist(),
-            history.train_loss.tolist(),
-            history.test_loss.tolist(),
-            pack(history.parameters),
-            history.trained_at.tolist(),
-            strict=True,
-        )
-        rows = [(run_id, model, *row) for row in values]
-        connection.exec_driver_sql(f"INSERT INTO epochs ({columns}) VALUES (?,?,?,?,?,?,?)", rows)  # noqa: S608
-        return
-    import psycopg  # readers and SQLite do not need it
-
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    rows_as_bytes = binary_rows(run_id, model, history)  # before COPY: no timeout ends an idle one
-    statement = f"COPY epochs ({columns}) FROM STDIN WITH (FORMAT binary)"
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.write(rows_as_bytes)
-    except psycopg.Error as error:  # SQLAlchemy does not wrap errors of the driver's own cursor
-        raise DBAPIError(statement, None, error, connection_invalidated=driver.closed) from error
-
-
-def binary_rows(run_id: int, model: str, history: History) -> bytes:
-    """The epochs in PostgreSQL's binary COPY format: all rows at once, since all have one size.
-
-    A row is the number of its fields, then each field's length and value, all big-endian. An array value is
-    its number of dimensions, a flag, the element type (700 is float4), the dimension's size and first index,
-    and the elements, each again with its length. (https://www.postgresql.org/docs/current/sql-copy.html, File
-    Formats, and `array_send` in PostgreSQL's source.)
-    """
-    import numpy as np
-
-    count, parameters = history.parameters.shape
-    name = model.encode()
-    element = np.dtype([("size", ">i4"), ("value", ">f4")])
-    array = np.dtype([("head", ">i4", 5), ("elements", element, parameters)])
-    types = {
-        "run_id": ">i8",
-        "model": f"S{len(name)}",
-        "epoch": ">i4",
-        "train_loss": ">f8",
-        "test_loss": ">f8",
-        "parameters": array,
-        "trained_at": ">f8",
-    }
-    fields = [(name, [("size", ">i4"), ("value", types[name])]) for name in COLUMNS]
-    rows = np.zeros(count, np.dtype([("fields", ">i2"), *fields]))
-    rows["fields"] = len(COLUMNS)
-    for column in COLUMNS:
-        rows[column]["size"] = rows.dtype[column]["value"].itemsize
-    rows["run_id"]["value"], rows["model"]["value"] = run_id, name
-    for column in ("epoch", "train_loss", "test_loss", "trained_at"):
-        rows[column]["value"] = getattr(history, column)
-    vectors = rows["parameters"]["value"]
-    vectors["head"] = (1, 0, 700, parameters, 1)
-    vectors["elements"]["size"], vectors["elements"]["value"] = 4, history.parameters
-    return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
+    """Insert all epochs of `history` in the connection's transaction, in the database's fastest way."""
+    backend = sqlite if connection.dialect.name == "sqlite" else postgresql
+    backend.insert_epochs(connection, COLUMNS, run_id, model, history)

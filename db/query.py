@@ -1,7 +1,7 @@
 """Runs SQL queries on the store, read-only: the named queries of `db/queries` and the user's own.
 
-The database enforces read-only access, not a check of the text: see `db.readonly_sqlite` and
-`db.readonly_postgresql`.
+The database enforces read-only access, not a check of the text: see `db.backends.sqlite_query` and
+`db.backends.postgresql_query`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from db import placeholders
+from db.backends import placeholders
+from db.backends.watch import Row, Watch, memory_limit
 from db.errors import QueryError
-from db.watch import Row, Watch, memory_limit
 
 FOLDER = Path(__file__).resolve().parent / "queries"
 TIMEOUT = 30.0
@@ -126,9 +126,9 @@ def run_query(
             listed = ", ".join(f":{known}" for known in wanted) or "none"
             raise QueryError(f"the query has no parameter :{name}; its parameters: {listed}")
     if url.get_backend_name() == "sqlite":
-        from db.readonly_sqlite import fetch  # each loads its driver
+        from db.backends.sqlite_query import fetch  # each loads its driver
     else:
-        from db.readonly_postgresql import fetch
+        from db.backends.postgresql_query import fetch
     kept: list[Row] = []
     more = False
 

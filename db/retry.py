@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from db.engine import error_line, is_passing
+from db.engine import error_line, is_transient
 from db.errors import CorruptedError, StoreError, StoreFailedError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class RetryPolicy:
         try:
             result = work(1)
         except DBAPIError as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise self._explained(error) from error
             result = self._repeated(work, error, started)
         if self._announced:
@@ -117,7 +117,7 @@ class RetryPolicy:
                 self._announce(self.limit, error_line(error, self.url))
 
         retrying = Retrying(
-            retry=retry_if_exception(is_passing),
+            retry=retry_if_exception(is_transient),
             wait=wait_random_exponential(multiplier=0.2, max=10),
             stop=lambda _: waited() >= (min(GRACE, self.limit) if self.stop.is_set() else self.limit),
             sleep=pause,
@@ -151,8 +151,8 @@ class RetryPolicy:
         for said, (kind, meaning) in PERMANENT.items():
             if said in reason:
                 return kind(f"{meaning}: {self.url.database}")
-        if is_passing(error) and self.stop.is_set():
+        if is_transient(error) and self.stop.is_set():
             return StoreFailedError(f"the database did not answer: {reason}")
-        if is_passing(error):
+        if is_transient(error):
             return StoreFailedError(f"the database did not answer within {self.limit:.0f} s: {reason}")
         return StoreFailedError(f"the database refused: {reason}")

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import postgresql
+from db.backends import connection as watched
 from db.store import Store
 
 Exchange = Callable[[], Any]
@@ -109,12 +109,12 @@ def with_fault(fault: Fault, at: int, work: Callable[[], object]) -> object:
 
 def intercept(meet: Fault) -> None:
     """Route every statement and commit of this process, on both databases, through `meet`, permanently."""
-    wait = postgresql.Connection.wait
+    wait = watched.Connection.wait
 
-    def waits(connection: postgresql.Connection, *given: Any, **named: Any) -> Any:
+    def waits(connection: watched.Connection, *given: Any, **named: Any) -> Any:
         return meet(connection, partial(wait, connection, *given, **named))
 
-    postgresql.Connection.wait = waits  # type: ignore[method-assign, assignment]
+    watched.Connection.wait = waits  # type: ignore[method-assign, assignment]
 
     class Cursor(sqlite3.Cursor):
         def execute(self, *given: Any) -> Any:

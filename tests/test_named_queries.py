@@ -298,7 +298,7 @@ def test_sweep(store: Store) -> None:
 
 
 def test_every_query_says_what_it_answers_and_names_its_parameters() -> None:
-    from db import placeholders
+    from db.backends import placeholders
 
     here, there = named_queries("sqlite"), named_queries("postgresql")
     for query in here + there:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from db import placeholders
+from db.backends import placeholders
 from db.errors import QueryError
 from db.query import Value, read_value, run_query
 from db.store import Store

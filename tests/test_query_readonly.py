@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from db.backends.reader_role import READER
 from db.errors import QueryError, QueryTimeoutError
 from db.query import run_query
-from db.reader_role import READER
 from db.store import Store
 from tests.conftest import administer
 from tests.samples import dataset_row, history

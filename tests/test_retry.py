@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
-from db.engine import is_passing
+from db.engine import is_transient
 from db.errors import StoreFailedError
 from db.retry import PATIENCE, RetryPolicy
 
@@ -124,4 +124,4 @@ def test_a_fault_that_stays_is_not_waited_for() -> None:
     ],
 )
 def test_which_faults_of_postgresql_are_waited_for(error: type[Exception], passing: bool) -> None:
-    assert is_passing(DBAPIError("SELECT", None, error("so"))) is passing
+    assert is_transient(DBAPIError("SELECT", None, error("so"))) is passing

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
+from db.backends.watch import Row
 from db.engine import parse_url
 from db.errors import QueryError
 from db.query import Value, named_queries, named_query, read_value, run_query
-from db.watch import Row
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,

@@ -28,10 +28,10 @@ from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy.engine import URL
 
-from db import placeholders
+from db.backends import placeholders
+from db.backends.reader_role import become_reader, provide_reader
+from db.backends.watch import GRACE, Row, Watch
 from db.errors import QueryError, StoreFailedError
-from db.reader_role import become_reader, provide_reader
-from db.watch import GRACE, Row, Watch
 
 HARMLESS = (
     *("random", "clock_timestamp", "timeofday", "gen_random_uuid"),

@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from db.engine import reading_url
+from db.backends.sqlite import reading_url
+from db.backends.watch import Row, Watch
 from db.errors import QueryError
-from db.watch import Row, Watch
 
 ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 STEPS = 10_000

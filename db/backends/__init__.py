@@ -1,0 +1,1 @@
+"""What differs between SQLite and PostgreSQL; the rest of the store is the same on both."""

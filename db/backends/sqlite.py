@@ -1,0 +1,111 @@
+"""SQLite: its URLs, connections and transient errors, and the fastest way to insert epochs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from db.errors import StoreError
+from db.types import pack
+
+if TYPE_CHECKING:
+    from db.history import History
+
+PARAMETERS = ("timeout", "cached_statements")
+"""of a URL: numbers; the others change which file is opened, or how, which is up to the command"""
+BUSY_TIMEOUT = 1.0
+"""seconds that SQLite itself waits for another writer; short, so that signals are handled in between"""
+
+
+def require_url(text: str, url: URL, examples: str) -> None:
+    """Raise StoreError for a URL that names no file, or has unknown parameters."""
+    if not url.database or url.database == ":memory:" or "mode=memory" in text:
+        raise StoreError("a store in memory would be gone with the process; name a file, like " + examples)
+    if url.username or url.host:
+        raise StoreError(f"the database URL names a user or a host, not a file; write it like {examples}")
+    if url.database.startswith("file:"):
+        raise StoreError(f"the database URL names a URI; name the file itself, like {examples}")
+    query = text.partition("?")[2]
+    if "?" in text and not parse_qsl(query, keep_blank_values=True):
+        raise StoreError("the database URL has a ? without a parameter; a file's name cannot have a ?")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in PARAMETERS and not re.fullmatch(r"(\d+\.?\d*)?", value):
+            raise StoreError(f"the database URL's parameter {name} is {value!r}, not a number")
+        if name not in PARAMETERS:
+            raise StoreError(
+                f"the database URL has an unknown parameter {name!r}; a file's name cannot have a ?"
+            )
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite store; None for PostgreSQL and for a store in memory."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database)
+
+
+def reading_url(url: URL) -> URL:
+    """The URL for reading a store: differs from `url` only for a SQLite file in a read-only directory.
+
+    To read a file in write-ahead mode, SQLite creates files beside it. If it cannot, and no such file shows
+    that somebody is writing, the file is opened as immutable.
+    """
+    path = sqlite_path(url)
+    if path is None or os.access(path.parent, os.W_OK) or Path(f"{path}-wal").exists():
+        return url
+    return url.set(database=f"file:{quote(str(path))}", query={"immutable": "1", "uri": "true"})
+
+
+def engine_of(url: URL) -> Engine:
+    """An engine for the file; connects to nothing yet.
+
+    A transaction with the execution option `write` takes the write lock at its start (BEGIN IMMEDIATE) and
+    waits for it there; upgrading a read transaction would fail instead.
+    """
+    timeout = {} if "timeout" in url.query else {"timeout": BUSY_TIMEOUT}
+    engine = create_engine(url, connect_args=timeout)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin, not by the driver
+    connection.execute("PRAGMA foreign_keys = ON")
+    # A power cut may cost the last transactions, never the file; a resume trains them again.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def is_transient(error: sqlite3.Error) -> bool:
+    """Whether a retry may succeed: another connection holds a lock."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def insert_epochs(
+    connection: Connection, columns: tuple[str, ...], run_id: int, model: str, history: History
+) -> None:
+    """Insert epochs by one executemany of the driver: a quarter less time than SQLAlchemy's bulk insert."""
+    values = zip(
+        history.epoch.tolist(),
+        history.train_loss.tolist(),
+        history.test_loss.tolist(),
+        pack(history.parameters),
+        history.trained_at.tolist(),
+        strict=True,
+    )
+    rows = [(run_id, model, *row) for row in values]
+    marks = ", ".join("?" * len(columns))
+    connection.exec_driver_sql(f"INSERT INTO epochs ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
