@@ -208,10 +208,9 @@ def baseline(store: Store, run: RunRow) -> RunRow | None:
             RunRow.status == "completed",
             RunRow.whole,
         )
-        .limit(1)
     )
-    found = store.runs(query)
-    return store.run(found[0].id) if found else None
+    found = store.first(query)
+    return store.run(found.id) if found else None
 
 
 def before_drift(store: Store, run: RunRow) -> RunRow | None:
@@ -230,7 +229,6 @@ def before_drift(store: Store, run: RunRow) -> RunRow | None:
             RunRow.whole,
         )
         .order_by(VerdictRow.id.desc())
-        .limit(1)
     )
-    found = store.runs(query)
-    return store.run(found[0].id) if found else None
+    found = store.first(query)
+    return store.run(found.id) if found else None

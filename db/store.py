@@ -162,6 +162,10 @@ class Store(Database):
         wanted = select(RunRow).order_by(RunRow.id.desc()) if query is None else query
         return self.read(lambda session: session.scalars(wanted).all())
 
+    def first(self, query: Select[Any]) -> RunRow | None:
+        """The first run of a query, with its dataset; None if there is none."""
+        return self.read(lambda session: session.scalars(query.limit(1)).first())
+
     def run(self, reference: int | str = "latest") -> RunRow:
         """One run, with dataset, features and parameters, by its id or as `latest`. Raises NotFoundError."""
         query = select(RunRow).options(
@@ -202,7 +206,7 @@ class Store(Database):
             RunRow.whole,
             RunRow.status.in_((*UNFINISHED, "running")),
         )
-        return next(iter(self.runs(query.limit(1))), None)
+        return self.first(query)
 
     def history(
         self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1

@@ -153,7 +153,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
 def run_of(store: Store, settings: Settings) -> RunRow | None:
     """The combination's run, if there is one."""
     runs = settings.specification.runs().where(RunRow.sweep == settings.sweep)
-    return next(iter(store.runs(runs.limit(1))), None)
+    return store.first(runs)
 
 
 @contextmanager

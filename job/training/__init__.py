@@ -167,7 +167,7 @@ def start_or_resume(store: Store, settings: Settings) -> RunWriter:
 
 def refuse_repetition(store: Store, same: Specification) -> None:
     """Raise RepetitionError as `start_or_resume` does; the same environment gives the same bits."""
-    newest = next(iter(store.runs(same.runs().where(RunRow.trigger == "manual").limit(1))), None)
+    newest = store.first(same.runs().where(RunRow.trigger == "manual"))
     if newest is None or not newest.environment.items() >= environment(same.models).items():
         return
     verdicts = {
