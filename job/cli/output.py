@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
 
 from job.log import JOINERS, shown
 
 if TYPE_CHECKING:
     from db.schema import VerdictRow
 
+STYLES: dict[str, dict[str, Any]] = {
+    "": {},
+    "bold": {"bold": True},
+    "green": {"fg": "green"},
+    "bold red": {"fg": "red", "bold": True},
+}
 MEASURED = 1000
 """rows of a table that decide how wide its columns are"""
 WIDE = 200
@@ -71,7 +77,8 @@ def cells(row: Iterable[object]) -> list[str]:
 
 def print_line(text: str, style: str = "") -> None:
     """Print one line, however long it is."""
-    Console(highlight=False, soft_wrap=True).print(Text(shown(text), style=style))
+    plain = False if "NO_COLOR" in os.environ else None  # None: by whether stdout is a terminal
+    typer.secho(shown(text), color=plain, **STYLES[style])
 
 
 def moment(value: datetime | None) -> str:
