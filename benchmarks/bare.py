@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 from db.history import State  # noqa: E402
 from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models.base import LinearRegression  # noqa: E402
-from job.models.reference import load_models  # noqa: E402
+from job.models.loading import load_models  # noqa: E402
 
 
 def train_python(data: Dataset, epochs: int, rate: float, start: State, read: bool = True) -> State:

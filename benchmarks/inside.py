@@ -26,7 +26,7 @@ from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import DEFAULT_DATA, Dataset, load  # noqa: E402
 from job.models.base import LinearRegression  # noqa: E402
-from job.models.reference import load_models  # noqa: E402
+from job.models.loading import load_models  # noqa: E402
 from job.stop import StopRequest  # noqa: E402
 from job.training import Settings, start, train_run  # noqa: E402
 

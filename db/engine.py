@@ -16,7 +16,7 @@ from db.errors import StoreError
 from db.files import read_regular
 
 PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"  # noqa: S105
-"""names a file (a mounted secret) with the password for a PostgreSQL URL that has none"""
+"""environment variable with the path of a password file, for a PostgreSQL URL without a password"""
 SECRET = ("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
 """secret parameters of a PostgreSQL URL, besides `password`"""
 

@@ -28,7 +28,7 @@ _PROGRESS = """
 PROGRESS = text(_PROGRESS.format(of="WHERE m.run_id = :run"))
 """epochs of each model of a run that has any, in the models' order; one look-up each in the primary key"""
 PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
-"""the same for every run"""
+"""as PROGRESS, of all runs"""
 
 
 def as_history(rows: Sequence[Any]) -> History:

@@ -136,7 +136,8 @@ def apply_pruning(
 ) -> int | None:
     """Prune as planned; return the number of epochs removed, or None if the run has changed since.
 
-    `report` is called with the rows of each transaction. After a kill, the next pruning finishes the work.
+    `on_batch` is called with the number of rows that each transaction removed. After a kill,
+    the next pruning finishes the work.
     """
     run = pruning.run
     step = pruning.every

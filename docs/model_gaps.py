@@ -17,7 +17,8 @@ from db.history import Float64s, History  # noqa: E402
 from job.data.dataset import load  # noqa: E402
 from job.models.base import Model  # noqa: E402
 from job.models.contract import train  # noqa: E402
-from job.models.reference import BUILT_IN, load_models  # noqa: E402
+from job.models.loading import load_models  # noqa: E402
+from job.models.reference import BUILT_IN  # noqa: E402
 from job.verdicts.gap import difference  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,7 @@ from db.schema import DatasetRow, FeatureRow, ModelRow, ParameterRow, RunRow
 from db.store import Store
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression, Model
-from job.models.reference import load_models
+from job.models.loading import load_models
 
 ELSEWHERE = "0123@another-machine/boot/1:1:1"
 

@@ -29,7 +29,7 @@ import job.training.loop  # noqa: E402
 from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.data.dataset import Dataset, load  # noqa: E402
-from job.models.reference import load_models  # noqa: E402
+from job.models.loading import load_models  # noqa: E402
 from job.training import Settings, resume, start, train_and_judge  # noqa: E402
 from tests.samples import write_csv  # noqa: E402
 

@@ -233,7 +233,7 @@ def test_models_that_cannot_be_compared_are_refused_before_a_run_starts(
 
 def test_only_the_models_of_a_run_are_loaded() -> None:
     code = (
-        "import sys; from job.models.reference import load_models; load_models(['python']);"
+        "import sys; from job.models.loading import load_models; load_models(['python']);"
         "print('paddle' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

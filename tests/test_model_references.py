@@ -14,9 +14,10 @@ import pytest
 
 from db.sources import ModelSource
 from job.errors import ModelError
-from job.models import reference
+from job.models import loading, reference
+from job.models.loading import load_models
 from job.models.python import PythonModel
-from job.models.reference import load_models, parse, reference_of, sources
+from job.models.reference import parse, reference_of, sources
 
 OWN = """
 from job.models.python import PythonModel
@@ -64,7 +65,8 @@ def test_a_relative_path_is_kept_as_an_absolute_one(own: Path) -> None:
 def test_an_installed_entry_point_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("theirs", "job.models.python:PythonModel", reference.GROUP)
     points = importlib.metadata.EntryPoints([point])
-    monkeypatch.setattr(reference, "entry_points", lambda **wanted: points.select(**wanted))
+    for module in (reference, loading):
+        monkeypatch.setattr(module, "entry_points", lambda **wanted: points.select(**wanted))
     ((name, found),) = load_models(["theirs"]).items()
     content = Path(str(importlib.import_module("job.models.python").__file__)).read_bytes()
     assert (name, found) == ("theirs", PythonModel)
@@ -117,7 +119,7 @@ def test_what_is_no_reference_is_refused(tmp_path: Path, text: str, problem: str
 def test_a_file_without_a_model_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes, problem: str
 ) -> None:
-    monkeypatch.setattr(reference, "LONGEST_IMPORT", 0.2)
+    monkeypatch.setattr(loading, "LONGEST_IMPORT", 0.2)
     file = tmp_path / "mine.py"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert re.search(problem, refusal(f"{file}:Mine"))
@@ -132,7 +134,7 @@ def test_two_models_of_one_name_are_refused(own: Path) -> None:
 
 def test_only_the_named_models_are_loaded() -> None:
     code = (
-        "import sys; from job.models.reference import load_models; load_models(['python']);"
+        "import sys; from job.models.loading import load_models; load_models(['python']);"
         "sys.exit('paddle' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,8 +19,9 @@ from db.history import History
 from job.data.dataset import Dataset, load
 from job.errors import ModelError
 from job.models.base import LinearRegression
+from job.models.loading import load_models
 from job.models.python import gradient, mean_squared_error
-from job.models.reference import BUILT_IN, load_models
+from job.models.reference import BUILT_IN
 from job.verdicts.gap import TOLERANCE, difference
 from tests.samples import model, write_csv
 
@@ -104,7 +105,7 @@ def test_a_framework_that_cannot_be_loaded_is_one_line(monkeypatch: pytest.Monke
 def test_loading_the_models_leaves_the_root_logger_as_it_was() -> None:
     code = (
         "import logging, gc; before = (logging.root.level, list(logging.root.handlers));"
-        "from job.pins import pin; pin(); from job.models.reference import load_models; load_models();"
+        "from job.pins import pin; pin(); from job.models.loading import load_models; load_models();"
         "assert (logging.root.level, list(logging.root.handlers)) == before;"
         "assert gc.isenabled() and gc.get_freeze_count() > 50_000"
     )

@@ -275,7 +275,7 @@ import logging, os, sys
 from job.pins import pin
 pin()
 from job.cli import run
-from job.models.reference import load_models
+from job.models.loading import load_models
 logging.disable(logging.INFO)  # Paddle turns it on
 load_models()  # once, and then forked: eight imports of Paddle would take most of the time
 children = []

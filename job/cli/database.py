@@ -38,7 +38,7 @@ MIGRATION = 3600.0
 def engine_at(
     url: str, *, create: bool = False, write: bool = False, answer_timeout: float = LONGEST_WAIT
 ) -> Iterator[tuple[Engine, RetryPolicy]]:
-    """An engine whose place is checked like a store's, and what repeats work over passing faults."""
+    """An engine, whose path is checked as for a store, and the policy by which its work is retried."""
     parsed = parse_url(url)
     path = sqlite_path(parsed)
     if create and url == DEFAULT_DATABASE:

@@ -14,7 +14,8 @@ from job.cli.output import print_json, print_line, print_table
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.models.contract import check as clauses_of
 from job.models.contract import train
-from job.models.reference import installed, load_models
+from job.models.loading import load_models
+from job.models.reference import installed
 
 app = typer.Typer(
     help="List the models that can be named; check one of your own.",

@@ -28,7 +28,8 @@ from job.cli.options import (
 )
 from job.cli.train import Output, train_and_print
 from job.log import log_line
-from job.models.reference import load_models, sources
+from job.models.loading import load_models
+from job.models.reference import sources
 from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
 from job.schedule.notify import notifier

@@ -22,7 +22,8 @@ def nights(
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Only print whether a scheduled run was missed; exit status 1 if one was."
+            "--check",
+            help="Only check that none is overdue or missed and the next is planned; else exit status 1.",
         ),
     ] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -31,8 +32,8 @@ def nights(
 ) -> int:
     """List the scheduled runs, the latest first: outcome, drift verdict and duration.
 
-    --check is for a health check: it fails while a scheduled run is overdue, if the last one was missed,
-    and if none is planned.
+    --check is for a health check. It exits with status 1 if a scheduled run is overdue, if the last one was
+    missed, or if none is planned.
     """
     found: list[ScheduledRun] = []
     nothing = "no scheduled runs yet; `job nightly` starts them"
@@ -72,7 +73,7 @@ def nights(
 
 
 def check_none_missed(store: Store) -> int:
-    """Print whether the last scheduled run that was due began; return the exit status."""
+    """Print whether a scheduled run is overdue, was missed or is not planned; return the exit status."""
     late = scheduled_runs.overdue(store, CHECK_GRACE)
     if late:
         print_line(f"a scheduled run was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")

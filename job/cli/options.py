@@ -67,9 +67,9 @@ class FailOn(StrEnum):
     """Which failed verdicts give the exit status 1. A run that fails or diverges always does."""
 
     drift = "drift"
-    """any of them"""
+    """any failed verdict"""
     parity = "parity"
-    """parity and reference, but not drift"""
+    """a failed parity or reference verdict, but not drift"""
     never = "never"
     """none"""
 

@@ -37,7 +37,8 @@ from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
 from job.log import bind, in_json, log_event, log_line
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
-from job.models.reference import load_models, reference_of, require_unchanged
+from job.models.loading import load_models
+from job.models.reference import reference_of, require_unchanged
 from job.stop import StopRequest, stopped_by_signals
 from job.training import resume as take_up
 from job.training import start, start_or_resume, train_and_judge

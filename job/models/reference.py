@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import re
-import signal
-import sys
-import threading
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from importlib.util import find_spec
-from inspect import isabstract
 from pathlib import Path
-from types import FrameType, ModuleType
 
 from db.files import read_regular
 from db.schema import ModelRow, RunRow
-from db.sources import DEFAULT_MODELS, ModelSource
+from db.sources import ModelSource
 from job.errors import ModelError
-from job.models.base import Model
-from job.models.loading import importing
 
 BUILT_IN = {
     "paddle": ("job.models.paddle:PaddleModel", "the notebook's regression with PaddlePaddle"),
@@ -35,8 +24,6 @@ GROUP = "epoch_ledger.models"
 """the entry points that are models"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """a model's name; also a directory's in the mirror"""
-LONGEST_IMPORT = 120.0
-"""seconds"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,96 +125,3 @@ def content_of(file: Path) -> bytes:
         return read_regular(file)
     except OSError as error:
         raise ModelError(f"the model file {file} cannot be read: {error.strerror}") from error
-
-
-def load_models(texts: Sequence[str] = DEFAULT_MODELS) -> dict[str, type[Model]]:
-    """The models by name, in this order; their frameworks are imported, which is slow. Raises ModelError."""
-    references = parse_all(texts)
-    with importing():
-        return {each.name: load(each) for each in references}
-
-
-def load(reference: Reference) -> type[Model]:
-    """Import one model. Raises ModelError."""
-    if reference.file is not None:
-        module = imported(reference.file, content_of(reference.file))
-        found = getattr(module, reference.attribute, None)
-        if found is None:
-            own = [
-                name
-                for name, value in vars(module).items()
-                if getattr(value, "__module__", "") == module.__name__
-            ]
-            names = ", ".join(own) or "none"
-            raise ModelError(f"{reference.file} has no class {reference.attribute}; it has {names}")
-        return checked(found, f"{reference.attribute} in {reference.file}")
-    if reference.source in BUILT_IN:
-        point = EntryPoint(reference.name, BUILT_IN[reference.source][0], GROUP)
-    else:
-        (point, *_) = entry_points(group=GROUP, name=reference.source)
-    try:
-        found = point.load()
-    except (ImportError, AttributeError) as error:
-        hint = "; Debian has it in the package libgomp1" if "libgomp" in str(error) else ""
-        raise ModelError(f"the {reference.name} model cannot be loaded: {error}{hint}") from error
-    return checked(found, f"the {reference.name} model")
-
-
-@cache
-def imported(file: Path, content: bytes) -> ModuleType:
-    """A user's own file as a module; its code runs with the user's rights. Raises ModelError."""
-    module = ModuleType(f"epoch_ledger_model_{hashlib.sha256(content).hexdigest()[:16]}")
-    module.__file__ = str(file)
-    sys.modules[module.__name__] = module  # dataclasses and pickle look it up
-    printed, threads = io.StringIO(), set(threading.enumerate())
-    try:
-        with contextlib.redirect_stdout(printed), time_limit():
-            exec(compile(content, str(file), "exec"), module.__dict__)  # noqa: S102 - it is what --model asks for
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"the model file {file} cannot be loaded: {where(error, file)}") from error
-    if printed.getvalue():
-        raise ModelError(
-            f"the model file {file} prints when it is imported; a model must not write to stdout"
-        )
-    if started := set(threading.enumerate()) - threads:
-        raise ModelError(f"the model file {file} starts {len(started)} threads when it is imported")
-    return module
-
-
-def checked(found: object, what: str) -> type[Model]:
-    """`found`, if it is a model's class with all methods. Raises ModelError."""
-    if not (isinstance(found, type) and issubclass(found, Model)):
-        raise ModelError(f"{what} is no model; derive it from Model or LinearRegression of job.models.base")
-    if isabstract(found):
-        raise ModelError(f"{what} lacks {', '.join(sorted(found.__abstractmethods__))}")
-    return found
-
-
-def where(error: BaseException, file: Path) -> str:
-    """An exception in one line, with the last line of `file` that led to it."""
-    if isinstance(error, SyntaxError) and error.filename == str(file):
-        return f"line {error.lineno}: {error.msg}"
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
-    ]
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"line {lines[-1]}: {text}" if lines else text
-
-
-@contextlib.contextmanager
-def time_limit() -> Iterator[None]:
-    """Raise TimeoutError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not imported after {LONGEST_IMPORT:g} s")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_IMPORT)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -137,7 +137,7 @@ FIGURES: dict[str, Callable[[Fan], Figure]] = {"fan": fan, "final": final}
 
 
 def share_of_seed(losses: Float64s) -> float:
-    """How much of the spread of log losses [rates, seeds] the seeds explain, from 0 to 1.
+    """The share of the spread of the log losses, [rates, seeds], that the seeds explain: 0 to 1.
 
     Eta squared of the main effect in a two-way layout: the sum of squares between the seeds' means over the
     total (Fisher, Statistical Methods for Research Workers, 1925, section 41). NaN if there is no spread.

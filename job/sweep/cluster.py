@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from job.data.dataset import Dataset
 from job.errors import SchedulerLostError, SweepError
 from job.log import log_line
-from job.models.reference import load_models
+from job.models.loading import load_models
 from job.stop import StopRequest
 from job.sweep.tasks import CLOSING, Result, Task, run_task
 

@@ -4,7 +4,7 @@ import os
 
 import distributed.nanny  # noqa: F401
 
-from job.models.reference import load_models
+from job.models.loading import load_models
 
 if models := os.environ["JOB_MODELS"]:
     load_models(models.split(","))

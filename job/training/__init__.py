@@ -27,7 +27,8 @@ from job.data.dataset import Dataset
 from job.environment import environment
 from job.errors import ModelError, RepetitionError, in_a_line
 from job.models.base import Model
-from job.models.reference import load_models, reference_of, require_unchanged, sources
+from job.models.loading import load_models
+from job.models.reference import reference_of, require_unchanged, sources
 from job.stop import StopRequest
 from job.training.loop import Outcome, train
 from job.verdicts.drift import judge_drift
