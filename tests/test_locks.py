@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
@@ -35,5 +36,5 @@ def test_the_dashboard_has_no_paddle_and_only_what_the_project_depends_on() -> N
     assert {"visualdl", "sqlalchemy"} < names
     assert not {name for name in names if "paddle" in name}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = {dependency.split(">")[0] for dependency in project["project"]["dependencies"]}
+    wanted = {re.split("[>=]", dependency)[0] for dependency in project["project"]["dependencies"]}
     assert set(project["dependency-groups"]["dashboard"]) <= wanted
