@@ -129,7 +129,7 @@ class NightlyScheduler:
         with self.open_store() as store:
             self._plan(store, self._next(now))
             due = list(self.schedule.between(now - GRACE, now))
-            # In UTC: after the hour that summer time skips, a local time minus a microsecond is an hour later.
+            # In UTC: after the hour that summer time skips, local time minus a microsecond is an hour later.
             before = due[-1].astimezone(UTC) - timedelta(microseconds=1) if due else now - GRACE
             self._give_up(store, before)
             if not due:
