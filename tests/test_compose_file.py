@@ -111,6 +111,15 @@ def test_only_these_mounts_can_be_written() -> None:
     }
 
 
+def test_a_service_that_trains_sees_the_users_models_and_cannot_change_them() -> None:
+    seen = {name: mounts(service).get("/models") for name, service in SERVICES.items()}
+    trainers = ("train", "nightly", "sweep", "worker")
+    assert seen == dict.fromkeys(NAMES) | dict.fromkeys(trainers, ("./examples", True))
+    assert (ROOT / "examples" / "lists_linear.py").is_file(), "the default is there in a clean clone"
+    named = {name for name, service in SERVICES.items() if "JOB_MODELS" in (service.get("environment") or {})}
+    assert named == {"train", "nightly", "sweep"}, "a sweep tells its workers"
+
+
 def test_a_service_sees_the_password_that_it_needs_and_no_other() -> None:
     lease_holder = {
         name: {source for source, _ in mounts(service).values() if source.endswith("password")}

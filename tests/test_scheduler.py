@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from db.store import Store
 from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest
-from tests.conftest import job_command
+from tests.conftest import ROOT, job_command
 from tests.samples import wait_for
 
 EVENING = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
@@ -312,3 +314,16 @@ def test_a_signal_ends_the_night_in_work_and_the_scheduler(number: signal.Signal
         ]
     assert f"the schedule ends: stopped by {number.name}" in said
     assert "go on with: job resume 1" in said
+
+
+def test_a_scheduled_run_trains_the_models_that_are_named(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "my models").mkdir()
+    mine = shutil.copy(ROOT / "examples" / "lists_linear.py", tmp_path / "my models" / "mine.py")
+    options = ("--run-now", "--epochs", 3, "--model", "python", "--model", f"{mine}:Mine")
+    command = job_command("nightly", *options, "--database-url", sqlite_url)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with Store(sqlite_url, create=True) as store:
+        wait_for(lambda: store.runs() and store.run().status == "completed")
+        process.terminate()
+        process.communicate(timeout=30)
+        assert [model.name for model in store.run().models] == ["python", "mine"]

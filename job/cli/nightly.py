@@ -97,7 +97,8 @@ def nightly(
         schedule = Schedule(cron, timezone)
         sources(training.settings().models)  # refused now rather than at the first run
         os.environ.update(settings(context))
-        command = [sys.executable, "-m", "job", "nightly", "--once", "--night"]
+        models = [word for model in training.models for word in ("--model", model)]
+        command = [sys.executable, "-m", "job", "nightly", "--once", *models, "--night"]
         with stopped_by_signals(stop):
             NightlyScheduler(schedule, command, lambda: access.open(stop), notify, stop).run(run_now)
     except LedgerError as error:
@@ -110,16 +111,14 @@ def nightly(
 
 
 def settings(context: typer.Context) -> dict[str, str]:
-    """The options as environment variables for a scheduled run's process; a URL may hold a password."""
+    """The options but --model as variables for a scheduled run's process; a URL may hold a password."""
     given = {parameter.name: parameter.envvar for parameter in context.command.params}
-    values = ((given.get(name), value) for name, value in context.params.items())
+    values = ((given.get(name), value) for name, value in context.params.items() if name != "model")
     return {str(variable): as_text(value) for variable, value in values if variable and value is not None}
 
 
 def as_text(value: Any) -> str:
     """An option's value as its environment variable has it."""
-    if isinstance(value, list):
-        return ",".join(value)
     return str(int(value) if isinstance(value, bool) else value)
 
 

@@ -102,11 +102,11 @@ class Project:
         """`docker compose up train`, as a user types it."""
         return self.compose("up", "train", settings=settings)
 
-    def start_training(self) -> int:
-        """Start a SHORT run in the background; gives its id once it has stored some epochs."""
+    def start_training(self, settings: Settings = SHORT_RUN) -> int:
+        """Start a run in the background; gives its id once it has stored some epochs."""
         newest = "SELECT coalesce(max(id), 0) FROM runs"
         before = self.number(newest)
-        self.compose("up", "--detach", "train", settings=SHORT_RUN)
+        self.compose("up", "--detach", "train", settings=settings)
         begun = f"SELECT count(*) FROM epochs WHERE run_id > {before}"
         wait_until(lambda: self.number(begun) > 500, "the first epochs of a new run")
         return self.number(newest)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
-from tests.compose.project import Project, docker
+from tests.compose.project import ROOT, Project, docker
+
+NEWEST = "run_id = (SELECT max(id) FROM runs)"
 
 
 def test_up_train_brings_up_a_database_migrates_it_and_trains(trained: Project, first_up: str) -> None:
@@ -33,6 +37,17 @@ def test_up_again_is_a_second_run_with_the_same_bits(trained: Project, undisturb
     trained.train()
     assert trained.status(2) == "completed"
     assert trained.history(2) == undisturbed
+
+
+def test_an_own_model_is_trained_from_the_mounted_folder(trained: Project, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)  # the container's user is another
+    shutil.copy(ROOT / "examples" / "lists_linear.py", tmp_path / "mine.py")
+    own = {"LEDGER_MODELS": str(tmp_path), "JOB_MODELS": "python,/models/mine.py:Mine", "JOB_EPOCHS": "50"}
+    assert "parity: passed" in trained.train(own).stdout
+    assert trained.value(f"SELECT name, source FROM models WHERE {NEWEST} AND position = 1") == (
+        "mine|/models/mine.py:Mine"
+    )
+    assert trained.number(f"SELECT count(*) FROM epochs WHERE {NEWEST} AND model = 'mine'") == 50
 
 
 def test_the_trainers_role_owns_its_schema_and_nothing_else(trained: Project) -> None:

@@ -23,6 +23,17 @@ def test_a_killed_trainer_is_taken_up_again(trained: Project, undisturbed_start:
     assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|1"
 
 
+def test_a_killed_trainer_of_an_own_model_is_taken_up_again(trained: Project) -> None:
+    own = {"JOB_EPOCHS": str(SHORT), "JOB_MODELS": "python,/models/lists_linear.py:Mine"}
+    trained.train(own)
+    undisturbed = trained.number("SELECT max(id) FROM runs")
+    run = trained.start_training(own)
+    trained.compose("kill", "--signal", "KILL", "train")
+    trained.train(own)
+    assert trained.value(f"SELECT status, resumes FROM runs WHERE id = {run}") == "completed|1"
+    assert trained.history(run) == trained.history(undisturbed)
+
+
 def test_a_trainer_that_dies_is_restarted_and_goes_on(trained: Project, undisturbed_start: str) -> None:
     run = trained.start_training()
     trained.compose("exec", "-T", "train", "python", "-c", KILL_THE_OTHERS, check=False)

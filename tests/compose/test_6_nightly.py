@@ -9,6 +9,7 @@ from tests.compose.project import Project, run, wait_until
 EVERY_MINUTE = {
     "JOB_CRON": "* * * * *",
     "JOB_EPOCHS": "300",
+    "JOB_MODELS": "python,/models/lists_linear.py:Mine",
     "JOB_FAIL_ON": "parity",
     "JOB_LOG_FORMAT": "json",
 }

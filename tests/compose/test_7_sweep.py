@@ -20,6 +20,13 @@ def test_a_sweep_survives_the_kill_of_a_worker(trained: Project, undisturbed_sta
     ended = f"SELECT count(*), count(DISTINCT seed), sum(resumes) {RUNS} AND status = 'completed'"
     assert trained.value(ended) == "5|5|1"
     assert trained.history(trained.number(f"SELECT id {RUNS} AND seed = 0")) == undisturbed_start
+
+
+def test_a_sweep_trains_an_own_model(trained: Project) -> None:
+    own = SETTINGS | {"JOB_EPOCHS": "50", "JOB_SWEEP": "own", "JOB_MODELS": "/models/lists_linear.py:Mine"}
+    trained.compose("--profile", "sweep", "run", "--rm", "-T", "sweep", settings=own)
+    ended = "FROM models JOIN runs ON runs.id = run_id WHERE sweep = 'own' AND status = 'completed'"
+    assert trained.value(f"SELECT name, count(*) {ended} GROUP BY name") == "lists_linear|5"
     trained.compose("--profile", "sweep", "rm", "--stop", "--force", "sweep", "worker", "scheduler")
 
 
