@@ -35,6 +35,8 @@ def test_nights_come_by_the_minute_and_have_the_same_bits(trained: Project) -> N
     wait_until(lambda: completed(trained) >= 2, "two nights", 180)
     drift = "SELECT passed FROM verdicts WHERE kind = 'drift' ORDER BY id DESC LIMIT 1"
     wait_until(lambda: trained.value(drift) == "t", "the second night's verdict", 30)
+    own = "SELECT count(*) FROM models JOIN runs ON id = run_id WHERE trigger = 'nightly' AND source ~ '/'"
+    assert trained.number(own) >= 2
     wait_until(lambda: health(trained) == "healthy", "the scheduler's health", 60)
     said = run(["docker", "logs", trained.container("nightly")]).stderr
     events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
