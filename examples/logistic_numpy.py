@@ -30,6 +30,11 @@ def cross_entropy(z: Float32s, y: Float32s) -> np.float32:
 class Logistic(LinearRegression):
     """Full-batch gradient descent in float32, from the regression's start."""
 
+    @classmethod
+    def parameter_names(cls, dataset: Dataset) -> tuple[str, ...]:
+        """Of the logit, the logarithm of the odds."""
+        return tuple(f"logit {name}" for name in super().parameter_names(dataset))
+
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
         super().__init__(dataset, learning_rate, seed, state)
         # Normalising keeps the order, so this is the question of the values in the table's units.

@@ -15,6 +15,11 @@ from job.models.paddle import paddle  # without its warning and its signal handl
 class Logistic(LinearRegression):
     """`nn.Linear` trained by `optimizer.SGD` on the question whether a house is above the training median."""
 
+    @classmethod
+    def parameter_names(cls, dataset: Dataset) -> tuple[str, ...]:
+        """Of the logit, the logarithm of the odds."""
+        return tuple(f"logit {name}" for name in super().parameter_names(dataset))
+
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
         super().__init__(dataset, learning_rate, seed, state)
         w = paddle.to_tensor(self.parameters)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from db.errors import LedgerError
 
+LONGEST = 500
+
 
 class DataError(LedgerError):
     """The data file cannot be trained on. The message names the file and the place in it, if there is one."""
@@ -43,7 +45,12 @@ class ModelError(LedgerError):
 
 
 def in_a_line(error: BaseException) -> str:
-    """A model's exception in one line, with the place that raised it."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
+    """A model's exception in one line, cut at LONGEST characters, with the place in its own code."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # its __str__ may fail, too
+        text = type(error).__name__
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))[:LONGEST]
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename[:1] != "<"]
+    own = [each for each in frames if "site-packages" not in each.filename] or frames
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text

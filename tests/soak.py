@@ -54,7 +54,7 @@ def train_in_this_process(url: str, dataset: Dataset, run_id: int | None, block:
     job.training.loop.BLOCK_EPOCHS = job.training.loop.FIRST_BLOCK = block
     with Store(url) as store:
         settings = Settings(dataset, EPOCHS, LEARNING_RATE, SEED)
-        writer = start(store, settings) if run_id is None else resume(store, run_id)
+        writer = start(store, settings) if run_id is None else resume(store, run_id, settings.dataset)
         train_and_judge(writer, dataset)
 
 

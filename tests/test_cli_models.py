@@ -83,7 +83,7 @@ def test_a_broken_clause_is_named_with_its_place(own: Path, capsys: Output) -> N
     assert run(["models", "check", "mine.py:Mine", "--data", "made.csv"]) == 1
     out = capsys.readouterr().out
     assert "FAILED: Cutting epochs into other calls changes no bit: in calls of 1, 1, " in out
-    assert out.endswith("mine: 2 clauses are broken\n")
+    assert out.endswith("mine: broken clauses: 2\n")
 
 
 def test_the_list_has_every_name_and_needs_no_framework(capsys: Output) -> None:

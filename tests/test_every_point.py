@@ -59,7 +59,9 @@ def train(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def work(unfinished: int | None = None) -> None:
         with Store(database_url) as store:
             settings = Settings(dataset, EPOCHS)
-            writer = start(store, settings) if unfinished is None else resume(store, unfinished)
+            writer = (
+                start(store, settings) if unfinished is None else resume(store, unfinished, settings.dataset)
+            )
             assert train_and_judge(writer, dataset).verdicts
 
     return work

@@ -458,8 +458,10 @@ def test_names_that_do_not_fit_are_found(small: Dataset) -> None:
         return type("Named", (OneByOne,), {"parameter_names": classmethod(lambda *_: names)})
 
     assert only(named("a", "b", "b", "bias"), small) == (NAMES, "'b' is there twice")
-    assert only(named("a", "b", "", "bias"), small)[1].startswith("not a tuple of non-empty strings: ('a'")
-    assert only(named("a", "b", 3, "bias"), small)[1].startswith("not a tuple of non-empty strings: ('a'")
+    assert only(named("a", "b", "", "bias"), small)[1] == "not a printable string of 1 to 200 characters: ''"
+    assert only(named("a", "b", 3, "bias"), small)[1] == "not a printable string of 1 to 200 characters: 3"
+    assert only(named("a", "b\0", "c", "bias"), small)[1].startswith("not a printable string")
+    assert only(named(), small)[1] == "not a tuple of strings: ()"
     assert only(named("a", "b", "bias"), small) == (START, "4 parameters, but 3 names")
     changing = iter(["a", "b"])
     other = type("Other", (OneByOne,), {"parameter_names": classmethod(lambda *_: (next(changing),))})
@@ -487,10 +489,20 @@ def test_a_start_that_is_none_is_found(small: Dataset) -> None:
 class ChangesDataset(OneByOne):
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
         super().__init__(dataset, learning_rate, seed, state)
-        self.train_x += 1
+        dataset.mean[:] += 1
 
 
 class ChangesDatasetLater(OneByOne):
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        super().__init__(dataset, learning_rate, seed, state)
+        self.maximum = dataset.maximum
+
+    def one(self) -> History:
+        self.maximum *= 2
+        return super().one()
+
+
+class ChangesRows(OneByOne):
     def one(self) -> History:
         self.test_y *= 2
         return super().one()
@@ -510,15 +522,20 @@ class ChangesState(OneByOne):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (ChangesDataset, "__init__ changes dataset.train_x"),
-        (ChangesDatasetLater, "advance changes dataset.test_y"),
+        (ChangesDataset, "__init__ changes dataset.mean"),
+        (ChangesDatasetLater, "advance changes dataset.maximum"),
         (ChangesState, "advance changes state.parameters"),
     ],
 )
 def test_a_change_of_what_is_given_is_found(model: type[Model], said: str, small: Dataset) -> None:
-    before = small.train_x.tobytes() + small.test_y.tobytes()
+    before = small.mean.tobytes() + small.maximum.tobytes()
     assert only(model, small) == (INPUTS, said)
-    assert small.train_x.tobytes() + small.test_y.tobytes() == before, "the caller's dataset is a copy"
+    assert small.mean.tobytes() + small.maximum.tobytes() == before, "the caller's dataset is a copy"
+
+
+def test_the_rows_that_all_models_train_on_cannot_be_changed(small: Dataset) -> None:
+    clause, said = only(ChangesRows, small)
+    assert (clause, said.partition(" (")[0]) == (COUNT, "epoch 0: ValueError: output array is read-only")
 
 
 def test_the_page_lists_every_clause() -> None:

@@ -68,7 +68,7 @@ def check(
             print_line(f"passed: {clause.name}")
         else:
             print_line(f"FAILED: {clause.name}: {clause.detail}", style="bold red")
-    print_line(f"{name}: " + (f"{broken} clauses are broken" if broken else "all clauses hold"))
+    print_line(f"{name}: " + (f"broken clauses: {broken}" if broken else "all clauses hold"))
     return 1 if broken else 0
 
 

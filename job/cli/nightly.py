@@ -95,7 +95,7 @@ def nightly(
                 return train_unscheduled(store, training, stop, output, notify)
 
         schedule = Schedule(cron, timezone)
-        sources(training.settings().models)  # refused now rather than at the first run
+        sources(training.settings().models)  # a name or a file that is not there is refused now
         os.environ.update(settings(context))
         models = [word for model in training.models for word in ("--model", model)]
         command = [sys.executable, "-m", "job", "nightly", "--once", *models, "--night"]

@@ -59,8 +59,11 @@ def finite_positive(value: float) -> float:
 
 
 def references(given: Sequence[str] | None) -> tuple[str, ...]:
-    """The models of an option; the default ones if there are none."""
-    return tuple(word for text in given or () for word in text.split(",") if word) or DEFAULT_MODELS
+    """The models of the option, else those of JOB_MODELS, else the default ones."""
+    if given:
+        return tuple(given)
+    words = os.environ.get("JOB_MODELS", "").split(",")
+    return tuple(word.strip() for word in words if word.strip()) or DEFAULT_MODELS
 
 
 class FailOn(StrEnum):
@@ -145,9 +148,8 @@ Models = Annotated[
     typer.Option(
         "--model",
         metavar="REFERENCE",
-        envvar="JOB_MODELS",
         help="A model, by its name or as [NAME=]FILE.py:CLASS; repeat for more. The others are compared with "
-        "the first. In JOB_MODELS, separated by commas. Default: paddle,python.",
+        "the first. Default: JOB_MODELS, separated by commas, else paddle and python.",
     ),
 ]
 DatabaseUrl = Annotated[

@@ -120,10 +120,11 @@ def resume(
         )
     if not changed_model:
         require_unchanged(found)
-    obtain = partial(take_up, run_id=found.id, epochs=epochs, changed_model=changed_model)
+    dataset = split(table, found.dataset.target)
+    obtain = partial(take_up, run_id=found.id, dataset=dataset, epochs=epochs, changed_model=changed_model)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     models = [reference_of(model) for model in found.models]
-    return train_until_stopped(obtain, split(table, found.dataset.target), models, access, output)
+    return train_until_stopped(obtain, dataset, models, access, output)
 
 
 def resume_options(context: typer.Context) -> list[str]:

@@ -49,7 +49,8 @@ class Dataset:
         # The bits of a product depend on the layout: NumPy does not pass unaligned arrays to BLAS, and BLAS
         # sums column-major arrays in another order.
         for name in ("train_x", "train_y", "test_x", "test_y"):
-            laid = np.require(getattr(self, name), np.float32, ["C", "ALIGNED"])
+            laid = np.require(getattr(self, name), np.float32, ["C", "ALIGNED"]).view()
+            laid.flags.writeable = False  # all models of a run train on them
             object.__setattr__(self, name, laid)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 
 import numpy as np
 
 from db.history import History, State
 from job.data.dataset import Dataset
+
+LONGEST_NAME = 200
+"""characters of a parameter's name"""
 
 
 class Model(ABC):
@@ -37,6 +41,22 @@ class Model(ABC):
     @abstractmethod
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs. The bits do not depend on how epochs are split into calls."""
+
+
+def problem_with_names(names: object) -> str:
+    """What is wrong with the names of a model's parameters; empty if nothing is."""
+    if not isinstance(names, tuple) or not names:
+        return f"not a tuple of strings: {names!r:.80}"
+    for name in names:
+        if (
+            not isinstance(name, str)
+            or not name.strip()
+            or not name.isprintable()
+            or len(name) > LONGEST_NAME
+        ):
+            return f"not a printable string of 1 to {LONGEST_NAME} characters: {name!r:.80}"
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    return f"{twice[0]!r} is there twice" if twice else ""
 
 
 class LinearRegression(Model):

@@ -12,7 +12,7 @@ import numpy as np
 from db.history import Float32s, History, State
 from job.data.dataset import Dataset
 from job.errors import in_a_line
-from job.models.base import Model
+from job.models.base import Model, problem_with_names
 
 LARGE = 1e9
 """A run diverges through values beyond this. Without one before it, a value that is not finite is a fault."""
@@ -138,11 +138,9 @@ def names_are_given(trial: Trial) -> str:
     """The parameters have unique names, always the same."""
     with trial.watched("parameter_names"):
         names, again = (trial.model.parameter_names(trial.dataset) for _ in range(2))
-    if not isinstance(names, tuple) or not names or not all(isinstance(n, str) and n.strip() for n in names):
-        return f"not a tuple of non-empty strings: {names!r:.80}"
+    if problem := problem_with_names(names):
+        return problem
     trial.names = names
-    if len(set(names)) < len(names):
-        return f"{next(name for name in names if names.count(name) > 1)!r} is there twice"
     return "" if again == names else "a second call gives other names"
 
 

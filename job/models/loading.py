@@ -71,14 +71,14 @@ def imported(file: Path, content: bytes) -> ModuleType:
     try:
         with redirect_stdout(printed), time_limit():
             exec(compile(content, str(file), "exec"), module.__dict__)  # noqa: S102 - it is what --model asks for
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, TooLongError) as error:
         raise ModelError(f"the model file {file} cannot be loaded: {where(error, file)}") from error
     if printed.getvalue():
         raise ModelError(
             f"the model file {file} prints when it is imported; a model must not write to stdout"
         )
-    if started := set(threading.enumerate()) - threads:
-        raise ModelError(f"the model file {file} starts {len(started)} threads when it is imported")
+    if set(threading.enumerate()) - threads:
+        raise ModelError(f"the model file {file} starts a thread when it is imported")
     return module
 
 
@@ -102,12 +102,16 @@ def where(error: BaseException, file: Path) -> str:
     return f"line {lines[-1]}: {text}" if lines else text
 
 
+class TooLongError(BaseException):
+    """An import takes too long; not an Exception, which the file might catch."""
+
+
 @contextmanager
 def time_limit() -> Iterator[None]:
-    """Raise TimeoutError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
+    """Raise TooLongError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not imported after {LONGEST_IMPORT:g} s")
+        raise TooLongError(f"not imported after {LONGEST_IMPORT:g} s")
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -51,8 +51,8 @@ def installed() -> list[tuple[str, str, str]]:
 def parse(text: str) -> Reference:
     """The reference that `text` is: NAME, FILE.py:CLASS or NAME=FILE.py:CLASS. Raises ModelError."""
     name, named, place = text.strip().partition("=")
-    if not named:
-        name, place = "", name
+    if not named or "/" in name:  # a directory's name may have a =
+        name, named, place = "", "", text.strip()
     file, colon, attribute = place.rpartition(":")
     if not colon:
         if named:
@@ -68,7 +68,9 @@ def parse(text: str) -> Reference:
     path = Path(file).absolute()
     name = name or path.stem
     if not NAME.fullmatch(name):
-        raise ModelError(f"{name!r} cannot name a model: use letters, digits, _ . and - only, at most 64")
+        raise ModelError(
+            f"{name!r} cannot name a model: use letters, digits, _ . and -, as in NAME={file}:{attribute}"
+        )
     return Reference(name, f"{path}:{attribute}", path, attribute)
 
 

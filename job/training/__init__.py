@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from db.store import Store
 from job.data.dataset import Dataset
 from job.environment import environment
 from job.errors import ModelError, RepetitionError, in_a_line
-from job.models.base import Model
+from job.models.base import Model, problem_with_names
 from job.models.loading import load_models
 from job.models.reference import reference_of, require_unchanged, sources
 from job.stop import StopRequest
@@ -98,17 +99,17 @@ def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tupl
     names = {}
     for name, model in models.items():
         with naming_model(name):
-            names[name] = tuple(model.parameter_names(dataset))
+            names[name] = model.parameter_names(dataset)
+            if problem := problem_with_names(names[name]):
+                raise ValueError(f"the names of its parameters: {problem}")
     first = next(iter(names))
     for name, own in names.items():
         if own != names[first]:
+            here, there = next((a, b) for a, b in zip_longest(names[first], own) if a != b)
             raise ModelError(
-                f"the models {first} and {name} have other parameters ({', '.join(names[first])}; "
-                f"{', '.join(own)}), so they cannot be compared"
+                f"the models {first} and {name} have other parameters, so they cannot be compared: "
+                f"{len(names[first])} and {len(own)}, and the first that differ are {here!r} and {there!r}"
             )
-    doubled = [each for each in names[first] if names[first].count(each) > 1]
-    if doubled:
-        raise ModelError(f"the model {first} has two parameters named {doubled[0]!r}")
     return names[first]
 
 
@@ -137,7 +138,9 @@ def naming_model(name: str) -> Iterator[None]:
         raise ModelError(f"the model {name} cannot begin: {in_a_line(error)}") from error
 
 
-def resume(store: Store, run_id: int, epochs: int | None = None, changed_model: bool = False) -> RunWriter:
+def resume(
+    store: Store, run_id: int, dataset: Dataset, epochs: int | None = None, changed_model: bool = False
+) -> RunWriter:
     """Resume a stopped run after its last stored epoch; return its writer. `epochs` extends the run.
 
     Raises ModelError as `start` does, and if a model's file has changed since the run began, unless
@@ -147,7 +150,9 @@ def resume(store: Store, run_id: int, epochs: int | None = None, changed_model: 
     if not changed_model:
         require_unchanged(run)
     references = [reference_of(model) for model in run.models]
-    load_models(references)
+    names = parameter_names(load_models(references), dataset)
+    if list(names) != run.parameter_names:
+        raise ModelError(f"the models of run {run_id} have other parameters now than the run has")
     return store.resume_run(run_id, epochs=epochs, environment=environment(sources(references)))
 
 
@@ -160,7 +165,7 @@ def start_or_resume(store: Store, settings: Settings) -> RunWriter:
         settings.specification, trigger=settings.trigger, sweep=settings.sweep
     )
     if unfinished is not None:
-        return resume(store, unfinished.id)
+        return resume(store, unfinished.id, settings.dataset)
     if settings.trigger == "manual":
         refuse_repetition(store, settings.specification)
     return start(store, settings)
@@ -223,10 +228,13 @@ def train_run(
     """Train each model from its last stored epoch; store the outcome. Raises as `train_and_judge` does."""
     run = writer.store.run(writer.run_id)
     classes = load_models([reference_of(model) for model in run.models])
-    start = next(iter(classes.values())).initial(dataset, run.seed)
-    states = dict.fromkeys(classes, start) | writer.store.checkpoints(run.id)
     try:
         with writer.beating():
+            states = writer.store.checkpoints(run.id)
+            if states.keys() != classes.keys():
+                first, model = next(iter(classes.items()))
+                with naming_model(first):
+                    states = dict.fromkeys(classes, model.initial(dataset, run.seed)) | states
             outcome = train(
                 writer,
                 states,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +21,8 @@ BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
 """Limits of a block, which is stored in one transaction. A kill loses one block, and a signal waits for one;
 half a second leaves a margin for a machine that slows down."""
+BLOCK_VALUES = 4_000_000
+"""parameter values in a block, which is held in memory several times"""
 FIRST_BLOCK = 1
 """epochs in a model's first block, when its speed is not yet known"""
 
@@ -55,7 +60,7 @@ def train(
     the others are trained up to the same epoch.
     """
     states = dict(states)
-    models = {name: make(name, state) for name, state in states.items()}
+    models: dict[str, Model | None] = {name: make(name, state) for name, state in states.items()}
     size = dict.fromkeys(models, FIRST_BLOCK)
     diverged: dict[str, int] = {}
     failed: list[str] = []
@@ -73,12 +78,13 @@ def train(
             try:
                 history = advance(models[name], states[name], count)
             except FailedModelError:
-                models[name] = make(name, states[name])
-                history, failure = one_by_one(models[name], states[name], count)
+                models[name], history, failure = one_by_one(partial(make, name), states[name], count)
                 if failure is not None:
                     epochs = states[name].epoch + len(history)
                     failed.append(f"{name} at epoch {epochs}: {failure}")
-        size[name] = next_size(count, time.perf_counter() - started)
+        size[name] = min(
+            next_size(count, time.perf_counter() - started), 1 + BLOCK_VALUES // len(states[name].parameters)
+        )
 
         finite = history.finite()
         if len(finite) < len(history):
@@ -99,11 +105,13 @@ class FailedModelError(Exception):
     """A model raised an exception, or returned something else than the history of the epochs asked for."""
 
 
-def advance(model: Model, state: State, count: int) -> History:
+def advance(model: Model | None, state: State, count: int) -> History:
     """The next `count` epochs of a model that is at `state`. Raises FailedModelError, in one line."""
     try:
-        history = model.advance(count)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):  # stdout has our tables
+            assert model is not None  # a model that failed is not asked again
+            history = model.advance(count)
+    except (Exception, SystemExit) as error:
         raise FailedModelError(in_a_line(error)) from error
     if not isinstance(history, History):
         raise FailedModelError(f"advance({count}) returned {type(history).__name__}, not a History")
@@ -120,16 +128,23 @@ def advance(model: Model, state: State, count: int) -> History:
     return history
 
 
-def one_by_one(model: Model, state: State, count: int) -> tuple[History, str | None]:
-    """As many of the next `count` epochs as the model can do, and why it cannot do the one after them."""
+def one_by_one(
+    make: Callable[[State], Model], state: State, count: int
+) -> tuple[Model | None, History, str | None]:
+    """A new model, as many of the next `count` epochs as it can do, and why it cannot do the next one."""
     parts = [History.empty(0, len(state.parameters), state.epoch)]
-    for _ in range(count):
+    model = None
+    try:
         try:
+            model = make(state)
+        except (Exception, SystemExit) as error:
+            raise FailedModelError(in_a_line(error)) from error
+        for _ in range(count):
             parts.append(advance(model, state, 1))
-        except FailedModelError as failure:
-            return History.concatenate(parts), str(failure)
-        state = parts[-1].state
-    return History.concatenate(parts), None
+            state = parts[-1].state
+    except FailedModelError as failure:
+        return model, History.concatenate(parts), str(failure)
+    return model, History.concatenate(parts), None
 
 
 def next_size(count: int, seconds: float) -> int:

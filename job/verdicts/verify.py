@@ -77,7 +77,8 @@ def is_default_run(run: RunRow) -> bool:
         (run.dataset.sha256, run.dataset.target) == (table, "MEDV")
         and (run.learning_rate, run.seed) == (DEFAULT_LEARNING_RATE, DEFAULT_SEED)
         and run.epochs >= DEFAULT_EPOCHS
-        and set(REFERENCE_MODELS) <= {model.name for model in run.models}
+        and {(name, name) for name in REFERENCE_MODELS}
+        <= {(model.name, model.source) for model in run.models}
     )
 
 
