@@ -137,7 +137,7 @@ class RetryPolicy:
         try:
             return retrying(attempt)
         except DBAPIError as error:
-            raise self._explained(error) from error
+            raise self._explained(error, waited()) from error
         finally:
             self._deadline.at = math.inf
 
@@ -146,7 +146,7 @@ class RetryPolicy:
             self._announced = True
             self.log_line(f"waiting up to {limit:.0f} s for the database: {reason}")
 
-    def _explained(self, error: DBAPIError) -> StoreError:
+    def _explained(self, error: DBAPIError, waited: float = 0.0) -> StoreError:
         reason = error_line(error, self.url)
         for said, (kind, meaning) in PERMANENT.items():
             if said in reason:
@@ -154,5 +154,7 @@ class RetryPolicy:
         if is_transient(error) and self.stop.is_set():
             return StoreFailedError(f"the database did not answer: {reason}")
         if is_transient(error):
-            return StoreFailedError(f"the database did not answer within {self.limit:.0f} s: {reason}")
+            return StoreFailedError(
+                f"the database did not answer within {max(self.limit, waited):.0f} s: {reason}"
+            )
         return StoreFailedError(f"the database refused: {reason}")

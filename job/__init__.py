@@ -1,3 +1,3 @@
-"""Trains one linear regression in NumPy and in Paddle and stores every epoch of both."""
+"""Trains a model in two or more implementations and stores every epoch of each."""
 
 __version__ = "0.1.0"

@@ -20,9 +20,9 @@ FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", *"\t\r\n")
 def harmless(text: str) -> str:
     """The text as a CSV cell; text that a spreadsheet would read as a formula gets a leading quote.
 
-    As OWASP advises: https://owasp.org/www-community/attacks/CSV_Injection.
+    A sign alone is no formula. As OWASP advises: https://owasp.org/www-community/attacks/CSV_Injection.
     """
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if len(text) > 1 and text.startswith(FORMULA) else text
 
 
 def write(path: Path, content: bytes) -> None:

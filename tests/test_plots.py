@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 
 from db.errors import StoreError
 from db.history import History
@@ -45,8 +45,20 @@ def subjects(filled: Store) -> list[Subject]:
 
 
 def test_a_dollar_sign_in_a_name_is_drawn_as_it_is(subject: Subject) -> None:
-    subject.run.dataset.features[0].name = "$x^$_{"
-    assert [*draw([subject], ["parameters-python"], ["png"])]  # as a formula it would be an error
+    subject.run.parameters[0].name = "$x^$_{"
+    figure = all_figures([subject])["parameters-python"]([subject])
+    assert r"\$x^\$_{" in [text.get_text() for text in figure.findobj(Text)]  # which is drawn as $x^$_{
+    assert [*draw([subject], ["parameters-python"], ["png"])]
+
+
+def test_the_ticks_of_a_logarithmic_axis_are_drawn_as_powers(subject: Subject) -> None:
+    figure = all_figures([subject])["losses"]([subject])
+    figure.draw_without_rendering()
+    labels = [
+        label for axis in figure.axes for label in axis.get_yticklabels(which="both") if label.get_text()
+    ]
+    assert labels
+    assert all(label.get_parse_math() for label in labels)
 
 
 @pytest.mark.slow

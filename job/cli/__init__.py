@@ -69,10 +69,10 @@ app = typer.Typer(
     name="job",
     cls=LazyGroup,
     help=(
-        "Train one linear regression twice, by hand in NumPy and with PaddlePaddle, and keep every epoch of "
-        "both in a SQL database.\n\nSettings come from options, then from the environment, then from .env in "
-        "the current directory. Exit status: 0 fine; 1 a verdict failed, or the run diverged or failed; 2 "
-        "wrong use or bad input; 130 or 143 stopped by a signal."
+        "Train the same model in two or more implementations, by default a linear regression in NumPy and in "
+        "PaddlePaddle, and keep every epoch of each in a SQL database.\n\nSettings come from options, then "
+        "from the environment, then from .env in the current directory. Exit status: 0 fine; 1 a verdict "
+        "failed, or the run diverged or failed; 2 wrong use or bad input; 130 or 143 stopped by a signal."
     ),
     add_completion=False,
     rich_markup_mode=None,

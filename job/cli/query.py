@@ -206,14 +206,14 @@ def write_csv(rows: Iterable[Sequence[Any]]) -> None:
 
 def unique(columns: tuple[str, ...]) -> list[str]:
     """Column names for JSON, where each must be another: the second `a` becomes `a_2`."""
-    names: list[str] = []
+    counts: dict[str, int] = {}
     for name in columns:
-        count, fresh = 1, name
-        while fresh in names:
-            count += 1
-            fresh = f"{name}_{count}"
-        names.append(fresh)
-    return names
+        fresh = name
+        while fresh in counts:
+            counts[name] += 1
+            fresh = f"{name}_{counts[name]}"
+        counts[fresh] = 1
+    return list(counts)
 
 
 def write_json_rows(rows: Iterator[Row]) -> None:

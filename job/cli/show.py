@@ -16,6 +16,8 @@ from job.cli.options import (
 from job.cli.output import moment, print_json, print_line, print_table, print_verdict, verdict_record
 from job.verdicts.verify import verify as judge
 
+ALONE = "one model alone: there is nothing to compare it with"
+
 
 def show(
     run: Run = "latest",
@@ -79,7 +81,9 @@ def show(
     print_line("")
     for verdict in verdicts:
         print_verdict(verdict)
-    if not verdicts:
+    if not verdicts and len(found.models) == 1:
+        print_line(ALONE)
+    elif not verdicts:
         print_line("no verdicts" + ("" if not found.whole else f" yet; `job verify {found.id}` gives them"))
 
 
@@ -103,10 +107,13 @@ def verify(
     Stores the verdicts. Exit status 1 when one failed.
     """
     with open_store(database_url) as store:
-        verdicts = judge(store, store.run(run), tolerance)
+        found = store.run(run)
+        verdicts = judge(store, found, tolerance)
     if as_json:
         print_json([verdict_record(verdict) for verdict in verdicts])
     else:
         for verdict in verdicts:
             print_verdict(verdict)
+        if len(found.models) == 1:
+            print_line(ALONE)
     return 0 if all(verdict.passed for verdict in verdicts) else 1

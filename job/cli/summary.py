@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
@@ -14,6 +16,9 @@ from job.training import Conclusion
 
 if TYPE_CHECKING:
     from job.cli.train import Output
+
+MOST_PARAMETERS = 60
+"""rows of the table of final parameters"""
 
 
 def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: Output) -> int:
@@ -77,16 +82,18 @@ def print_parameters(store: Store, run: RunRow) -> None:
     """Print the last parameters of each model by name."""
     progress = store.progress(run.id)
     values = {
-        model: store.history(run.id, model, first_epoch=count - 1).state.parameters.tolist()
+        model: store.history(run.id, model, first_epoch=count - 1).state.parameters
         for model, count in progress.items()
     }
+    shown, what = list(range(len(run.parameter_names))), "Final parameters"
+    if len(shown) > MOST_PARAMETERS and values:
+        first = next(iter(values.values()))
+        shown = sorted(np.argsort(-np.abs(first))[:MOST_PARAMETERS].tolist())
+        what = f"The {len(shown)} largest of {len(run.parameter_names):,} final parameters"
     print_line("")
     print_table(
         ["parameter", *values],
-        [
-            [name, *(f"{values[model][i]:+.9g}" for model in values)]
-            for i, name in enumerate(run.parameter_names)
-        ],
-        title="Final parameters" + " (of normalised columns)" * run.is_linear_regression,
+        [[run.parameter_names[i], *(f"{values[model][i]:+.9g}" for model in values)] for i in shown],
+        title=what + " (of normalised columns)" * run.is_linear_regression,
     )
     print_line("")

@@ -34,6 +34,7 @@ from job.cli.output import print_line
 from job.data.dataset import DEFAULT_DATA, load
 from job.errors import SweepError
 from job.log import in_json, log_line, shown
+from job.models.loading import load_models
 from job.models.reference import reference_of, sources
 from job.stop import StopRequest, stopped_by_signals
 from job.sweep.cluster import client_of, is_elsewhere, load_ahead, run_all, work
@@ -83,6 +84,7 @@ def sweep(
     if scheduler and workers:
         raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")
     models = tuple(reference_of(source) for source in sources(references(model)))
+    load_models([model for model in models if ":" in model] or ["python"])  # an own one may be refused
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = StopRequest()

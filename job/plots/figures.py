@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 
 from db.history import Float64s, History
 from job.data.source import predictions
-from job.plots.style import COLOURS, DASHES, Look, blank, epoch_axis, label_ends, legend_below, model_line
+from job.plots.style import (
+    COLOURS,
+    DASHES,
+    Look,
+    blank,
+    epoch_axis,
+    label_ends,
+    legend_below,
+    model_line,
+    plain,
+)
 from job.plots.subject import Subject
 
 PARTS = ("train", "test")
@@ -148,7 +158,7 @@ def predicted(subjects: Sequence[Subject]) -> Figure:
         axis.plot(ends, ends, **equal)
         axis.plot(true, guessed, **row)
         error = np.sqrt(np.mean((guessed - true) ** 2))
-        target = subject.run.dataset.target
+        target = plain(subject.run.dataset.target)
         axis.set_title(f"Run {subject.run.id}, {model}: root mean square error {error:.2f}", fontsize=10)
         axis.set_xlabel(f"true {target}")
         axis.set_ylabel(f"predicted {target}")

@@ -26,6 +26,8 @@ MODEL_LINES: tuple[Look, ...] = (
     {"linestyle": (0, (6, 1.5, 1, 1.5))},
 )
 """the first model's lines are broad and solid, the others' thin and broken on top, so that all can be seen"""
+LEGEND = 112
+"""characters of a legend's line, with 8 for each entry's line and space"""
 WIDTH = 8.0
 """inches; at 110 dots per inch, the width of a README"""
 SETTINGS: dict[Any, Any] = {
@@ -41,7 +43,6 @@ SETTINGS: dict[Any, Any] = {
     "lines.linewidth": 1.4,
     "legend.frameon": False,
     "path.simplify_threshold": 0.2,
-    "text.parse_math": False,  # a "$" in a column's name is a dollar sign
     "svg.hashsalt": "epoch-ledger",  # the same run gives the same file
     "agg.path.chunksize": 0,
 }
@@ -84,11 +85,21 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
     axes.locator_params(axis="x", nbins=5)
 
 
+def plain(text: str, longest: int = 40) -> str:
+    """A name as matplotlib draws it: a `$` is no formula, and a long name is cut."""
+    return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
+
+
 def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: int = 4) -> None:
-    """Put one legend below the figure."""
-    handles = [Line2D([], [], label=label, **look) for label, look in entries]
+    """Put one legend below the figure, in as many columns as fit."""
+    handles = [Line2D([], [], label=plain(label), **look) for label, look in entries]
+    widest = max(len(plain(label)) for label, _ in entries)
+    fitting = max(1, LEGEND // (widest + 8))
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), handlelength=3.2
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(columns, len(handles), fitting),
+        handlelength=3.2,
     )
 
 
@@ -102,7 +113,7 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> Non
     places = spread(heights, min(0.058, 1 / len(labels)))
     for (text, _, colour, dashes), place, height in zip(labels, places, heights, strict=True):
         axes.annotate(
-            text,
+            plain(text, 24),
             xy=(1, height),
             xytext=(1.09, place),
             xycoords="axes fraction",

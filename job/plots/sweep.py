@@ -12,7 +12,7 @@ from db import sweeps
 from db.errors import StoreError
 from db.history import Float64s, Int64s
 from db.store import Store
-from job.plots.style import COLOURS, blank, legend_below
+from job.plots.style import COLOURS, blank, legend_below, plain
 
 POINTS = 300
 """epochs of a curve, evenly spaced on the logarithmic axis"""
@@ -100,7 +100,9 @@ def fan(shown: Fan) -> Figure:
         ("25 to 75 %", {"color": COLOURS[0], "alpha": 0.55, "linewidth": 7}),
         ("10 to 90 %", {"color": COLOURS[0], "alpha": 0.25, "linewidth": 7}),
     ]
-    figure.suptitle(f"Sweep {shown.name}: train loss of every run", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(
+        f"Sweep {plain(shown.name)}: train loss of every run", x=0.01, ha="left", fontweight="bold"
+    )
     legend_below(figure, entries)
     return figure
 
@@ -119,7 +121,9 @@ def final(shown: Fan) -> Figure:
         medians = np.nanmedian(last[complete], axis=1)
         axis.plot(shown.rates[complete], medians, "o-", color=COLOURS[j], label=f"{part}, median")
     axis.set(
-        xscale="log", yscale="log", title=f"Sweep {shown.name}: loss after {shown.epochs[-1] + 1:,} epochs"
+        xscale="log",
+        yscale="log",
+        title=f"Sweep {plain(shown.name)}: loss after {shown.epochs[-1] + 1:,} epochs",
     )
     axis.set_xticks(shown.rates, [f"{rate:g}" for rate in shown.rates])
     axis.minorticks_off()

@@ -32,6 +32,8 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
     parameters: dict[str, dict[str, Any]] = {"losses": {"every": every}}
     said = []
     for name, put in SENTENCES.items():
+        if name == "parity" and len(run.models) == 1:
+            continue
         found = run_named_query(store, name, run, parameters.get(name), data=data, limit=None)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
         said.append(
