@@ -171,3 +171,12 @@ def test_a_sweep_and_a_nightly_run_take_own_models(sqlite_url: str, own: Path, c
     assert "parity: passed: python and mine agree" in capsys.readouterr().out
     with Store(sqlite_url) as store:
         assert [[model.name for model in each.models] for each in store.runs()] == [["python", "mine"]] * 3
+
+
+def test_refused_models_leave_no_store(sqlite_url: str, own: Path, tmp_path: Path) -> None:
+    own.write_text(OWN + "    parameter_names = classmethod(lambda cls, dataset: ('a',))\n")
+    assert train(sqlite_url, "python", "mine.py:Mine") == 2
+    own.write_text(OWN + "    def __init__(self, *_):\n        raise OSError\n")
+    assert train(sqlite_url, "python", "mine.py:Mine") == 2
+    assert train(sqlite_url, "python", "") == 2
+    assert not list(tmp_path.glob("*.db"))

@@ -40,8 +40,8 @@ from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
 from job.models.loading import load_models
 from job.models.reference import reference_of, require_unchanged
 from job.stop import StopRequest, stopped_by_signals
+from job.training import require_models, start, start_or_resume, train_and_judge
 from job.training import resume as take_up
-from job.training import start, start_or_resume, train_and_judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ def train(
 ) -> int:
     """Train the models, record every epoch, print the notebook's table and the parity verdict."""
     settings = training.settings()
+    require_models(settings)  # before the store is made
     obtain = partial(start_or_resume if resume else start, settings=settings)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     return train_until_stopped(obtain, settings.dataset, settings.models, access, output)
@@ -147,7 +148,7 @@ def train_until_stopped(
 ) -> int:
     """Train the run of these models that `obtain` gives; a signal ends it in good order. The exit status."""
     stop = StopRequest()
-    load_models(models)  # before the store is made: a model may be refused
+    load_models(models)
     with access.open(stop) as store, stopped_by_signals(stop):
         try:
             return train_and_print(obtain(store), dataset, stop, output)

@@ -77,9 +77,7 @@ def start(store: Store, settings: Settings) -> RunWriter:
     `Store.start_run` does.
     """
     specification = settings.specification
-    models = load_models(settings.models)  # takes seconds, so before the heartbeat starts
-    parameters = parameter_names(models, settings.dataset)
-    try_to_begin(models, settings, len(parameters))
+    parameters = require_models(settings)  # takes seconds, so before the heartbeat starts
     return store.start_run(
         settings.dataset.row(),
         epochs=settings.epochs,
@@ -92,6 +90,14 @@ def start(store: Store, settings: Settings) -> RunWriter:
         models=specification.models,
         parameters=parameters,
     )
+
+
+def require_models(settings: Settings) -> tuple[str, ...]:
+    """The names of the parameters that a run of these settings has. Raises ModelError as `start` does."""
+    models = load_models(settings.models)
+    parameters = parameter_names(models, settings.dataset)
+    try_to_begin(models, settings, len(parameters))
+    return parameters
 
 
 def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tuple[str, ...]:
