@@ -6,8 +6,10 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session, SessionTransaction
 
 from db.history import History, State
 from db.store import Store
@@ -37,6 +39,11 @@ class Troubled(LinearRegression):
 
     def trouble(self) -> None:
         raise ValueError("no more")
+
+
+class Healthy(Troubled):
+    def trouble(self) -> None:
+        pass
 
 
 class PressedTwice(Troubled):
@@ -105,8 +112,7 @@ def test_a_model_that_cannot_be_made_is_refused_before_a_run_starts(
     assert (
         "job: error: the model paddle cannot begin: ValueError: no more (test_run" in capsys.readouterr().err
     )
-    with Store(sqlite_url) as store:
-        assert store.runs() == []
+    assert not list(tmp_path.glob("*.db"))
 
 
 def test_a_second_ctrl_c_gives_up_the_block_and_says_how_to_go_on(
@@ -119,6 +125,34 @@ def test_a_second_ctrl_c_gives_up_the_block_and_says_how_to_go_on(
     assert "Traceback" not in err
     assert ended(database_url) == ("interrupted", "stopped by SIGINT, twice")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_that_cuts_off_a_transaction_still_ends_the_run(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    commit, close, writes, cut = SessionTransaction.__exit__, Session.__exit__, 0, False
+
+    def commits(transaction: SessionTransaction, *error: Any) -> None:
+        nonlocal writes, cut
+        writes += 1
+        if writes == 4:  # a block: the run, its heartbeat and others were before
+            cut = True
+            raise KeyboardInterrupt
+        commit(transaction, *error)
+
+    def closes(session: Session, *error: Any) -> None:
+        nonlocal cut
+        if cut:
+            cut = False
+            raise KeyboardInterrupt  # the transaction stays open, and holds the write lock
+        close(session, *error)
+
+    monkeypatch.setattr(SessionTransaction, "__exit__", commits)
+    monkeypatch.setattr(Session, "__exit__", closes)
+    assert train(sqlite_url, Healthy, tmp_path, monkeypatch) == 130
+    monkeypatch.undo()
+    with Store(sqlite_url) as store:
+        assert (store.run().status, store.run().stop_reason) == ("interrupted", "stopped by SIGINT, twice")
 
 
 def test_a_ctrl_c_while_the_mirror_is_waited_for_comes_after_the_way_to_go_on(

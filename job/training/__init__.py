@@ -10,6 +10,8 @@ before anything loads NumPy.
 
 from __future__ import annotations
 
+import gc
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -251,7 +253,11 @@ def train_run(
             )
     except (StoreFailedError, LeaseLostError):
         raise
-    except KeyboardInterrupt:  # a second SIGINT discards the current block
+    except KeyboardInterrupt as pressed:  # a second SIGINT discards the current block
+        # It may have cut off a transaction, which what it has left behind would keep open.
+        for each in filter(None, (pressed, pressed.__context__)):
+            traceback.clear_frames(each.__traceback__)
+        gc.collect()
         writer.finish("interrupted", "stopped by SIGINT, twice")
         raise
     except BaseException as error:
