@@ -98,7 +98,7 @@ def error_line(error: DBAPIError, url: URL) -> str:
     cause = str(error.orig).strip()
     line = cause.splitlines()[0] if cause else type(error.orig).__name__
     if line == "database is locked":
-        line = "another writer has kept it locked for long"
+        line = "another writer has kept it busy for long"
     for secret in (url.password, *(url.query.get(name) for name in SECRET)):
         if secret:
             line = line.replace(str(secret), "***")

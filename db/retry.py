@@ -155,6 +155,6 @@ class RetryPolicy:
             return StoreFailedError(f"the database did not answer: {reason}")
         if is_transient(error):
             return StoreFailedError(
-                f"the database did not answer within {max(self.limit, waited):.0f} s: {reason}"
+                f"the database did not answer after {waited:.0f} s: {reason}"
             )
         return StoreFailedError(f"the database refused: {reason}")

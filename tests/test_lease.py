@@ -146,7 +146,7 @@ def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(datab
 def test_a_writer_that_stands_still_in_mid_transaction_loses_its_locks_and_tries_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db.engine.IDLE_TIMEOUT", 1)
+    monkeypatch.setattr("db.backends.postgresql.IDLE_TIMEOUT", 1)
     writer = start(store)
     attempts = []
 

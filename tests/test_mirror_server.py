@@ -155,7 +155,7 @@ def test_a_server_that_dies_at_once_is_started_after_longer_and_longer_pauses(
 ) -> None:
     said: list[str] = []
     stop = Pauses()
-    monkeypatch.setattr(dashboard, "LOOK", 0.01)
+    monkeypatch.setattr(dashboard, "POLL", 0.01)
     made = Dashboard(
         *(tmp_path, "127.0.0.1", 0),
         allowed_hosts=(),

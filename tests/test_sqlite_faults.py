@@ -202,7 +202,7 @@ def test_a_writer_that_stays_too_long_is_waited_for_up_to_the_limit(file: Path) 
             other.start_run(dataset_row(), epochs=1, learning_rate=1, seed=0, environment={})
     assert "locked" not in str(failure.value)
     assert len(lines) == 1
-    assert "another process has been writing" in lines[0]
+    assert "another writer has kept it busy" in lines[0]
 
 
 def test_a_directory_is_no_store(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def trained(url: str) -> bool:
 def test_an_interrupted_combination_goes_on_to_the_same_bits(
     database_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("job.sweep.tasks.LOOK", 0.02)
+    monkeypatch.setattr("job.sweep.tasks.POLL", 0.02)
     part = run_task(task(database_url, epochs=6_000), housing, lambda: trained(database_url))
     assert part.status == "interrupted"
     whole = run_task(task(database_url, epochs=6_000, name="whole"), housing, never)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from db.files import read_regular
-from db.schema import ModelRow, RunRow
 from db.sources import ModelSource
 from job.errors import ModelError
+
+if TYPE_CHECKING:  # a bare loop needs no SQLAlchemy
+    from db.schema import ModelRow, RunRow
 
 BUILT_IN = {
     "paddle": ("job.models.paddle:PaddleModel", "the notebook's regression with PaddlePaddle"),
