@@ -154,7 +154,5 @@ class RetryPolicy:
         if is_transient(error) and self.stop.is_set():
             return StoreFailedError(f"the database did not answer: {reason}")
         if is_transient(error):
-            return StoreFailedError(
-                f"the database did not answer after {waited:.0f} s: {reason}"
-            )
+            return StoreFailedError(f"the database did not answer after {waited:.0f} s: {reason}")
         return StoreFailedError(f"the database refused: {reason}")
