@@ -154,5 +154,7 @@ class RetryPolicy:
         if is_transient(error) and self.stop.is_set():
             return StoreFailedError(f"the database did not answer: {reason}")
         if is_transient(error):
-            return StoreFailedError(f"the database did not answer after {waited:.0f} s: {reason}")
+            late = waited > self.limit + 5  # an attempt has limits of its own
+            how = f"after {waited:.0f} s" if late else f"within {self.limit:.0f} s"
+            return StoreFailedError(f"the database did not answer {how}: {reason}")
         return StoreFailedError(f"the database refused: {reason}")
