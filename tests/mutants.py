@@ -19,7 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("mutants.toml")
-NOT_COPIED = shutil.ignore_patterns(".?*", "__pycache__", "results", "build", "dist")
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "results", "build", "dist"
+)
 
 
 @dataclass(frozen=True)
