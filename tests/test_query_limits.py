@@ -89,7 +89,7 @@ def test_ctrl_c_ends_a_command_whose_reader_stands_still(url: str, form: str) ->
     err = process.communicate()[1]
     assert err.startswith(
         "job: error: interrupted"
-    )  # on a busy machine the server may not have heeded it yet
+    )  # a busy server may not have heeded it yet
     assert err.count("\n") == 1
 
 

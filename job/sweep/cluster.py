@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from job.data.dataset import Dataset
-from job.errors import SchedulerLostError, SweepError
+from job.errors import ModelError, SchedulerLostError, SweepError
 from job.log import log_line
 from job.models.loading import load_models
 from job.stop import StopRequest
@@ -210,7 +210,8 @@ def outcome(future: Any) -> Result:
 def work(scheduler: str) -> int:
     """Run a worker of a scheduler until a signal; return its number. Raises SweepError if none answers."""
     distributed = dask()
-    load_models()  # Paddle installs signal handlers, so it must load before ours are set
+    with suppress(ModelError):  # without Paddle, for sweeps of other models
+        load_models()  # Paddle installs signal handlers, so it must load before ours are set
     stopped_by = 0
 
     async def serve() -> None:
