@@ -87,9 +87,7 @@ def test_ctrl_c_ends_a_command_whose_reader_stands_still(url: str, form: str) ->
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
     err = process.communicate()[1]
-    assert err.startswith(
-        "job: error: interrupted"
-    )  # a busy server may not have heeded it yet
+    assert err.startswith("job: error: interrupted")  # a busy server may not have heeded it yet
     assert err.count("\n") == 1
 
 
