@@ -6,9 +6,8 @@ from job.pins import pin
 
 pin()  # before anything loads NumPy
 
-import sys  # noqa: E402
 from functools import cache  # noqa: E402
-from importlib.util import find_spec, module_from_spec, spec_from_file_location  # noqa: E402
+from importlib.util import find_spec  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
@@ -18,7 +17,6 @@ from job.data.dataset import load  # noqa: E402
 from job.models.base import Model  # noqa: E402
 from job.models.contract import train  # noqa: E402
 from job.models.loading import load_models  # noqa: E402
-from job.models.reference import BUILT_IN  # noqa: E402
 from job.verdicts.gap import difference  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,15 +43,8 @@ EPOCHS = 2000
 @cache
 def find(name: str) -> type[Model]:
     """The class of a built-in model or of an example."""
-    if name in BUILT_IN:
-        return load_models([name])[name]
-    spec = spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    model: type[Model] = getattr(module, CLASSES[name])
-    return model
+    own = f"{name}={ROOT / 'examples' / name}.py:{CLASSES[name]}" if name in CLASSES else name
+    return load_models([own])[name]
 
 
 @cache

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, make_url  # noqa: E402
 from db.engine import create_store_engine, parse_url  # noqa: E402
 from db.migrate import upgrade  # noqa: E402
 from db.store import Store  # noqa: E402
-from job.data.dataset import load  # noqa: E402
+from job.data.dataset import Dataset, load  # noqa: E402
 from tests.samples import two_runs, write_csv  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,3 +214,8 @@ def job() -> Job:
 def job_command(*arguments: object) -> list[str]:
     script = Path(sysconfig.get_path("scripts")) / "job"
     return [sys.executable, str(script), *(str(argument) for argument in arguments)]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load(write_csv(tmp_path_factory.mktemp("data") / "made.csv", rows=40, features=3))
