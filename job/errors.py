@@ -44,13 +44,18 @@ class ModelError(LedgerError):
     """A model cannot be found, loaded or begun."""
 
 
-def in_a_line(error: BaseException) -> str:
-    """A model's exception in one line, cut at LONGEST characters, with the place in its own code."""
+def one_line(error: BaseException) -> str:
+    """The type and text of an exception, printable and cut at LONGEST characters."""
     try:
         text = f"{type(error).__name__}: {error}"
     except Exception:  # its __str__ may fail, too
         text = type(error).__name__
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))[:LONGEST]
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))[:LONGEST]
+
+
+def in_a_line(error: BaseException) -> str:
+    """A model's exception in one line, with the place in its own code."""
+    text = one_line(error)
     frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename[:1] != "<"]
     own = [each for each in frames if "site-packages" not in each.filename] or frames
     return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text

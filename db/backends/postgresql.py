@@ -95,7 +95,7 @@ def is_transient(error: BaseException | None) -> bool:
         return type(error).__name__ in ("OperationalError", "ConnectionTimeout", "InterfaceError")
     # Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rollback
     # (deadlock, serialisation), too many connections, operator intervention (shutdown, start-up), and a
-    # session that was ended beerror it idled in a transaction.
+    # session that was ended because it idled in a transaction.
     return state[:2] in ("08", "40") or state in ("53300", "25P03") or state[:3] == "57P"
 
 

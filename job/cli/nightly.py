@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -114,12 +114,11 @@ def settings(context: typer.Context) -> dict[str, str]:
     """The options but --model as variables for a scheduled run's process; a URL may hold a password."""
     given = {parameter.name: parameter.envvar for parameter in context.command.params}
     values = ((given.get(name), value) for name, value in context.params.items() if name != "model")
-    return {str(variable): as_text(value) for variable, value in values if variable and value is not None}
-
-
-def as_text(value: Any) -> str:
-    """An option's value as its environment variable has it."""
-    return str(int(value) if isinstance(value, bool) else value)
+    return {
+        str(variable): str(int(value) if isinstance(value, bool) else value)
+        for variable, value in values
+        if variable and value is not None
+    }
 
 
 def train_unscheduled(

@@ -84,7 +84,8 @@ def sweep(
     if scheduler and workers:
         raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")
     models = tuple(reference_of(source) for source in sources(references(model)))
-    load_models([model for model in models if ":" in model] or ["python"])  # an own one may be refused
+    if own := [model for model in models if ":" in model]:
+        load_models(own)  # it may be refused; the workers load the others
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
     dataset = load(DEFAULT_DATA if data is None else data, target)
     stop = StopRequest()

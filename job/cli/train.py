@@ -82,7 +82,7 @@ def train(
     require_models(settings)  # before the store is made
     obtain = partial(start_or_resume if resume else start, settings=settings)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
-    return train_until_stopped(obtain, settings.dataset, settings.models, access, output)
+    return train_until_stopped(obtain, settings.dataset, access, output)
 
 
 @command
@@ -124,8 +124,8 @@ def resume(
     dataset = split(table, found.dataset.target)
     obtain = partial(take_up, run_id=found.id, dataset=dataset, epochs=epochs, changed_model=changed_model)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
-    models = [reference_of(model) for model in found.models]
-    return train_until_stopped(obtain, dataset, models, access, output)
+    load_models([reference_of(model) for model in found.models])  # Paddle sets signal handlers: before ours
+    return train_until_stopped(obtain, dataset, access, output)
 
 
 def resume_options(context: typer.Context) -> list[str]:
@@ -140,15 +140,13 @@ def resume_options(context: typer.Context) -> list[str]:
 
 
 def train_until_stopped(
-    obtain: Callable[[Store], RunWriter],
-    dataset: Dataset,
-    models: Sequence[str],
-    access: StoreAccess,
-    output: Output,
+    obtain: Callable[[Store], RunWriter], dataset: Dataset, access: StoreAccess, output: Output
 ) -> int:
-    """Train the run of these models that `obtain` gives; a signal ends it in good order. The exit status."""
+    """Train the run that `obtain` gives, whose models are loaded; a signal ends it in good order.
+
+    Returns the exit status.
+    """
     stop = StopRequest()
-    load_models(models)
     with access.open(stop) as store, stopped_by_signals(stop):
         try:
             return train_and_print(obtain(store), dataset, stop, output)

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from db.sources import DEFAULT_MODELS
-from job.errors import ModelError
+from job.errors import ModelError, one_line
 from job.models.base import Model
 from job.models.reference import BUILT_IN, GROUP, Reference, content_of, parse_all
 
@@ -98,8 +98,7 @@ def where(error: BaseException, file: Path) -> str:
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
     ]
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"line {lines[-1]}: {text}" if lines else text
+    return f"line {lines[-1]}: {one_line(error)}" if lines else one_line(error)
 
 
 class TooLongError(BaseException):
