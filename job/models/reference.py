@@ -60,8 +60,8 @@ def parse(text: str) -> Reference:
     if not colon:
         if named:
             raise ModelError(f"{text!r} is no model: write NAME=FILE.py:CLASS")
-        known = [name for name, *_ in installed()]
-        if place not in known:
+        # Looking through the installed packages takes milliseconds, which a built-in model does not need.
+        if place not in BUILT_IN and place not in (known := [name for name, *_ in installed()]):
             raise ModelError(
                 f"there is no model {place!r}; there are {', '.join(known)}, and own ones as FILE.py:CLASS"
             )
