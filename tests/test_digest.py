@@ -121,7 +121,11 @@ def test_a_dataset_of_other_features_has_another_digest(database_url: str) -> No
     with Store(database_url) as store:
         for features in (3, 4):
             writer = store.start_run(
-                dataset_row(features, name=f"{features}.csv"), epochs=5, learning_rate=0.1, seed=0, environment={}
+                dataset_row(features, name=f"{features}.csv"),
+                epochs=5,
+                learning_rate=0.1,
+                seed=0,
+                environment={},
             )
             writer.append("paddle", history(5, features))
             found.add(stored_digest(store, writer.run_id))

@@ -18,7 +18,7 @@ from db.history import History
 from db.integrity import Fault, first_fault
 from db.store import Store
 from tests.conftest import new_store
-from tests.samples import dataset_row, execute, histories, history, start
+from tests.samples import execute, histories, history, start
 
 ENDS = (0, 3, 11, 29)
 """the last epochs of the blocks"""
@@ -54,7 +54,9 @@ def fault_after(store: Store, *statements: str) -> Fault:
 
 
 @pytest.fixture
-def store(shared_store: Store, backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(
+    shared_store: Store, backend: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Store]:
     """A store with such a run of its own."""
     for url in new_store(backend, request, tmp_path):
         with Store(url) as opened:
@@ -83,7 +85,7 @@ def write_row(store: Store, row: Row) -> None:
             connection.exec_driver_sql("COMMIT")
             connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        connection.execute(text(f"UPDATE epochs SET {changes} WHERE {where}"), row)  # noqa: S608
+        connection.execute(text(f"UPDATE epochs SET {changes} WHERE {where}"), row)
         connection.commit()
 
 
@@ -231,5 +233,7 @@ def test_the_epochs_of_a_model_without_digests_are_foreign(store: Store) -> None
 
 
 def test_a_change_too_small_for_float32_is_found(store: Store) -> None:
-    found = fault_after(store, f"UPDATE epochs SET test_loss = test_loss * (1 + 1e-12) WHERE {PYTHON} AND epoch = 8")
+    found = fault_after(
+        store, f"UPDATE epochs SET test_loss = test_loss * (1 + 1e-12) WHERE {PYTHON} AND epoch = 8"
+    )
     assert found.detail == "python, epochs 4 to 11: epoch 8: the test_loss is no float32 number"

@@ -90,15 +90,17 @@ def fill_digests(database_url: str) -> None:
     from job.cli.progress import counting
 
     with open_store(database_url) as store:
-        waiting = runs_without_digests(store)
+        waiting, computed = runs_without_digests(store), 0
         with counting("digests of run", len(waiting)) as advance:
             for run_id in waiting:
                 fault = compute_digests(store, run_id)
-                if fault is not None:
+                if fault is None:
+                    computed += 1
+                else:
                     log_line(f"run {run_id} gets no digest: {fault.detail}")
                 advance()
-    if waiting:
-        print_line(f"the digests of {len(waiting):,} runs of earlier versions are computed")
+    if computed:
+        print_line(f"computed the digests of {computed:,} runs of earlier versions")
 
 
 @app.command()
