@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from sqlalchemy import text
 from db.history import History
 from db.integrity import Fault, first_fault
 from db.store import Store
-from tests.conftest import new_store
 from tests.samples import execute, histories, history, start
 
 ENDS = (0, 3, 11, 29)
@@ -54,14 +52,11 @@ def fault_after(store: Store, *statements: str) -> Fault:
 
 
 @pytest.fixture
-def store(
-    shared_store: Store, backend: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Store]:
+def store(database_url: str) -> Iterator[Store]:
     """A store with such a run of its own."""
-    for url in new_store(backend, request, tmp_path):
-        with Store(url) as opened:
-            store_run(opened, histories(30))
-            yield opened
+    with Store(database_url) as opened:
+        store_run(opened, histories(30))
+        yield opened
 
 
 # -- changed values ------------------------------------------------------------------------------
@@ -234,6 +229,6 @@ def test_the_epochs_of_a_model_without_digests_are_foreign(store: Store) -> None
 
 def test_a_change_too_small_for_float32_is_found(store: Store) -> None:
     found = fault_after(
-        store, f"UPDATE epochs SET test_loss = test_loss * (1 + 1e-12) WHERE {PYTHON} AND epoch = 8"
+        store, f"UPDATE epochs SET test_loss = test_loss + 1e-15 WHERE {PYTHON} AND epoch = 8"
     )
     assert found.detail == "python, epochs 4 to 11: epoch 8: the test_loss is no float32 number"
