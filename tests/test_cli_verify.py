@@ -103,8 +103,8 @@ def test_a_run_with_a_forged_checkpoint_is_not_resumed(
         execute(store, f"UPDATE epochs SET parameters = {forged} WHERE model = 'python' AND epoch = 5")
         assert run(["resume", "1", "--data", "made.csv", "--database-url", database_url]) == 2
         assert capsys.readouterr().err == (
-            "job: error: run 1 cannot be resumed: its history is not as it was written: python, epochs 0 to 5: "
-            "not what was written\n"
+            "job: error: run 1 cannot be resumed: its history is not as it was written: "
+            "python, epochs 0 to 5: not what was written\n"
         )
         assert store.run(1).status == "interrupted"
         assert store.progress(1) == {"paddle": 6, "python": 6}
