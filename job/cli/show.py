@@ -10,10 +10,13 @@ from job.cli.options import (
     DatabaseUrl,
     HeartbeatTimeout,
     Run,
+    RunData,
     Tolerance,
     open_store,
 )
 from job.cli.output import moment, print_json, print_line, print_table, print_verdict, verdict_record
+from job.data.source import source
+from job.verdicts.exact import path_of
 from job.verdicts.verify import verify as judge
 
 ALONE = "one model alone: there is nothing to compare it with"
@@ -99,21 +102,26 @@ def _flat(value: object) -> str:
 def verify(
     run: Run = "latest",
     tolerance: Tolerance = None,
+    data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> int:
-    """Judge the parity of the models and, for a default run, agreement with the notebook's numbers.
+    """Judge the parity of the models, and how far they are from the exact path in float64.
 
-    Stores the verdicts. Exit status 1 when one failed.
+    A default run is also compared with the notebook's numbers. Stores the verdicts. Exit status 1 when one
+    failed.
     """
     with open_store(database_url) as store:
         found = store.run(run)
-        verdicts = judge(store, found, tolerance)
+        dataset = source(found, data)
+        verdicts = judge(store, found, tolerance, dataset)
     if as_json:
         print_json([verdict_record(verdict) for verdict in verdicts])
     else:
         for verdict in verdicts:
             print_verdict(verdict)
-        if len(found.models) == 1:
+        if not verdicts:
             print_line(ALONE)
+        if isinstance(why := path_of(found, dataset), str):
+            print_line(f"exact: not judged: {why}")
     return 0 if all(verdict.passed for verdict in verdicts) else 1
