@@ -1,4 +1,4 @@
-"""`job show` and `job verify`: one run, and whether its models agree."""
+"""`job show`: one run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from job.cli.options import (
     DatabaseUrl,
     HeartbeatTimeout,
     Run,
-    RunData,
-    Tolerance,
     open_store,
 )
-from job.cli.output import moment, print_json, print_line, print_table, print_verdict, verdict_record
-from job.data.source import source
-from job.verdicts.exact import path_of
-from job.verdicts.verify import verify as judge
-
-ALONE = "one model alone: there is nothing to compare it with"
+from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
 
 
 def show(
@@ -48,7 +41,7 @@ def show(
             | {
                 "features": [feature.name for feature in found.dataset.features],
                 "models": [
-                    {name: getattr(model, name) for name in ("name", "source", "source_sha256")}
+                    {name: getattr(model, name) for name in ("name", "source", "source_sha256", "digest")}
                     for model in found.models
                 ],
                 "parameters": found.parameter_names,
@@ -78,6 +71,8 @@ def show(
         ("resumes", str(found.resumes)),
     ]
     facts += [(f"{m} loss", f"train {v['train']:.8f}, test {v['test']:.8f}") for m, v in losses.items()]
+    gone = " (of epochs that are no longer all there)" * (not found.whole)
+    facts += [(f"{model.name} digest", model.digest + gone) for model in found.models if model.digest]
     environment = found.environment
     facts += [(name, _flat(environment[name])) for name in sorted(environment)]
     print_table(["", ""], facts)
@@ -97,31 +92,3 @@ def _flat(value: object) -> str:
     if isinstance(value, list):
         return "; ".join(_flat(item) for item in value)
     return str(value)
-
-
-def verify(
-    run: Run = "latest",
-    tolerance: Tolerance = None,
-    data: RunData = None,
-    database_url: DatabaseUrl = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-) -> int:
-    """Judge the parity of the models, and how far they are from the exact path in float64.
-
-    A default run is also compared with the notebook's numbers. Stores the verdicts. Exit status 1 when one
-    failed.
-    """
-    with open_store(database_url) as store:
-        found = store.run(run)
-        dataset = source(found, data)
-        verdicts = judge(store, found, tolerance, dataset)
-    if as_json:
-        print_json([verdict_record(verdict) for verdict in verdicts])
-    else:
-        for verdict in verdicts:
-            print_verdict(verdict)
-        if not verdicts:
-            print_line(ALONE)
-        if isinstance(why := path_of(found, dataset), str):
-            print_line(f"exact: not judged: {why}")
-    return 0 if all(verdict.passed for verdict in verdicts) else 1

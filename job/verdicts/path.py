@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
-from db.history import Float32s, Float64s
+from db.history import Float32s, Float64s, Int64s
 from job.data.dataset import Dataset
 
 UNIT = 2.0**-24
@@ -29,8 +29,8 @@ TINY = 2.0**-126
 """float32's smallest normal number; some frameworks set smaller ones to 0"""
 NEARBY = (10, 100, 1000)
 """epochs before and after a stored turn in which one of the path is looked for"""
-CHUNK = 2**16
-"""values of a parameter vector times epochs that are computed at once"""
+CHUNK = 2**14
+"""parameters times epochs that are computed at once: few enough for a processor's cache"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,10 +116,6 @@ class ExactPath:
             lives: Float64s = np.log(0.5) / np.log(np.abs(1 - self.steps))
         return np.abs(lives)
 
-    def parameters(self, epochs: np.ndarray) -> Float64s:
-        """The parameters after so many epochs, float64 [n, p], for whole numbers [n]."""
-        return self.start - self.learning_rate * (self.pull * series(self.steps, epochs)) @ self.modes.T
-
     def turn(self, parameter: int, near: int, step: float) -> Turn | None:
         """The turn of a parameter nearest to an epoch, within NEARBY, with the sign of `step` before it."""
         for distance in NEARBY:
@@ -141,7 +137,8 @@ class ExactPath:
         for first in range(0, epochs, size):
             # One row more: losses are from before the update, parameters from after it.
             done = np.arange(first, min(first + size, epochs) + 1)
-            parameters = self.parameters(done)
+            sums = series(self.steps, done)
+            parameters = self.start - self.learning_rate * (self.pull * sums) @ self.modes.T
             errors = self.train.error(parameters), self.test.error(parameters)
             losses = [(each**2).sum(axis=1) for each in errors]
             rounding = self.rounding(parameters, losses[0])
@@ -149,7 +146,8 @@ class ExactPath:
             rounding = np.maximum.accumulate(rounding)
             worst = rounding[-1]
             along = rounding @ np.abs(self.modes)
-            along *= series(np.minimum(self.steps, 2 - self.steps), done)
+            # The same series of |1 - a h|.
+            along *= sums if self.steps.max() <= 1 else series(np.minimum(self.steps, 2 - self.steps), done)
             off = along @ np.abs(self.modes.T)
             loss_bounds = [
                 self.loss_bound(rows, *each, parameters, along, off)
@@ -189,12 +187,12 @@ class ExactPath:
         return moved + self.sum_error * loss + 2 * np.sqrt(loss) * rounding + rounding**2 + TINY
 
 
-def series(steps: Float64s, epochs: np.ndarray) -> Float64s:
+def series(steps: Float64s, epochs: Int64s) -> Float64s:
     """1 + (1 - x) + ... + (1 - x)^(k-1) for each of k epochs and steps x from 0 to 2: float64 [n, p]."""
     steps = np.maximum(steps, 1e-300)  # of x = 0 the sum is k
     sums = np.empty((len(epochs), len(steps)))
     small = steps < 0.5
     # 1 - (1 - x)^k without cancellation.
-    sums[:, small] = -np.expm1(np.outer(epochs, np.log1p(-steps[small])))
+    sums[:, small] = -np.expm1(epochs.astype(np.float64)[:, None] * np.log1p(-steps[small]))
     sums[:, ~small] = 1 - (1 - steps[~small]) ** epochs[:, None]
     return sums / steps
