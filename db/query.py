@@ -112,10 +112,12 @@ def run_query(
     """The answer of the store at `url` to one query, on a separate read-only connection.
 
     `limit` None returns all rows. `take` gets an iterator over the column names and then the rows, as they
-    arrive; the Answer then has none. `adding` gets that iterator first, and gives it with more columns. Raises QueryError for a query that is wrong or does more than read, or
-    whose parameters are not exactly those given, QueryTimeoutError after `timeout` seconds of waiting for the
-    database, and QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the
-    process more than `memory` bytes in addition to those that it has (on Linux).
+    arrive; the Answer then has none. `adding` gets that iterator first, to give it with more columns.
+
+    Raises QueryError for a query that is wrong or does more than read, or whose parameters are not exactly
+    those given, QueryTimeoutError after `timeout` seconds of waiting for the database, and
+    QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the process more than `memory`
+    bytes in addition to those that it has (on Linux).
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)

@@ -31,8 +31,8 @@ def run_named_query(
 ) -> Answer:
     """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
 
-    `:optimum` is computed from a linear regression's data file, and null if that file is not found. So are the
-    columns that `explained` adds to `turning-points`.
+    `:optimum` is computed from a linear regression's data file, and null if that file is not found. So are
+    the columns that `explained` adds to `turning-points`.
 
     Raises QueryError for an unknown query or parameter, and DataError if `data` is not the run's file.
     """

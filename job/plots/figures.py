@@ -135,10 +135,12 @@ def draw_distances(axis: Axes, paths: Sequence[tuple[Subject, ExactPath]]) -> li
     entries: list[tuple[str, Look]] = []
     for i, (subject, path) in enumerate(paths):
         run = f"run {subject.run.id} " if len(paths) > 1 else ""
-        for model, (epoch, distance, bound) in from_path(path, subject.histories).items():
+        found = from_path(path, subject.histories)
+        for model, (epoch, distance, _) in found.items():
             line = model_line(subject.models.index(model)) | {"color": COLOURS[(i + 3) % len(COLOURS)]}
             axis.plot(epoch, above_zero(distance), **line)
             entries.append((f"{run}{model} from the exact path", line))
+        epoch, _, bound = max(found.values(), key=lambda each: len(each[0]))
         axis.plot(epoch, bound, **BOUND)
     axis.set_title("Distance from the exact path: parameters (largest)")
     return [*entries, ("its bound", BOUND)]

@@ -133,9 +133,9 @@ def predicted(rows: Sequence[Row]) -> list[str]:
         if row["model"] == rows[0]["model"]
     ]
     return [
-        f"The exact path has {len(rows)} of these turns: {off.count(0)} at the very epoch, the others at most "
-        f"{max(off)} away. A parameter turns when of two modes that move it in opposite directions the faster "
-        f"one has faded; their half-lives in epochs: {listed(modes)}."
+        f"The exact path has {len(rows):,} of these turns, {off.count(0):,} of them at the very epoch, the "
+        f"others at most {max(off):,} away. A parameter turns when the faster of two modes that move it in "
+        f"opposite directions has faded; their half-lives in epochs: {listed(modes)}."
     ]
 
 

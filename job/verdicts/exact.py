@@ -38,10 +38,10 @@ class Distance:
 
 
 def path_of(run: RunRow, dataset: Dataset | None) -> ExactPath | str:
-    """The exact path that the run's models must follow, or in words why there is none.
+    """The exact path that a run's models must follow, or in words why there is none.
 
-    The first model gives the start, and the others must agree with it; if it is built in, all of them do plain
-    gradient descent. An own model may do something else with the same parameters, such as momentum.
+    The first model gives the start, and the others must agree with it; if it is built in, all of them do
+    plain gradient descent. An own model may do something else with the same parameters, such as momentum.
     """
     if not run.is_linear_regression:
         return "the run is no linear regression of its features"
@@ -78,7 +78,7 @@ def exact_verdict(run: RunRow, model: str, found: Distance) -> VerdictRow:
     word = "leaves" if beyond else "is on"
     detail = (
         f"{model} {word} the exact path over {found.epochs:,} epochs: largest distance {found.worst:.2g} "
-        f"({found.value}, epoch {found.epoch}; bound {found.bound:.2g}); at most {found.share:.2g} of a bound"
+        f"({found.value}, epoch {found.epoch}; bound {found.bound:.2g}), largest share of a bound {found.share:.2g}"
     )
     return VerdictRow(
         run_id=run.id,
@@ -92,9 +92,7 @@ def exact_verdict(run: RunRow, model: str, found: Distance) -> VerdictRow:
     )
 
 
-def distances(
-    path: ExactPath, histories: Mapping[str, History], names: Sequence[str]
-) -> dict[str, Distance]:
+def distances(path: ExactPath, histories: Mapping[str, History], names: Sequence[str]) -> dict[str, Distance]:
     """The distance of each model from the path; `names` are those of the parameters."""
     columns = ("train loss", "test loss", *names)
     found = {model: Distance(len(history)) for model, history in histories.items()}

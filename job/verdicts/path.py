@@ -1,14 +1,15 @@
 """The exact path: gradient descent of a linear regression in closed form, and float32's distance from it.
 
 Let A be the training rows, each with a 1 for the bias [r, p], y their targets [r], and a the learning rate.
-The loss L(t) = |A t - y|^2 / r has the Hessian H = 2/r A^T A = V diag(h) V^T. Full-batch gradient descent moves
-its parameters t along each eigenvector of H, a *mode*, on its own: an epoch multiplies the mode's gradient by
-1 - a h. With g = V^T grad L(t_0), the modes' gradients at the start,
+The loss L(t) = |A t - y|^2 / r has the Hessian H = 2/r A^T A = V diag(h) V^T. Full-batch gradient descent
+moves the parameters t along each eigenvector of H, a *mode*, on its own: an epoch multiplies the gradient
+along it by 1 - a h. With g = V^T grad L(t_0), the gradient along each mode at the start,
 
     t_k = t_0 - a V s(k)        s_i(k) = g_i (1 + (1 - a h_i) + ... + (1 - a h_i)^(k-1))
 
-(Goodfellow, Bengio, Courville: Deep Learning, 2016, section 7.8, there for a start at 0; LeCun, Kanter, Solla:
-Eigenvalues of Covariance Matrices, Physical Review Letters 66, 1991). A mode with h = 0 has g = 0: it stays.
+(Goodfellow, Bengio, Courville: Deep Learning, 2016, section 7.8, there for a start at 0; LeCun, Kanter,
+Solla: Eigenvalues of Covariance Matrices, Physical Review Letters 66, 1991). A mode with h = 0 has g = 0 and
+keeps its start.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CHUNK = 2**14
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """Consecutive epochs of the exact path: n rows of train loss, test loss and p parameters, as in a History."""
+    """Consecutive epochs of the exact path; the columns are train loss, test loss and the p parameters."""
 
     first: int
     """the first of its epochs"""
@@ -64,7 +65,7 @@ class Rows:
     def __init__(self, x: Float32s, y: Float32s) -> None:
         table = np.column_stack([x, np.ones(len(x)), y]).astype(np.float64)
         # |Q R t| = |R t| for an orthogonal Q.
-        triangle = np.linalg.qr(table, mode="r") / math.sqrt(len(x))
+        triangle: Float64s = np.asarray(np.linalg.qr(table, mode="r")) / math.sqrt(len(x))
         self.x, self.y = triangle[:, :-1], triangle[:, -1]
         """[q, p] and [q], so that the loss of parameters t is |x t - y|^2"""
         self.scale = np.sqrt((triangle**2).sum(axis=0))
@@ -72,18 +73,23 @@ class Rows:
 
     def error(self, parameters: Float64s) -> Float64s:
         """X t - y in that form, [n, q], for n parameter vectors [n, p]."""
-        return parameters @ self.x.T - self.y
+        error: Float64s = parameters @ self.x.T - self.y
+        return error
 
-    def spread(self, parameters: Float64s) -> Float64s:
-        """A root mean square of the terms |x_j t_j| and |y| that a prediction error adds up, at most; [n]."""
-        largest: Float64s = np.abs(parameters) @ self.scale[:-1] + self.scale[-1]
-        return largest
+    def rounding(self, parameters: Float64s) -> Float64s:
+        """How much float32 may add to a prediction error X t - y: a root mean square over the rows, [n].
+
+        The terms that it adds up, |x_j t_j| and |y|, have at most the root mean square `terms` together.
+        """
+        terms = np.abs(parameters) @ self.scale[:-1] + self.scale[-1]
+        added: Float64s = math.sqrt(len(self.scale)) * UNIT * terms
+        return added
 
 
 class ExactPath:
-    """The path of a linear regression from `start`, float32 [p], without rounding, in float64.
+    """The path of a linear regression from `start`, float32 [p], in float64.
 
-    `sum_error` is the relative error of adding a value of each training row in float32 (`Dataset.sum_error`).
+    `sum_error` is the relative error of adding a value of each training row in float32: the dataset's.
     """
 
     def __init__(
@@ -97,7 +103,7 @@ class ExactPath:
         self.modes: Float64s = transposed.T
         """[p, p], a mode in each column, those with the steepest loss first"""
         self.steps = np.zeros(len(self.modes))
-        """a h [p]: the share of its distance to the optimum that a mode takes off in an epoch; h in float64"""
+        """a h [p]: the share of the distance to the optimum that an epoch takes off along each mode"""
         self.steps[: len(singular)] = 2 * self.learning_rate * singular**2
         self.pull: Float64s = 2 * self.train.error(self.start[None])[0] @ self.train.x @ self.modes
         """g [p]: the gradient along each mode at the start"""
@@ -131,60 +137,49 @@ class ExactPath:
         return None
 
     def chunks(self, epochs: int) -> Iterator[Chunk]:
-        """The first `epochs` epochs, chunk by chunk."""
+        """The first `epochs` epochs, chunk by chunk. `docs/exact.md` derives the bound."""
         size = max(1, CHUNK // len(self.start))
         worst = np.zeros(len(self.start))
+        tables = (self.train, self.test)
         for first in range(0, epochs, size):
             # One row more: losses are from before the update, parameters from after it.
             done = np.arange(first, min(first + size, epochs) + 1)
             sums = series(self.steps, done)
             parameters = self.start - self.learning_rate * (self.pull * sums) @ self.modes.T
-            errors = self.train.error(parameters), self.test.error(parameters)
-            losses = [(each**2).sum(axis=1) for each in errors]
-            rounding = self.rounding(parameters, losses[0])
-            rounding[0] = np.maximum(rounding[0], worst)
-            rounding = np.maximum.accumulate(rounding)
-            worst = rounding[-1]
-            along = rounding @ np.abs(self.modes)
+            errors = [rows.error(parameters) for rows in tables]
+            losses = [(error**2).sum(axis=1) for error in errors]
+
+            added = self.added(parameters, losses[0])
+            added[0] = np.maximum(added[0], worst)
+            added = np.maximum.accumulate(added)
+            worst = added[-1]
             # The same series of |1 - a h|.
-            along *= sums if self.steps.max() <= 1 else series(np.minimum(self.steps, 2 - self.steps), done)
+            kept = sums if self.steps.max() <= 1 else series(np.minimum(self.steps, 2 - self.steps), done)
+            along = added @ np.abs(self.modes) * kept
             off = along @ np.abs(self.modes.T)
-            loss_bounds = [
-                self.loss_bound(rows, *each, parameters, along, off)
-                for rows, *each in zip((self.train, self.test), errors, losses, strict=True)
-            ]
+            bounds = []
+            for rows, error, loss in zip(tables, errors, losses, strict=True):
+                gradient = np.abs(2 * error @ (rows.x @ self.modes))
+                moved = (gradient * along).sum(axis=1) + (off @ rows.scale[:-1]) ** 2
+                own = rows.rounding(parameters)
+                bounds.append(moved + self.sum_error * loss + 2 * np.sqrt(loss) * own + own**2 + TINY)
             yield Chunk(
                 first,
                 np.column_stack([*(loss[:-1] for loss in losses), parameters[1:]]),
-                np.column_stack([*(bound[:-1] for bound in loss_bounds), off[1:]]),
+                np.column_stack([*(bound[:-1] for bound in bounds), off[1:]]),
             )
 
-    def rounding(self, parameters: Float64s, loss: Float64s) -> Float64s:
+    def added(self, parameters: Float64s, loss: Float64s) -> Float64s:
         """How much float32 may add to each parameter in one epoch, [n, p].
 
-        The subtraction rounds by u |t|. The gradient of parameter j is 2/r times a sum over the rows of x_j e,
-        with the prediction errors e: the sum's rounding error, and those in e, reach it through the root mean
-        squares of x_j and e (Cauchy-Schwarz).
+        The subtraction rounds by u |t|. The gradient of parameter j is 2/r times a sum over the rows of x_j e
+        with the prediction errors e; the rounding of the sum, and that in e, is at most the product of the
+        root mean squares (Cauchy-Schwarz).
         """
-        error = np.sqrt(loss) * self.sum_error + self.error_rounding(self.train, parameters)
+        error = np.sqrt(loss) * self.sum_error + self.train.rounding(parameters)
         gradient = 2 * error[:, None] * self.train.scale[:-1]
-        return UNIT * np.abs(parameters) + self.learning_rate * gradient + TINY
-
-    def error_rounding(self, rows: Rows, parameters: Float64s) -> Float64s:
-        """How much float32 may add to a prediction error in one epoch, as a root mean square, [n]."""
-        return math.sqrt(len(self.start) + 1) * UNIT * rows.spread(parameters)
-
-    def loss_bound(
-        self, rows: Rows, error: Float64s, loss: Float64s, parameters: Float64s, along: Float64s, off: Float64s
-    ) -> Float64s:
-        """How far a loss may be from the exact one, [n]: by the parameters' distance, and by its own rounding.
-
-        `along` and `off` are how far the parameters may be off, along each mode and each by itself, [n, p].
-        """
-        gradient = np.abs(2 * error @ (rows.x @ self.modes))
-        moved = (gradient * along).sum(axis=1) + (off @ rows.scale[:-1]) ** 2
-        rounding = self.error_rounding(rows, parameters)
-        return moved + self.sum_error * loss + 2 * np.sqrt(loss) * rounding + rounding**2 + TINY
+        most: Float64s = UNIT * np.abs(parameters) + self.learning_rate * gradient + TINY
+        return most
 
 
 def series(steps: Float64s, epochs: Int64s) -> Float64s:

@@ -28,9 +28,9 @@ def verify(
     """Judge a stored run; store the verdicts and return them.
 
     `tolerance` is for parity; None computes it from the dataset. A run of one model has no parity, one whose
-    `dataset` is not given is not compared with the exact path, and a history that is not as it was written has
-    only the verdict on its integrity. Raises StoreError if the run is downsampled, or if a model has no epoch
-    yet.
+    `dataset` is not given is not compared with the exact path, and a history that is not as it was written
+    has only the verdict on its integrity. Raises StoreError if the run is downsampled, or if a model has no
+    epoch yet.
     """
     trained = store.progress(run.id)
     empty = [model.name for model in run.models if model.name not in trained]
