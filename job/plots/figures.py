@@ -143,7 +143,7 @@ def draw_distances(axis: Axes, paths: Sequence[tuple[Subject, ExactPath]]) -> li
         epoch, _, bound = max(found.values(), key=lambda each: len(each[0]))
         axis.plot(epoch, bound, **BOUND)
     axis.set_title("Distance from the exact path: parameters (largest)")
-    return [*entries, ("its bound", BOUND)]
+    return [*entries, ("float32's bound", BOUND)]
 
 
 def from_path(path: ExactPath, histories: Mapping[str, History]) -> dict[str, tuple[Any, ...]]:

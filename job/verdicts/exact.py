@@ -78,7 +78,8 @@ def exact_verdict(run: RunRow, model: str, found: Distance) -> VerdictRow:
     word = "leaves" if beyond else "is on"
     detail = (
         f"{model} {word} the exact path over {found.epochs:,} epochs: largest distance {found.worst:.2g} "
-        f"({found.value}, epoch {found.epoch}; bound {found.bound:.2g}), largest share of a bound {found.share:.2g}"
+        f"({found.value}, epoch {found.epoch}; bound {found.bound:.2g}), largest share of a bound "
+        f"{found.share:.2g}"
     )
     return VerdictRow(
         run_id=run.id,
