@@ -146,18 +146,18 @@ def as_written(block: Block, rows: list[Any]) -> History | str:
     try:
         history = as_history(rows)
     except ValueError as error:
-        return f"a value is corrupted: {error}"
+        return f"a value in the store is corrupted: {error}"
     if not np.array_equal(history.epoch, expected):
         return "an epoch is there twice"
     for name in ("train_loss", "test_loss"):
         # More digits than float32 has: the digest would not notice a change in them.
         stored = np.array([getattr(row, name) for row in rows], np.float64)
         if (stored != getattr(history, name)).any():
-            return f"epoch {expected[stored != getattr(history, name)][0]:,}: the {name} is no float32 number"
+            return f"epoch {expected[stored != getattr(history, name)][0]:,}: the {name} is no float32"
     if isinstance(rows[0].parameters, str):
         changed = first_not_packed([row.parameters for row in rows], history.parameters)
         if changed is not None:
-            return f"epoch {expected[changed]:,}: a parameter is no float32 number"
+            return f"epoch {expected[changed]:,}: a parameter is no float32 as the trainer writes it"
     return history
 
 
