@@ -29,7 +29,7 @@ from job.verdicts.path import ExactPath
 PARTS = ("train", "test")
 QUANTITIES = ("train loss", "test loss", "parameters (largest)")
 LIMIT: Look = {"color": "#555555", "linestyle": (0, (1, 1))}
-BOUND: Look = {"color": "#555555", "linestyle": (0, (5, 1.5))}
+BOUND: Look = {"color": "#888888", "linestyle": (0, (5, 1.5))}
 MOST_PARAMETERS = 20
 """lines in one figure whose labels are still legible"""
 
