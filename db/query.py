@@ -107,14 +107,17 @@ def run_query(
     max_bytes: int = MAX_BYTES,
     memory: int | None = None,
     take: Callable[[Iterator[Row]], object] | None = None,
+    adding: Callable[[Iterator[Row]], Iterator[Row]] = iter,
 ) -> Answer:
     """The answer of the store at `url` to one query, on a separate read-only connection.
 
     `limit` None returns all rows. `take` gets an iterator over the column names and then the rows, as they
-    arrive; the Answer then has none. Raises QueryError for a query that is wrong or does more than read, or
-    whose parameters are not exactly those given, QueryTimeoutError after `timeout` seconds of waiting for the
-    database, and QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the
-    process more than `memory` bytes in addition to those that it has (on Linux).
+    arrive; the Answer then has none. `adding` gets that iterator first, to give it with more columns.
+
+    Raises QueryError for a query that is wrong or does more than read, or whose parameters are not exactly
+    those given, QueryTimeoutError after `timeout` seconds of waiting for the database, and
+    QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the process more than `memory`
+    bytes in addition to those that it has (on Linux).
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)
@@ -144,7 +147,7 @@ def run_query(
     source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
     try:
         with closing(watch.rows(source)) as parts, memory_limit(memory):
-            (take or kept.extend)(rows())
+            (take or kept.extend)(adding(rows()))
     except MemoryError:
         raise watch.too_large() from None
     except RecursionError:

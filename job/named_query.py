@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from db.backends.watch import Row
 from db.errors import QueryError
 from db.query import Answer, Value, named_query, run_query
 from db.schema import RunRow
 from db.store import Store
 from job.data.source import least_squares, source
+from job.verdicts.exact import path_of
+from job.verdicts.path import ExactPath
 
 LARGEST_PARAMETER = 2**31 - 1
 """larger than any epoch that the store can hold"""
@@ -27,7 +31,8 @@ def run_named_query(
 ) -> Answer:
     """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
 
-    `:optimum` is computed from a linear regression's data file, and null if that file is not found.
+    `:optimum` is computed from a linear regression's data file, and null if that file is not found. So are
+    the columns that `explained` adds to `turning-points`.
 
     Raises QueryError for an unknown query or parameter, and DataError if `data` is not the run's file.
     """
@@ -51,10 +56,28 @@ def run_named_query(
     ):
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
+    if name == "turning-points":
+        path = path_of(run, source(run, data)) if run is not None else ""
+        bounds["adding"] = partial(explained, path, [] if run is None else run.parameter_names)
     try:
         return run_query(store.url, query.sql, bound, **bounds)
     except QueryError as error:  # a corrupted page, for example
         raise QueryError(f"run {run.id}: {error}" if run else str(error)) from error
+
+
+def explained(path: ExactPath | str, parameters: Sequence[str], rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows of `turning-points`, each with the turn of the exact path; nulls if there is none."""
+    columns = next(rows)
+    yield (*columns, "predicted_epoch", "short_half_life", "long_half_life")
+    for row in rows:
+        found = None
+        if isinstance(path, ExactPath):
+            turn = dict(zip(columns, row, strict=True))
+            found = path.turn(parameters.index(turn["parameter"]), turn["epoch"], turn["went_before"])
+        if found is None:
+            yield (*row, None, None, None)
+        else:
+            yield (*row, found.epoch, round(found.short_half_life, 1), round(found.long_half_life, 1))
 
 
 def check(name: str, value: Value, default: Value) -> None:

@@ -203,8 +203,10 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 def test_a_run_is_trained_judged_and_resumed_with_its_own_models(store: Store, dataset: Dataset) -> None:
     settings = Settings(dataset, 20, 0.05, models=("python", "twice"))
     done = train_and_judge(start(store, settings), dataset)
-    _, verdict = done.verdicts
+    _, verdict, *exact = done.verdicts
     assert (verdict.model, verdict.against_model, verdict.passed) == ("twice", "python", False)
+    judged = [(each.kind, each.model, each.passed) for each in exact]
+    assert judged == [("exact", "python", True), ("exact", "twice", False)]
     assert store.progress(1) == {"python": 20, "twice": 20}
     start(store, settings).finish("interrupted")
     again = start_or_resume(store, settings)
@@ -219,7 +221,7 @@ def test_one_model_alone_has_no_parity(store: Store, dataset: Dataset) -> None:
     assert (done.outcome.status, [v.kind for v in done.verdicts]) == ("completed", ["integrity"])
     assert store.history(1, "alone").parameters[:, 0].tolist() == [0.5**n for n in range(1, 10)]
     subject = read_subject(store, store.run(1))
-    assert drawable("gap", [subject]) == "run 1 has one model only"
+    assert str(drawable("gap", [subject])).startswith("run 1 has one model only, and no exact path: ")
     assert rows(store, "parity") == []
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from db.errors import QueryError
 from db.schema import RunRow
 from db.store import Store
+from job.data.dataset import load
+from job.models.base import LinearRegression
 from job.named_query import check, run_named_query
+from job.training import Settings, start, train_and_judge
+from job.verdicts.path import ExactPath
 
 
 @pytest.fixture
@@ -84,3 +89,37 @@ def test_the_limit_counts(store: Store, run: RunRow) -> None:
     few = run_named_query(store, "losses", run, {"every": 1}, limit=3)
     assert (len(few.rows), few.more) == (3, True)
     assert len(run_named_query(store, "losses", run, {"every": 1}, limit=None).rows) == 60
+
+
+def test_turning_points_have_the_turn_of_the_exact_path(sqlite_url: str) -> None:
+    dataset = load()
+    with Store(sqlite_url, create=True) as store:
+        settings = Settings(dataset, 600, models=("python",))
+        train_and_judge(start(store, settings), dataset)
+        run = store.run()
+        taken: list[Any] = []
+        named = run_named_query(store, "turning-points", run, limit=3)
+        run_named_query(store, "turning-points", run, limit=3, take=taken.extend)
+    assert taken == [named.columns, *named.rows]
+    assert named.more
+    assert named.columns[-3:] == ("predicted_epoch", "short_half_life", "long_half_life")
+    path = ExactPath(dataset, 0.01, LinearRegression.initial(dataset, 0).parameters)
+    lives = {round(float(life), 1) for life in np.log(0.5) / np.log(1 - path.steps)}
+    for row in named.rows:
+        turn = dict(zip(named.columns, row, strict=True))
+        assert turn["predicted_epoch"] == turn["epoch"]
+        assert turn["short_half_life"] < turn["long_half_life"]
+        assert {turn["short_half_life"], turn["long_half_life"]} <= lives
+    first = dict(zip(named.columns, named.rows[0], strict=True))
+    assert (first["parameter"], first["short_half_life"], first["long_half_life"]) == ("B", 108.0, 2444.1)
+
+
+def test_without_an_exact_path_the_turns_are_told_without_it(
+    store: Store, run: RunRow, tmp_path: Path
+) -> None:
+    found = run_named_query(store, "turning-points", run)
+    assert found.rows
+    (tmp_path / "made.csv").unlink()
+    found = run_named_query(store, "turning-points", run)
+    assert {row[-3:] for row in found.rows} == {(None, None, None)}
+    assert run_named_query(store, "turning-points", None, {"run": 2}).rows == found.rows

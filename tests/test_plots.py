@@ -16,11 +16,13 @@ from db.errors import StoreError
 from db.history import History
 from db.store import Store
 from job.data.source import predictions
+from job.models.base import LinearRegression
 from job.plots import figures
 from job.plots.draw import all_figures, draw, drawable
 from job.plots.style import blank, epoch_axis, spread, styled
 from job.plots.subject import Subject, read_subject
 from job.report import page
+from job.verdicts.path import ExactPath
 from tests.samples import dataset_row, histories, history
 
 Output = pytest.CaptureFixture[str]
@@ -165,8 +167,10 @@ def test_the_gap_is_that_of_the_epochs_that_both_models_have(subject: Subject) -
     subject.histories["paddle"] = subject.histories["paddle"][:25]
     figure = figures.gap([subject])
     lines = shown(figure)
-    *names, tolerance = lines
+    *names, tolerance, paddle, python, bound = lines
     assert names == ["train loss", "test loss", "parameters (largest)"]
+    assert [paddle, python] == ["paddle from the exact path", "python from the exact path"]
+    assert bound == "float32's bound"
     assert [points(line)[1] for line in lines[tolerance]] == [[float(tolerance.split()[1])] * 2]
     for quantity, expected in gaps_of(subject).items():
         assert expected[0] == list(range(4, 25))
@@ -177,13 +181,35 @@ def test_the_gap_is_that_of_the_epochs_that_both_models_have(subject: Subject) -
 def test_the_gaps_of_several_runs_have_a_panel_for_each_quantity(subjects: list[Subject]) -> None:
     figure = figures.gap(subjects)
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles == ["train loss", "test loss", "parameters (largest)"]
+    assert titles[:3] == ["train loss", "test loss", "parameters (largest)"]
+    assert titles[3:] == ["Distance from the exact path: parameters (largest)"]
     lines = shown(figure)
     assert list(lines)[:2] == ["run 1", "run 2"]
     for i, subject in enumerate(subjects, 1):
         drawn = [points(line) for line in lines[f"run {i}"]]
         assert drawn == [gaps for gaps in gaps_of(subject).values() for _ in range(2)]
-    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "epoch"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "", "epoch"]
+
+
+def test_the_distance_from_the_exact_path_is_drawn_where_the_data_are_known(subject: Subject) -> None:
+    assert subject.dataset is not None
+    start = LinearRegression.initial(subject.dataset, subject.run.seed).parameters
+    (chunk,) = ExactPath(subject.dataset, subject.run.learning_rate, start).chunks(30)
+    lines = shown(figures.gap([subject]))
+    for model, own in subject.histories.items():
+        (line,) = lines[f"{model} from the exact path"]
+        expected = np.abs(own.parameters - chunk.values[:, 2:]).max(axis=1)
+        assert points(line) == [own.epoch.tolist(), pytest.approx(expected.tolist())]
+    (line,) = lines["float32's bound"]
+    assert points(line)[1] == pytest.approx(chunk.bound[:, 2:].max(axis=1).tolist(), rel=0.5)
+    unknown = Subject(subject.run, subject.histories, None)
+    assert list(shown(figures.gap([unknown])))[3:] == ["tolerance 2e-06"]
+    unknown.run.models = unknown.run.models[:1]
+    alone = Subject(unknown.run, {"paddle": subject.histories["paddle"]}, subject.dataset)
+    assert drawable("gap", [alone]) is None
+    assert list(shown(figures.gap([alone]))) == ["paddle from the exact path", "float32's bound"]
+    why = "run 1 has one model only, and no exact path: the data file of run 1 (made.csv) is not found"
+    assert str(drawable("gap", [unknown])).startswith(why)
 
 
 def test_a_gap_of_no_bits_leaves_no_mark_and_a_spike_is_seen() -> None:

@@ -173,17 +173,23 @@ def test_turns_are_listed_by_model_with_how_the_loss_bends() -> None:
             "epoch": epoch,
             "loss_fall_before": before,
             "loss_fall_after": after,
+            "predicted_epoch": on_path,
+            "short_half_life": 108.4,
+            "long_half_life": 2444.0,
         }
-        for model, name, epoch, before, after in [
-            ("paddle", "AGE", 1200, 4.0, 2.0),
-            ("python", "TAX", 7, 2.0, -3.0),
-            ("paddle", "RAD", 80, 0.0, 1.0),
-            ("python", "DIS", 90, 1.0, None),
+        for model, name, epoch, before, after, on_path in [
+            ("paddle", "AGE", 1200, 4.0, 2.0, 1203),
+            ("python", "TAX", 7, 2.0, -3.0, 7),
+            ("paddle", "RAD", 80, 0.0, 1.0, None),
+            ("python", "DIS", 90, 1.0, None, 89),
         ]
     ]
     assert turning_points(rows) == [
         "paddle: AGE at 1,200, RAD at 80.",
         "python: TAX at 7, DIS at 90.",
+        "The exact path has 3 of these turns, 1 of them at the very epoch, the others at most 3 away. A "
+        "parameter turns when the faster of two modes that move it in opposite directions has faded; their "
+        "half-lives in epochs: AGE 108 and 2,444.",
         "After a turn the train loss falls -1.50 to 0.50 times as fast as before: 1 is no bend at all, and "
         "below 0 the loss turned as well.",
     ]

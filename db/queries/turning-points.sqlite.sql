@@ -3,7 +3,8 @@
 -- :least = 0.001  distance that a parameter must move before and after a turn; less counts as rounding noise
 -- :around = 50  epochs before and after the turn over which the fall of the train loss is measured
 -- went_before is the distance from the previous turn (or start), went_after to the next turn (or end). A loss
--- that bends at the turn falls at clearly different rates before and after it.
+-- that bends at the turn falls at clearly different rates before and after it. `job query` adds three columns:
+-- the epoch of the turn on the exact path, and the half-lives in epochs of the two modes that make it.
 WITH neighbours AS (
     SELECT model, epoch, parameters AS here, lag(parameters) OVER course AS before,
         lead(parameters) OVER course AS after

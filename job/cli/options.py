@@ -72,7 +72,7 @@ class FailOn(StrEnum):
     drift = "drift"
     """any failed verdict"""
     parity = "parity"
-    """a failed parity or reference verdict, but not drift"""
+    """any failed verdict but drift"""
     never = "never"
     """none"""
 

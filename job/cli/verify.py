@@ -1,4 +1,4 @@
-"""`job verify`: whether a run is as it was written, and whether its models agree."""
+"""`job verify`: whether a run is as it was written, and whether its models agree and are right."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from db.store import Store
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, Tolerance, open_store
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, Tolerance, open_store
 from job.cli.output import ALONE, print_json, print_line, print_verdict, verdict_record
 from job.cli.progress import counting
+from job.data.source import source
+from job.verdicts.exact import path_of
 from job.verdicts.verify import integrity_verdict
 from job.verdicts.verify import verify as judge
 
@@ -22,6 +24,7 @@ def verify(
         bool, typer.Option("--all", help="Check the integrity of every run in the store, and of its file.")
     ] = False,
     tolerance: Tolerance = None,
+    data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> int:
@@ -29,26 +32,30 @@ def verify(
 
     Integrity computes the digests of the stored epochs again; if it fails, it names the first model and block
     of epochs that is not what the trainer wrote. Parity compares each model with the first one; a default run
-    is compared with the notebook's numbers too.
+    is compared with the notebook's numbers too. A linear regression whose data file is found is compared with
+    the exact path: gradient descent in closed form, in float64.
 
     Stores the verdicts. Exit status 1 when one failed.
     """
-    if every and (run is not None or tolerance is not None):
+    if every and (run, tolerance, data) != (None, None, None):
         raise typer.BadParameter(
-            "--all is about the integrity of every run: give neither RUN nor --tolerance"
+            "--all is about the integrity of every run: give neither RUN nor --tolerance nor --data"
         )
     with open_store(database_url) as store:
         if every:
             return verify_all(store, as_json)
         found = store.run(run or "latest")
-        verdicts = judge(store, found, tolerance)
+        dataset = source(found, data)
+        verdicts = judge(store, found, tolerance, dataset)
     if as_json:
         print_json([verdict_record(verdict) for verdict in verdicts])
     else:
         for verdict in verdicts:
             print_verdict(verdict)
-        if len(found.models) == 1:
-            print_line(ALONE)
+        if isinstance(why := path_of(found, dataset), str):
+            print_line(f"exact: not judged: {why}")
+            if len(found.models) == 1:
+                print_line(ALONE)
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 

@@ -12,6 +12,7 @@ from db.errors import StoreError
 from job.plots import figures
 from job.plots.style import COLOURS, styled
 from job.plots.subject import Subject
+from job.verdicts.exact import path_of
 
 DOTS_PER_INCH = 110
 PARAMETERS = "parameters-"
@@ -39,8 +40,12 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
             )
         if name == "predictions" and not subject.run.is_linear_regression:
             return f"run {number} is no linear regression of its features"
-        if name == "gap" and len(subject.models) == 1:
-            return f"run {number} has one model only"
+        if (
+            name == "gap"
+            and len(subject.models) == 1
+            and isinstance(why := path_of(subject.run, subject.dataset), str)
+        ):
+            return f"run {number} has one model only, and no exact path: {why}"
         needed = subject.models if name == "gap" else []
         if name.startswith(PARAMETERS):
             needed = [name.removeprefix(PARAMETERS)]

@@ -23,7 +23,8 @@ CAPTIONS = {
     "losses": "Train and test loss of each model. Where a broken line lies on the broad one, they agree.",
     PARAMETERS: "What the {model} model learned, parameter by parameter.",
     "gap": "How far the others are from the first model: pale, every epoch; strong, the largest of the "
-    "epochs around. Epochs without a gap leave no mark.",
+    "epochs around. Epochs without a gap leave no mark. If the data file is found, the last panel shows how "
+    "far each model is from gradient descent in float64, and the bound that float32's rounding allows.",
     "overfitting": "Train and test loss, with the epoch of the best test loss marked.",
     "predictions": "Predicted against true values of the test rows after the last epoch, in original units.",
 }

@@ -108,6 +108,7 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
     for model in dict.fromkeys(row["model"] for row in rows):
         turns = [f"{row['parameter']} at {row['epoch']:,}" for row in rows if row["model"] == model]
         sentences.append(f"{model}: {listed(turns)}.")
+    sentences += predicted([row for row in rows if row["predicted_epoch"] is not None])
     rates = [
         row["loss_fall_after"] / row["loss_fall_before"]
         for row in rows
@@ -119,6 +120,23 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
             "before: 1 is no bend at all, and below 0 the loss turned as well."
         )
     return sentences
+
+
+def predicted(rows: Sequence[Row]) -> list[str]:
+    """What the exact path says of the turns that it has too, with the modes of the first model's turns."""
+    if not rows:
+        return []
+    off = [abs(row["predicted_epoch"] - row["epoch"]) for row in rows]
+    modes = [
+        f"{row['parameter']} {row['short_half_life']:,.0f} and {row['long_half_life']:,.0f}"
+        for row in rows
+        if row["model"] == rows[0]["model"]
+    ]
+    return [
+        f"The exact path has {len(rows):,} of these turns, {off.count(0):,} of them at the very epoch, the "
+        f"others at most {max(off):,} away. A parameter turns when the faster of two modes that move it in "
+        f"opposite directions has faded; their half-lives in epochs: {listed(modes)}."
+    ]
 
 
 def final_parameters(rows: Sequence[Row]) -> list[str]:

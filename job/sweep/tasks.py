@@ -135,7 +135,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         )
         known = run_of(store, settings)
         if known is not None and known.status in ("completed", "diverged"):
-            return Result(known.id, *judged(store, known, task.tolerance))
+            return Result(known.id, *judged(store, known, task.tolerance, dataset))
         try:
             require_whole([] if known is None else [known], "resumed")
             writer = start_or_resume(store, settings)
@@ -180,7 +180,9 @@ def watched(stopped: Callable[[], bool]) -> Iterator[StopRequest]:
         ended.set()
 
 
-def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[str, str | None]:
+def judged(
+    store: Store, run: RunRow, tolerance: float | None = None, dataset: Dataset | None = None
+) -> tuple[str, str | None]:
     """The status and reason of a run that had ended before, by its newest verdicts.
 
     A run is judged again if its process was killed before it stored the verdicts, or if its parity was judged
@@ -191,7 +193,7 @@ def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[s
     newest = {(v.kind, v.model): v for v in store.verdicts(run.id) if v.kind != "drift"}
     by = [verdict.tolerance for (kind, _), verdict in newest.items() if kind == "parity"]
     if (len(by) < len(run.models) - 1 or any(tolerance not in (None, own) for own in by)) and run.whole:
-        return concluded(verify(store, store.run(run.id), tolerance))
+        return concluded(verify(store, store.run(run.id), tolerance, dataset))
     return concluded(newest.values())
 
 

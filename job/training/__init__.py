@@ -226,12 +226,14 @@ def train_and_judge(
     if outcome.status != "completed":
         # Divergence amplifies rounding differences, so there is no parity to judge.
         return Conclusion(outcome)
-    return Conclusion(outcome, judge(store, store.run(writer.run_id), tolerance))
+    return Conclusion(outcome, judge(store, store.run(writer.run_id), tolerance, dataset))
 
 
-def judge(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
-    """Judge a completed run and store the verdicts; drift is judged if it was scheduled."""
-    verdicts = verify(store, run, tolerance)
+def judge(
+    store: Store, run: RunRow, tolerance: float | None = None, dataset: Dataset | None = None
+) -> list[VerdictRow]:
+    """Judge a completed run and store the verdicts: those of `verify`, and drift if it was scheduled."""
+    verdicts = verify(store, run, tolerance, dataset)
     if run.trigger == "nightly" and (drift := judge_drift(store, run)) is not None:
         verdicts.append(drift)
     return verdicts

@@ -1,1 +1,1 @@
-"""The gap between two histories, and the verdicts: parity, reference, drift."""
+"""The gap between two histories, and the verdicts: parity, reference, exact, drift."""

@@ -89,12 +89,17 @@ class Difference:
 
     def describe_beyond(self) -> str:
         """Which values are beyond the tolerance, and from which epoch on; empty if none is."""
-        if not self.beyond:
-            return ""
-        named = [f"{name} from {epoch}" for epoch, name in self.beyond[:MOST_NAMED]]
-        if len(self.beyond) > MOST_NAMED:
-            named.append(f"{len(self.beyond) - MOST_NAMED} more")
-        return f"beyond it from epoch {self.beyond_epoch} on: {', '.join(named)}"
+        return describe_beyond(self.beyond)
+
+
+def describe_beyond(beyond: Sequence[tuple[int, str]]) -> str:
+    """Which values are beyond what is allowed, given with their first such epochs, in the order of these."""
+    if not beyond:
+        return ""
+    named = [f"{name} from {epoch}" for epoch, name in beyond[:MOST_NAMED]]
+    if len(beyond) > MOST_NAMED:
+        named.append(f"{len(beyond) - MOST_NAMED} more")
+    return f"beyond it from epoch {beyond[0][0]} on: {', '.join(named)}"
 
 
 def difference(
@@ -115,7 +120,7 @@ def difference(
         if not same:
             raise ValueError("the two histories have no epoch in common")
         return Difference(same, None, 0.0, 0, "train loss", 0, (), missing)
-    left, right = _values(a)[rows_a], _values(b)[rows_b]
+    left, right = values_of(a)[rows_a], values_of(b)[rows_b]
     gap = np.abs(left.astype(np.float64) - right)
     scale = np.maximum(1, np.maximum(np.abs(left), np.abs(right)))
     different = left.view(np.uint32) != right.view(np.uint32)
@@ -148,7 +153,7 @@ def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
     return distance
 
 
-def _values(history: History) -> Float32s:
+def values_of(history: History) -> Float32s:
     """All values of a history as columns, float32 [n, 2 + p]."""
     losses = (history.train_loss[:, None], history.test_loss[:, None])
     return np.ascontiguousarray(np.concatenate([*losses, history.parameters], axis=1))

@@ -1,4 +1,4 @@
-"""The verdicts on a run: its integrity, parity of its models, and agreement with the notebook's numbers."""
+"""The verdicts on a run: integrity, parity, agreement with the notebook's numbers and with the exact path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from db.history import History
 from db.integrity import first_fault
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from job.data.dataset import DEFAULT_DATA
+from job.data.dataset import DEFAULT_DATA, Dataset
+from job.verdicts.exact import exact_verdicts
 from job.verdicts.gap import TOLERANCE, difference, in_words, tolerance_for
 
 REFERENCE = DEFAULT_DATA.parent / "reference_run.json"
@@ -21,12 +22,15 @@ REFERENCE_MODELS = ("paddle", "python")
 """which the notebook trains"""
 
 
-def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
+def verify(
+    store: Store, run: RunRow, tolerance: float | None = None, dataset: Dataset | None = None
+) -> list[VerdictRow]:
     """Judge a stored run; store the verdicts and return them.
 
-    `tolerance` is for parity; None computes it from the dataset. A run of one model has no parity, and a
-    history that is not as it was written has only the verdict on its integrity. Raises StoreError if the run
-    is downsampled, or if a model has no epoch yet.
+    `tolerance` is for parity; None computes it from the dataset. A run of one model has no parity, one whose
+    `dataset` is not given is not compared with the exact path, and a history that is not as it was written
+    has only the verdict on its integrity. Raises StoreError if the run is downsampled, or if a model has no
+    epoch yet.
     """
     trained = store.progress(run.id)
     empty = [model.name for model in run.models if model.name not in trained]
@@ -42,6 +46,7 @@ def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[Ve
         ]
         if is_default_run(run) and run.status == "completed":
             verdicts.append(reference_verdict(run, histories))
+        verdicts += exact_verdicts(run, histories, dataset)
     return [store.add_verdict(verdict) for verdict in verdicts]
 
 
