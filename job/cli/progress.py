@@ -95,17 +95,17 @@ class PlainLines:
                 print(log.shown(line), file=sys.stderr)
 
 
-Drawing = Callable[[str, int, int], None]
+Counting = Callable[[str, int, int], None]
 
 
 @contextmanager
-def drawing_progress() -> Iterator[Drawing]:
-    """A report for logs that are drawn: of each model, its epochs drawn and stored. Bars that vanish."""
+def counting_progress(doing: str) -> Iterator[Counting]:
+    """A report for something done to each model's epochs: how many are done, of how many. Bars that vanish."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
     with Progress(
-        TextColumn("drawing {task.description:>6}"),
+        TextColumn(f"{doing} {{task.description:>6}}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         console=Console(stderr=True),
@@ -113,9 +113,9 @@ def drawing_progress() -> Iterator[Drawing]:
     ) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def on_progress(model: str, drawn: int, stored: int) -> None:
+        def on_progress(model: str, done: int, total: int) -> None:
             if model not in tasks:
                 tasks[model] = progress.add_task(model)
-            progress.update(tasks[model], completed=drawn, total=stored)
+            progress.update(tasks[model], completed=done, total=total)
 
         yield on_progress
