@@ -15,7 +15,7 @@ from db.store import Store
 from job.cli import run
 from job.data.dataset import load
 from job.replay import audit as auditing
-from job.replay.audit import chosen, environment_at, judge, stretches
+from job.replay.audit import draw, drawn, environment_at, judge, stretches
 from job.replay.state import prepare
 from job.training import Settings, start, train_and_judge
 from tests.conftest import Job
@@ -38,21 +38,25 @@ def audited(url: str, *statements: str, sample: int | None = None, seed: int = 1
     """The verdict on run 1 after these changes."""
     with Store(url) as store:
         execute(store, *statements)
-        return judge(prepare(store, store.run(1)), sample, seed, lambda *_: None)
+        replay = prepare(store, store.run(1))
+        return judge(replay, draw(replay, sample, seed))
 
 
 def test_a_run_as_it_was_trained_is_reproduced(stored: str) -> None:
     whole = audited(stored)
     assert (whole.kind, whole.passed, whole.first_epoch) == ("audit", True, None)
-    assert "tried: 40 of 40 epochs of paddle, 40 of 40 epochs of python" in whole.detail
+    assert (
+        "replayed 40 of 40 epochs of paddle, 40 of 40 epochs of python: all have the stored bits"
+        in whole.detail
+    )
     some = audited(stored, sample=10, seed=3)
     assert some.passed
-    assert "tried: 10 of 40 epochs of paddle, 10 of 40 epochs of python, drawn with --seed 3" in some.detail
+    assert (
+        "replayed 10 of 40 epochs of paddle, 10 of 40 epochs of python: "
+        "all have the stored bits, drawn with --seed 3" in some.detail
+    )
 
 
-PARAMETERS = {
-    "sqlite": "(SELECT parameters FROM epochs AS e WHERE e.run_id = 1 AND e.model = '{}' AND e.epoch = {})",
-}
 TAMPERINGS = {
     "an epoch's loss": (
         "UPDATE epochs SET test_loss = test_loss * (1 + 1e-7) WHERE model = 'paddle' AND epoch = 15",
@@ -63,52 +67,36 @@ TAMPERINGS = {
     "the seed": ("UPDATE runs SET seed = 1", 0, "paddle"),
     "the learning rate": ("UPDATE runs SET learning_rate = 0.1000001", 0, "paddle"),
     "one model's history for the other's": (
-        "UPDATE epochs SET parameters = (SELECT e.parameters FROM epochs e WHERE e.model = 'paddle' AND "
-        "e.epoch = epochs.epoch), train_loss = (SELECT e.train_loss FROM epochs e WHERE e.model = 'paddle' AND "
-        "e.epoch = epochs.epoch) WHERE model = 'python'",
+        "UPDATE epochs SET parameters = (SELECT e.parameters FROM epochs e WHERE e.model = 'paddle' "
+        "AND e.epoch = epochs.epoch) WHERE model = 'python'",
         None,
         "python",
     ),
     "an epoch taken from another": (
-        "UPDATE epochs SET parameters = (SELECT e.parameters FROM epochs e WHERE e.model = 'paddle' AND e.epoch = 20) "
-        "WHERE model = 'paddle' AND epoch = 21",
+        "UPDATE epochs SET parameters = (SELECT e.parameters FROM epochs e WHERE e.model = 'paddle' "
+        "AND e.epoch = 20) WHERE model = 'paddle' AND epoch = 21",
         21,
         "paddle",
     ),
-    "two models' rows swapped": (
-        "UPDATE epochs SET model = CASE model WHEN 'paddle' THEN 'x' ELSE 'paddle' END WHERE epoch = 9",
-        9,
-        "python",
-    ),
     "a row removed": ("DELETE FROM epochs WHERE model = 'python' AND epoch = 30", 30, "python"),
     "the last row removed": ("DELETE FROM epochs WHERE model = 'python' AND epoch = 39", 39, "python"),
-    "another target": ("UPDATE datasets SET target = 'x1'", None, None),
 }
 
 
 @pytest.mark.parametrize("what", TAMPERINGS)
 def test_each_tampering_is_found_at_its_first_epoch(what: str, stored: str) -> None:
     statement, epoch, model = TAMPERINGS[what]
-    if what == "two models' rows swapped":
-        with Store(stored) as store:
-            rows = [store.history(1, name, 9, 9) for name in ("paddle", "python")]
-            losses = [float(each.train_loss[0]) for each in rows]
-        pytest.skip("the same bits") if losses[0] == losses[1] else None
-    if what == "another target":
-        with pytest.raises(Exception, match="parameters"):
-            audited(stored, statement)
-        return
     found = audited(stored, statement)
     assert not found.passed
     assert epoch is None or found.first_epoch == epoch
-    assert f"epoch {found.first_epoch} of {model} is not reproduced: " in found.detail
-    assert "the stored values, settings or models have been changed" in found.detail
+    assert f"; epoch {found.first_epoch} of {model}: " in found.detail
+    assert "the stored values, settings or models were changed" in found.detail
 
 
 def test_a_drawn_epoch_is_found_broken_and_none_else(stored: str) -> None:
     change = "UPDATE epochs SET test_loss = test_loss + 1 WHERE model = 'paddle' AND epoch = 15"
-    with_it = next(seed for seed in range(100) if 15 in chosen(EPOCHS, 5, seed))
-    without = next(seed for seed in range(100) if 15 not in chosen(EPOCHS, 5, seed))
+    with_it = next(seed for seed in range(100) if 15 in drawn(EPOCHS, 5, seed))
+    without = next(seed for seed in range(100) if 15 not in drawn(EPOCHS, 5, seed))
     assert audited(stored, change, sample=5, seed=without).passed
     found = audited(stored, sample=5, seed=with_it)
     assert (found.passed, found.first_epoch) == (False, 15)
@@ -120,11 +108,11 @@ def test_a_drawn_epoch_is_found_broken_and_none_else(stored: str) -> None:
 def test_the_drawn_epochs_are_others_each_with_epoch_0_and_the_same_for_a_seed(
     epochs: int, sample: int, seed: int
 ) -> None:
-    drawn = chosen(epochs, sample, seed)
-    assert drawn[0] == 0
-    assert drawn == sorted(set(drawn)) == chosen(epochs, sample, seed)
-    assert len(drawn) == min(sample, epochs)
-    assert drawn[-1] < epochs
+    found = drawn(epochs, sample, seed)
+    assert found[0] == 0
+    assert found == sorted(set(found)) == drawn(epochs, sample, seed)
+    assert len(found) == min(sample, epochs)
+    assert found[-1] < epochs
 
 
 @given(st.sets(st.integers(0, 60)), st.integers(1, 9))
@@ -138,12 +126,11 @@ def test_every_epoch_is_told_to_the_progress_whatever_the_pieces(
     stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auditing, "BLOCK_EPOCHS", 7)
-    told: list[tuple[str, int, int]] = []
+    told: list[int] = []
     with Store(stored) as store:
-        assert judge(prepare(store, store.run(1)), None, 0, lambda *each: told.append(each)).passed
-    assert [each for each in told if each[0] == "python"] == [
-        ("python", n, 40) for n in (7, 14, 21, 28, 35, 40)
-    ]
+        replay = prepare(store, store.run(1))
+        assert judge(replay, draw(replay, None, 0), told.append).passed
+    assert told == 2 * [7, 7, 7, 7, 7, 5]
 
 
 def test_in_another_environment_the_verdict_shows_what_differs(stored: str) -> None:
@@ -193,8 +180,8 @@ def test_the_command_stores_its_verdict_and_fails_with_status_1(stored: str, cap
         execute(store, "UPDATE runs SET seed = 5")
     assert run(["audit", "1", *url]) == 1
     assert (
-        "audit: FAILED: epoch 0 of paddle is not reproduced: replayed, train loss is "
-        in capsys.readouterr().out
+        "audit: FAILED: not reproduced: paddle from epoch 0, python from epoch 0; "
+        "epoch 0 of paddle: train loss is " in capsys.readouterr().out
     )
     with Store(stored) as store:
         kinds = [(verdict.kind, verdict.passed) for verdict in store.verdicts(1) if verdict.kind == "audit"]

@@ -66,7 +66,7 @@ def test_json_has_the_values_that_were_stored(stored: str, capsys: Output) -> No
     first, second = found["models"]
     assert first["against"] is None
     assert second["against"]["model"] == "paddle"
-    assert [each["operation"] for each in second["against"]["own"]][0] == "parameters before"
+    assert second["against"]["own"][0]["operation"] == "parameters before"
     assert len(second["against"]["on_its_values"]) == len(second["operations"])
 
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "runs": ("runs:runs", "List the runs, newest first."),
     "show": ("show:show", "Show everything about one run."),
     "query": ("query:query", "Query the history in SQL, read only."),
-    "verify": ("show:verify", "Judge a run: parity, and the notebook's numbers."),
+    "verify": ("verify:verify", "Judge a run: its integrity, parity, the notebook's numbers."),
     "step": ("step:step", "Replay one epoch, and show every value of it."),
     "audit": ("audit:audit", "Replay stored epochs, and compare their bits."),
     "compare": ("compare:compare", "Compare two runs bit for bit."),

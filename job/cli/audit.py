@@ -9,8 +9,8 @@ import typer
 
 from job.cli.options import DEFAULT_DATABASE, MOST_EPOCHS, AsJson, DatabaseUrl, Run, RunData, open_store
 from job.cli.output import print_json, print_verdict, verdict_record
-from job.cli.progress import counting_progress
-from job.replay.audit import judge
+from job.cli.progress import counting
+from job.replay.audit import draw, judge
 from job.replay.state import prepare
 
 SAMPLE = 100
@@ -25,7 +25,7 @@ def audit(
             min=1,
             max=MOST_EPOCHS,
             metavar="N",
-            help=f"Epochs of each model to replay, drawn at random; epoch 0 is always one. Default: {SAMPLE}.",
+            help=f"Epochs of each model to replay: epoch 0, and others drawn at random. Default: {SAMPLE}.",
         ),
     ] = None,
     everything: Annotated[
@@ -50,8 +50,9 @@ def audit(
     count = None if everything else sample or SAMPLE
     with open_store(database_url) as store:
         replay = prepare(store, store.run(run), data)
-        with counting_progress("replaying") as on_tried:
-            verdict = judge(replay, count, seed, on_tried)
+        drawn = draw(replay, count, seed)
+        with counting("replaying epochs", sum(map(len, drawn.chosen.values()))) as advance:
+            verdict = judge(replay, drawn, advance)
         verdict = store.add_verdict(verdict)
     if as_json:
         print_json(verdict_record(verdict))

@@ -22,7 +22,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
-from job.cli.progress import counting_progress
+from job.cli.progress import drawing_progress
 from job.errors import MirrorError
 from job.log import log_line
 from job.mirror.dashboard import Dashboard
@@ -65,7 +65,7 @@ def mirror(
 
 def write(store: Store, run: RunRow, log_dir: Path) -> None:
     """Draw one run anew and say what came of it."""
-    with counting_progress("drawing") as on_progress:
+    with drawing_progress() as on_progress:
         rewrite(store, run, log_dir, log_line, on_progress, timeout=PATIENCE)
     drawn = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
     print_line(f"run {run.id} drawn to {log_dir / str(run.id)}: {drawn or 'no epochs yet'}")

@@ -95,17 +95,29 @@ class PlainLines:
                 print(log.shown(line), file=sys.stderr)
 
 
-Counting = Callable[[str, int, int], None]
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """A function that counts one or more of `total`: on a terminal, a bar that vanishes at the end."""
+    if not sys.stderr.isatty():
+        yield lambda count=1: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count=1: progress.advance(task, count)
+
+
+Drawing = Callable[[str, int, int], None]
 
 
 @contextmanager
-def counting_progress(doing: str) -> Iterator[Counting]:
-    """A report for something done to each model's epochs: how many are done, of how many. Bars that vanish."""
+def drawing_progress() -> Iterator[Drawing]:
+    """A report for logs that are drawn: of each model, its epochs drawn and stored. Bars that vanish."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
     with Progress(
-        TextColumn(f"{doing} {{task.description:>6}}"),
+        TextColumn("drawing {task.description:>6}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         console=Console(stderr=True),
@@ -113,9 +125,9 @@ def counting_progress(doing: str) -> Iterator[Counting]:
     ) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def on_progress(model: str, done: int, total: int) -> None:
+        def on_progress(model: str, drawn: int, stored: int) -> None:
             if model not in tasks:
                 tasks[model] = progress.add_task(model)
-            progress.update(tasks[model], completed=done, total=total)
+            progress.update(tasks[model], completed=drawn, total=stored)
 
         yield on_progress

@@ -15,7 +15,8 @@ from job.cli.options import DEFAULT_DATABASE, MOST_EPOCHS, AsJson, DatabaseUrl, 
 from job.cli.output import Number, Short, print_json, print_line, print_table
 from job.cli.summary import MOST_PARAMETERS
 from job.replay.state import prepare
-from job.replay.step import Difference, Stepped, step as replayed
+from job.replay.step import Difference, Stepped
+from job.replay.step import step as replayed
 
 MOST_VALUES = 20
 """values of an operation that are shown one by one"""
@@ -150,7 +151,8 @@ def sentences(each: Stepped, first: str) -> list[str]:
     if each.crosswise is None:
         return [
             *said,
-            f"The trace of {each.model} takes no values of another model, so which operations differ by themselves is not known.",
+            f"The trace of {each.model} cannot take {first}'s values, so this does not show which operations "
+            "differ by themselves.",
         ]
     differing = [difference for difference in each.crosswise if difference.differs]
     if not differing:

@@ -31,7 +31,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
-from job.cli.progress import counting_progress, training_progress
+from job.cli.progress import drawing_progress, training_progress
 from job.cli.summary import print_conclusion
 from job.data.dataset import DEFAULT_DATA, Dataset, split
 from job.data.table import read_table
@@ -220,7 +220,7 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
         process.process.terminate()  # it draws for a few seconds more, unless the database hangs
         raise
     finally:
-        with counting_progress("drawing") as on_progress:
+        with drawing_progress() as on_progress:
             status = process.finish(on_progress, patience)
         if status is None:
             log_line(f"the VisualDL logs of run {run_id} are not complete yet; the mirror continues")

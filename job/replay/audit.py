@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,26 +13,26 @@ from db.downsampled import require_whole
 from db.errors import StoreError
 from db.history import History
 from db.schema import VerdictRow
-from db.sources import ModelSource
 from job.environment import environment, environment_changes
 from job.models.bits import first_unlike, rows
+from job.models.reference import reference_of, sources
 from job.replay.state import Replay
 from job.training.loop import BLOCK_EPOCHS, BLOCK_VALUES
 
-OnTried = Callable[[str, int, int], None]
-"""told after each stretch of epochs: a model, how many of its epochs were tried, and how many will be"""
+OnTried = Callable[[int], None]
+"""told after each stretch of epochs how many were tried"""
 
 
-@dataclass(slots=True)
-class Audit:
-    """What an audit has found."""
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The epochs of each model that an audit tries."""
 
-    tried: dict[str, int] = field(default_factory=dict)
-    """epochs by model, with the one that was not reproduced"""
-    epochs: dict[str, int] = field(default_factory=dict)
-    """epochs that each model should have"""
-    broken: dict[str, Broken] = field(default_factory=dict)
-    """of each model the first epoch that was not reproduced, if any"""
+    epochs: dict[str, int]
+    """how many the model should have"""
+    chosen: dict[str, list[int]]
+    """those to try, in order"""
+    seed: int | None
+    """what they were drawn with; None if they are all"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +41,45 @@ class Broken:
 
     epoch: int
     what: str
-    gap: float | None
+    gap: float | None = None
     """the largest gap in this epoch; None if it is not stored"""
 
 
-def judge(replay: Replay, sample: int | None, seed: int, on_tried: OnTried) -> VerdictRow:
-    """Replay `sample` epochs of each model, or all if it is None; the verdict, which is not stored.
+def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
+    """Draw `sample` epochs of each model, epoch 0 always among them; all if it is None.
 
-    The epochs are drawn with `seed`; epoch 0 is always one of them. Of a model that does not reproduce an
-    epoch, later epochs are not tried. Raises StoreError if the run is downsampled or has no epoch.
+    Raises StoreError if the run is downsampled or has no epoch.
     """
     run = replay.run
     require_whole([run], "audited")
     progress = replay.store.progress(run.id)
-    found = Audit()
-    for name in replay.models:
-        found.epochs[name] = run.epochs if run.status == "completed" else progress.get(name, 0)
-    if not any(progress.values()):
+    if not progress:
         raise StoreError(f"run {run.id} has no epoch yet, so nothing can be audited")
-    for name in replay.models:
-        audit(replay, name, chosen(found.epochs[name], sample, seed), found, on_tried)
-    return verdict(replay, found, sample, seed)
+    completed = run.status == "completed"
+    epochs = {name: run.epochs if completed else progress.get(name, 0) for name in replay.models}
+    chosen = {name: drawn(count, sample, seed) for name, count in epochs.items()}
+    return Draw(epochs, chosen, None if sample is None else seed)
 
 
-def chosen(epochs: int, sample: int | None, seed: int) -> list[int]:
+def judge(replay: Replay, draw: Draw, on_tried: OnTried = lambda count: None) -> VerdictRow:
+    """Replay the epochs that were drawn; the verdict, which is not stored.
+
+    Of a model that does not reproduce an epoch, later epochs are not tried.
+    """
+    tried: dict[str, int] = {}
+    broken: dict[str, Broken] = {}
+    for name, epochs in draw.chosen.items():
+        tried[name], found = audit(replay, name, epochs, on_tried)
+        if found:
+            broken[name] = found
+    return verdict(replay, draw, tried, broken)
+
+
+def drawn(epochs: int, sample: int | None, seed: int) -> list[int]:
     """Epoch 0 and further ones of so many epochs, `sample` in all, in order; all if it is None."""
     if sample is None or sample >= epochs:
         return list(range(epochs))
-    return [0, *sorted(random.Random(seed).sample(range(1, epochs), sample - 1))]
+    return [0, *sorted(random.Random(seed).sample(range(1, epochs), sample - 1))]  # noqa: S311 - no secret
 
 
 def stretches(epochs: list[int], longest: int) -> Iterator[range]:
@@ -80,18 +91,17 @@ def stretches(epochs: list[int], longest: int) -> Iterator[range]:
             first = i
 
 
-def audit(replay: Replay, name: str, epochs: list[int], found: Audit, on_tried: OnTried) -> None:
-    """Replay these epochs of one model, up to the first that is not reproduced."""
-    found.tried[name] = 0
+def audit(replay: Replay, name: str, epochs: list[int], on_tried: OnTried) -> tuple[int, Broken | None]:
+    """Replay epochs of one model up to the first that is not reproduced: how many, and that one if any."""
     longest = min(BLOCK_EPOCHS, 1 + BLOCK_VALUES // len(replay.run.parameter_names))
+    tried = 0
     for stretch in stretches(epochs, longest):
         broken = replayed(replay, name, stretch)
         if broken:
-            found.tried[name] += max(1, broken.epoch - stretch.start + 1)
-            found.broken[name] = broken
-            return
-        found.tried[name] += len(stretch)
-        on_tried(name, found.tried[name], len(epochs))
+            return tried + max(1, broken.epoch - stretch.start + 1), broken
+        tried += len(stretch)
+        on_tried(len(stretch))
+    return tried, None
 
 
 def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
@@ -100,7 +110,7 @@ def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
     stored = replay.store.history(replay.run.id, name, needed.start, needed.stop - 1)
     missing = np.setdiff1d(needed, stored.epoch)
     if len(missing):
-        return Broken(int(missing[0]), "it is not stored", None)
+        return Broken(int(missing[0]), "it is not stored")
     before = stored[:1].state if stretch.start else replay.start()
     expected = stored[-len(stretch) :]
     made = replay.advance(name, before, len(stretch))
@@ -108,7 +118,7 @@ def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
     if unlike is None:
         return None
     epoch, what = unlike
-    return Broken(epoch, f"replayed, {what}", gap(made, expected, epoch - stretch.start))
+    return Broken(epoch, what, gap(made, expected, epoch - stretch.start))
 
 
 def gap(one: History, other: History, row: int) -> float:
@@ -116,30 +126,32 @@ def gap(one: History, other: History, row: int) -> float:
     return float(np.abs(rows(one)[row].astype(np.float64) - rows(other)[row]).max())
 
 
-def verdict(replay: Replay, found: Audit, sample: int | None, seed: int) -> VerdictRow:
+def verdict(replay: Replay, draw: Draw, tried: dict[str, int], broken: dict[str, Broken]) -> VerdictRow:
     """The verdict in words."""
     run = replay.run
-    tried = "tried: " + ", ".join(
-        f"{count:,} of {found.epochs[name]:,} epochs of {name}" for name, count in found.tried.items()
+    counts = ", ".join(
+        f"{count:,} of {draw.epochs[name]:,} epochs of {name}" for name, count in tried.items()
     )
-    if sample is not None:
-        tried += f", drawn with --seed {seed}, and epoch 0 from the start of seed {run.seed}"
-    made = VerdictRow(run_id=run.id, kind="audit", tolerance=0.0)
-    if not found.broken:
-        made.passed = True
-        made.detail = f"each epoch tried has the bits that its model makes of the epoch before; {tried}"
+    how = "" if draw.seed is None else f", drawn with --seed {draw.seed}; epoch 0 is always tried"
+    made = VerdictRow(run_id=run.id, kind="audit", passed=not broken, tolerance=0.0)
+    if not broken:
+        made.detail = f"replayed {counts}: all have the stored bits{how}"
         return made
-    name, first = min(found.broken.items(), key=lambda each: each[1].epoch)
-    made.passed, made.first_epoch = False, first.epoch
+    name, first = min(broken.items(), key=lambda each: each[1].epoch)
+    made.first_epoch = first.epoch
     made.worst = first.gap if first.gap is not None and np.isfinite(first.gap) else None
-    others = [f"{other} from epoch {each.epoch}" for other, each in found.broken.items() if other != name]
-    also = f" (and {', '.join(others)})" if others else ""
-    models = tuple(ModelSource(each.name, each.source, each.source_sha256) for each in run.models)
+    others = "".join(f", {other} from epoch {each.epoch}" for other, each in broken.items() if other != name)
+    models = sources([reference_of(each) for each in run.models])
     changes = environment_changes(environment_at(run.environment, first.epoch), environment(models))
-    made.detail = f"epoch {first.epoch} of {name} is not reproduced: {first.what}{also}; {tried}; " + (
+    why = (
         f"this environment is another than the run's, which may be the reason: {'; '.join(changes)}"
         if changes
-        else "this environment is the run's, so the stored values, settings or models have been changed"
+        else "this environment is the run's, so the stored values, settings or models were changed"
+    )
+    made.detail = (
+        f"not reproduced: {name} from epoch {first.epoch}{others}; "
+        f"epoch {first.epoch} of {name}: {first.what}; "
+        f"replayed {counts}{how}; {why}"
     )
     return made
 

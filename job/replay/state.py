@@ -97,8 +97,8 @@ def prepare(store: Store, run: RunRow, data: Path | None = None) -> Replay:
     dataset = source(run, data)
     if dataset is None:
         raise DataError(
-            f"run {run.id} was trained on {run.dataset.name} (sha256 {run.dataset.sha256[:12]}...), which is not "
-            "found; name its file with --data"
+            f"run {run.id} was trained on {run.dataset.name} (sha256 {run.dataset.sha256[:12]}...), "
+            "which is not found; name its file with --data"
         )
     require_unchanged(run, "an epoch is replayed with the file that has trained it")
     models = load_models([reference_of(model) for model in run.models])

@@ -80,7 +80,7 @@ def step(replay: Replay, epoch: int) -> list[Stepped]:
     for name, model in replay.models.items():
         if not has_trace(model):
             raise ModelError(
-                f"the model {name} has no trace, which `job step` needs; docs/models.md shows how to write one"
+                f"the model {name} has no trace, which `job step` needs; docs/models.md shows how to add it"
             )
     steps: list[Stepped] = []
     for name in replay.models:
