@@ -46,7 +46,11 @@ MISTAKES = {
     "the wrong sign": (UPDATE, UPDATE.replace("-", "+"), "parameters"),
     "another learning rate": (UPDATE, "self.parameters - np.float32(0.03) * packed", "parameters"),
     "no bias": ('inputs["X w"] + bias', 'inputs["X w"] + 0', "prediction"),
-    "no bias on the test rows": ("self.test_x @ weights + bias", "self.test_x @ weights", "test prediction"),
+    "no bias on the test rows": (
+        "self.test_x @ weights + bias\n",
+        "self.test_x @ weights\n",
+        "test prediction",
+    ),
     "the bias is not updated": (
         UPDATE,
         f"{UPDATE} * np.append(np.ones(len(self.parameters) - 1, np.float32), np.float32(0))",
@@ -109,7 +113,7 @@ def test_a_planted_mistake_is_named_at_its_operation(
             assert [each.operation for each in found.crosswise if each.differs] == [operation]
 
 
-def test_the_gap_of_the_default_run_is_the_order_of_summation_in_matrix_products() -> None:
+def test_the_gap_of_the_default_run_is_the_order_of_summation() -> None:
     data = load()
     begin = LinearRegression.initial(data, 0)
     found = compared(load_models(["paddle", "python"]), data, 0.01, begin, begin)
@@ -117,7 +121,12 @@ def test_the_gap_of_the_default_run_is_the_order_of_summation_in_matrix_products
     assert (first.operation, first.differing, first.values, first.ulps) == ("X w", 207, 404, 24)
     assert found.crosswise is not None
     by_itself = {each.operation: (each.differing, each.values) for each in found.crosswise if each.differs}
-    assert by_itself == {"X w": (207, 404), "test prediction": (1, 102), "gradient of the weights": (9, 13)}
+    assert by_itself == {
+        "X w": (207, 404),
+        "test prediction": (63, 102),
+        "gradient of the weights": (9, 13),
+        "gradient of the bias": (1, 1),
+    }
 
 
 def test_crosswise_begins_with_the_first_models_parameters(small: Dataset, biased: State) -> None:

@@ -20,6 +20,7 @@ from job.replay.step import step as replayed
 
 MOST_VALUES = 20
 """values of an operation that are shown one by one"""
+MANY_UNITS = 1000
 WIDTH = 80
 
 
@@ -90,7 +91,8 @@ def print_values(each: Stepped) -> None:
         beside = name == "parameters" or (name.startswith("gradient") and each.gradient is not None)
         if 1 < value.size <= MOST_VALUES and not beside:
             text = f"{name}: " + ", ".join(str(Number(item)) for item in value.ravel().tolist())
-            print_line(textwrap.fill(text, WIDTH, subsequent_indent="  "))
+            for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
+                print_line(line)
 
 
 def print_parameters(run: RunRow, each: Stepped, first: Stepped) -> None:
@@ -126,19 +128,13 @@ def print_differences(each: Stepped, first: str) -> None:
         else:
             row.append(units(own))
         rows.append(row)
-    columns = [
-        "operation",
-        "own values",
-        "gap",
-        *([f"{first}'s values", "gap"] if crosswise else []),
-        "units",
-    ]
-    print_table(
-        columns, rows, title=f"{each.model} against {first}: how many values differ, and the largest gap"
-    )
+    on_first_columns = [f"{first}'s values", "gap"] if crosswise else []
+    columns = ["operation", "own values", "gap", *on_first_columns, "units"]
+    title = f"{each.model} against {first}: differing values, largest gap, units in the last place"
+    print_table(columns, rows, title=title)
     print_line("")
-    for sentence in sentences(each, first):
-        print_line(textwrap.fill(sentence, WIDTH))
+    for line in textwrap.wrap(" ".join(sentences(each, first)), WIDTH):
+        print_line(line)
 
 
 def sentences(each: Stepped, first: str) -> list[str]:
@@ -147,20 +143,19 @@ def sentences(each: Stepped, first: str) -> list[str]:
     if parted is None:
         said = [f"{each.model} has the bits of {first} in every operation."]
     else:
-        said = [f"{each.model} first differs from {first} in: {parted.operation} ({described(parted)})."]
+        said = [f"{each.model} first differs from {first} in: {parted.operation}, {described(parted)}."]
     if each.crosswise is None:
         return [
             *said,
             f"The trace of {each.model} cannot take {first}'s values, so this does not show which operations "
             "differ by themselves.",
         ]
-    differing = [difference for difference in each.crosswise if difference.differs]
+    differing = [difference.operation for difference in each.crosswise if difference.differs]
     if not differing:
-        return [*said, f"On {first}'s values every operation of {each.model} has the same bits."]
-    named = "; ".join(f"{difference.operation} ({described(difference)})" for difference in differing)
-    said.append(f"On {first}'s values, what differs by itself: {named}.")
+        return [*said, f"On {first}'s values every operation has the same bits."]
+    said.append(f"On {first}'s values, these operations differ by themselves: {', '.join(differing)}.")
     if len(differing) < len(each.crosswise):
-        said.append("Every other operation only passes on the differences of those before it.")
+        said.append("The others only pass on the differences of those before them.")
     return said
 
 
@@ -168,9 +163,10 @@ def described(difference: Difference) -> str:
     """A difference in a few words."""
     types = f", {difference.types}" if difference.types else ""
     many = "unit" if difference.ulps == 1 else "units"
+    near_zero = ", which are tiny near zero" if difference.ulps >= MANY_UNITS else ""
     return (
         f"{difference.differing:,} of {difference.values:,} values, largest gap {difference.gap:.2g}, up to "
-        f"{difference.ulps:,} {many} in the last place{types}"
+        f"{difference.ulps:,} {many} in the last place{near_zero}{types}"
     )
 
 

@@ -273,7 +273,7 @@ def instances_are_apart(trial: Trial) -> str:
 
 
 def trace_agrees(trial: Trial) -> str:
-    """`trace` gives the values of `advance`, and leaves the model as it is."""
+    """The trace gives the values of `advance`, and leaves the model as it is."""
     for row in (-1, 0, trial.epochs // 2):
         if row + 1 >= len(trial.whole):
             continue
@@ -285,12 +285,12 @@ def trace_agrees(trial: Trial) -> str:
         values = {name: np.array(value) for name, value in values.items()}
         if broken := trial.unlike(epoch_of(values, row + 1), row + 1, row + 2):
             return broken
-        if takes_given(trial.model):
-            for name, value in made.trace(values).items():
-                if np.asarray(value).tobytes() != values[name].tobytes():
-                    return f"epoch {row + 1}: given its own values, it has another {name!r}"
         if broken := trial.unlike(trial.advance(made, 1), row + 1, row + 2):
             return f"after a trace, {broken}"
+        if takes_given(trial.model):
+            for name, value in trial.at(trial.after(row)).trace(values).items():
+                if np.asarray(value).tobytes() != values[name].tobytes():
+                    return f"epoch {row + 1}: given its own values, it has another {name!r}"
     return trial.changed
 
 

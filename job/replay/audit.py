@@ -158,5 +158,8 @@ def verdict(replay: Replay, draw: Draw, tried: dict[str, int], broken: dict[str,
 
 def environment_at(recorded: dict[str, Any], epoch: int) -> dict[str, Any]:
     """The environment in which a run trained an epoch: the first one, with the changes of the last resume."""
-    resumes = [each["changed"] for each in recorded.get("resumes", []) if each["epoch"] <= epoch]
-    return {name: value for name, value in recorded.items() if name != "resumes"} | (resumes or [{}])[-1]
+    found = {name: value for name, value in recorded.items() if name != "resumes"}
+    changes = [each["changed"] for each in recorded.get("resumes", []) if each["epoch"] <= epoch]
+    if changes:  # each lists all that differs from the first environment
+        found |= changes[-1]
+    return found
