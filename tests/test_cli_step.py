@@ -11,7 +11,7 @@ import pytest
 
 from db.store import Store
 from job.cli import run
-from job.data.dataset import load
+from job.data.dataset import DEFAULT_DATA, load
 from job.training import Settings, start, train_and_judge
 from tests.samples import execute, write_csv
 
@@ -99,7 +99,8 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(stored: str, tmp_path: P
     assert "there is no run 2" in refused(["2", "0", *url], capsys)
     assert "No such option: -1" in refused(["1", "-1", *url], capsys)
     assert "EPOCH" in refused(["1", "last", *url], capsys)
-    other = write_csv(tmp_path / "other.csv")
+    other = tmp_path / "other.data"
+    other.write_text(DEFAULT_DATA.read_text().replace("0.00632", "0.00633"))
     assert "not what run 1 was trained on" in refused(["1", "3", "--data", str(other), *url], capsys)
     with Store(stored) as store:
         execute(

@@ -53,7 +53,8 @@ def step(
 def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
     """Print an epoch's values, the comparison of the models, and whether the bits are the stored ones."""
     begins = f"the stored epoch {epoch - 1:,}" if epoch else f"the start of seed {run.seed}"
-    print_line(f"Run {run.id}, epoch {epoch:,}, from {begins}, learning rate {run.learning_rate:g}")
+    print_line(f"Run {run.id}, epoch {epoch:,}, from {begins}", style="bold")
+    print_line(f"learning rate {run.learning_rate:g}, r = {run.dataset.train_rows:,} training rows")
     for each in steps:
         print_line("")
         print_values(each)
