@@ -140,7 +140,7 @@ def test_what_the_page_says_of_epoch_323_is_so(steps: str) -> None:
     )
     assert says(f"are predicted {error[without].mean():.3f} too high on the mean")
     assert says(f"and together contribute {terms[without].sum():.5f}.")
-    assert says(f"The other {(~without).sum()} tracts are predicted {-error[~without].mean():.3f} too low and ")
+    assert says(f"The other {(~without).sum()} tracts are predicted {-error[~without].mean():.3f} too low")
     assert says(f"too low and contribute {terms[~without].sum():+.5f}.")
     zn = {epoch: float(trace["gradient of the weights"][1, 0]) for epoch, trace in traces.items()}
     assert zn[323] == pytest.approx(terms.sum(), abs=1e-8)
