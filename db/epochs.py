@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
 COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
+NOT_READ = (TypeError, ValueError, FloatingPointError)
+"""what reading a corrupted value raises; the last for a number beyond float32"""
 _PROGRESS = """
     SELECT run_id, model, epochs
     FROM (
@@ -38,12 +40,12 @@ def as_history(rows: Sequence[Any]) -> History:
     """
     try:
         return _as_history(rows)
-    except (TypeError, ValueError):
+    except NOT_READ:
         sizes = []
         for row in rows:
             try:
                 sizes.append(_as_history([row]).parameters.shape[1])
-            except (TypeError, ValueError) as error:
+            except NOT_READ as error:
                 raise ValueError(f"epoch {row.epoch}: {error}") from error
         usual = max(set(sizes), key=sizes.count)
         for row, size in zip(rows, sizes, strict=True):
@@ -60,13 +62,16 @@ def _as_history(rows: Sequence[Any]) -> History:
     if not rows:
         return History.empty(0, 0)
     epoch, train_loss, test_loss, parameters, trained_at = zip(*rows, strict=True)
-    return History(
-        epoch=np.array(epoch, np.int64),
-        train_loss=np.array(train_loss, np.float32),
-        test_loss=np.array(test_loss, np.float32),
-        parameters=unpack(parameters) if isinstance(parameters[0], str) else np.array(parameters, np.float32),
-        trained_at=np.array(trained_at, np.float64),
-    )
+    with np.errstate(over="raise"):
+        return History(
+            epoch=np.array(epoch, np.int64),
+            train_loss=np.array(train_loss, np.float32),
+            test_loss=np.array(test_loss, np.float32),
+            parameters=unpack(parameters)
+            if isinstance(parameters[0], str)
+            else np.array(parameters, np.float32),
+            trained_at=np.array(trained_at, np.float64),
+        )
 
 
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:

@@ -146,7 +146,7 @@ def as_written(block: Block, rows: list[Any]) -> History | str:
     try:
         history = as_history(rows)
     except ValueError as error:
-        return f"a value is corrupted: {error}"
+        return f"a value in the store is corrupted: {error}"
     if not np.array_equal(history.epoch, expected):
         return "an epoch is there twice"
     for name in ("train_loss", "test_loss"):

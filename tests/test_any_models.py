@@ -74,14 +74,14 @@ def rows(store: Store, name: str, **parameters: Any) -> list[dict[str, Any]]:
 
 
 def test_each_further_model_has_its_parity_with_the_first(filled: Store) -> None:
-    a, b = verify(filled, filled.run(1))
+    _, a, b = verify(filled, filled.run(1))
     assert [(v.model, v.against_model, v.passed) for v in (a, b)] == [("a", "c", True), ("b", "c", False)]
     assert "c and a agree over 30 epochs: first differing epoch 11" in a.detail
     assert "c and b disagree" in b.detail
     assert "(w.1, epoch 7:" in b.detail
     assert b.first_epoch == 7
     assert b.worst == pytest.approx(1)
-    assert [v.id for v in verify(filled, filled.run(1))] == [a.id, b.id]
+    assert [v.id for v in verify(filled, filled.run(1))[1:]] == [a.id, b.id]
 
 
 def test_the_queries_go_by_the_stored_names(filled: Store) -> None:
@@ -150,8 +150,14 @@ def test_figures_report_and_export_take_any_number_of_models(
     assert run(["show", "1", "--json", "--database-url", url]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["parameters"] == NAMES
-    assert shown["models"][0] == {"name": "c", "source": "c.py:C", "source_sha256": "c" * 64}
-    assert [(v["model"], v["against_model"]) for v in shown["verdicts"]] == [("a", "c"), ("b", "c")]
+    assert shown["models"][0] == {
+        "name": "c",
+        "source": "c.py:C",
+        "source_sha256": "c" * 64,
+        "digest": filled.run(1).models[0].digest,
+    }
+    judged = [(v["kind"], v["model"], v["against_model"]) for v in shown["verdicts"]]
+    assert judged == [("integrity", None, None), ("parity", "a", "c"), ("parity", "b", "c")]
 
 
 class Twice(PythonModel):
@@ -197,7 +203,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 def test_a_run_is_trained_judged_and_resumed_with_its_own_models(store: Store, dataset: Dataset) -> None:
     settings = Settings(dataset, 20, 0.05, models=("python", "twice"))
     done = train_and_judge(start(store, settings), dataset)
-    (verdict,) = done.verdicts
+    _, verdict = done.verdicts
     assert (verdict.model, verdict.against_model, verdict.passed) == ("twice", "python", False)
     assert store.progress(1) == {"python": 20, "twice": 20}
     start(store, settings).finish("interrupted")
@@ -210,7 +216,7 @@ def test_a_run_is_trained_judged_and_resumed_with_its_own_models(store: Store, d
 
 def test_one_model_alone_has_no_parity(store: Store, dataset: Dataset) -> None:
     done = train_and_judge(start(store, Settings(dataset, 9, models=("alone",))), dataset)
-    assert (done.outcome.status, list(done.verdicts)) == ("completed", [])
+    assert (done.outcome.status, [v.kind for v in done.verdicts]) == ("completed", ["integrity"])
     assert store.history(1, "alone").parameters[:, 0].tolist() == [0.5**n for n in range(1, 10)]
     subject = read_subject(store, store.run(1))
     assert drawable("gap", [subject]) == "run 1 has one model only"

@@ -51,11 +51,11 @@ def test_the_list_has_outcome_verdict_time_and_reason_of_each_night(url: str, ca
     top, third, second, first = (
         re.split(r" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines()
     )
-    assert top == ["night", "due", "outcome", "run", "drift", "took", "why", "schedule"]
-    assert third == ["3", "2026-01-03 02:00:00Z", "skipped", "still running", DAILY]
+    assert top == ["night", "due", "outcome", "run", "digest", "drift", "took", "why", "schedule"]
+    assert third == ["3", "2026-01-03 02:00Z", "skipped", "still running", DAILY]
     drift = "DIFFERS from run 1 from epoch 3, gap 0.25"
-    assert second == ["2", "2026-01-02 02:00:00Z", "failed", "2", drift, "12.5 s", "disk full", DAILY]
-    assert first[:4] == ["1", "2026-01-01 02:00:00Z", "completed", "1"]
+    assert second == ["2", "2026-01-02 02:00Z", "failed", "2", drift, "12.5 s", "disk full", DAILY]
+    assert first[:4] == ["1", "2026-01-01 02:00Z", "completed", "1"]
     assert run(["nights", "--limit", "2", "--database-url", url]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
@@ -70,6 +70,7 @@ def test_the_records_have_the_same(url: str, capsys: Output) -> None:
         "outcome": "skipped",
         "detail": "still running",
         "run": None,
+        "digests": None,
         "seconds": None,
         "drift": None,
     }

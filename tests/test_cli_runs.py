@@ -14,7 +14,7 @@ from db.store import Store
 from db.version import HEAD
 from job.cli import run
 from tests.conftest import ROOT, Job, job_command
-from tests.samples import dataset_row, history
+from tests.samples import dataset_row, history, start
 
 Output = pytest.CaptureFixture[str]
 
@@ -85,14 +85,17 @@ def test_verify_judges_and_stores(filled_url: str, capsys: Output) -> None:
 
 
 def test_verify_fails_with_status_1(filled_url: str, capsys: Output) -> None:
-    with Store(filled_url) as store, store.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE epochs SET test_loss = test_loss + 1 WHERE model = 'python' AND epoch = 3"
-        )
-    assert run(["verify", "1", "--json", "--database-url", filled_url]) == 1
-    (verdict,) = json.loads(capsys.readouterr().out)
-    assert (verdict["passed"], verdict["first_epoch"]) == (False, 3)
-    assert verdict["worst"] == pytest.approx(1, abs=1e-5)
+    with Store(filled_url) as store:
+        writer = start(store, epochs=5)
+        other = history(5)
+        other.test_loss[3] += 1
+        for model, own in (("paddle", history(5)), ("python", other)):
+            writer.append(model, own)
+    assert run(["verify", str(writer.run_id), "--json", "--database-url", filled_url]) == 1
+    integrity, parity = json.loads(capsys.readouterr().out)
+    assert (integrity["kind"], integrity["passed"]) == ("integrity", True)
+    assert (parity["kind"], parity["passed"], parity["first_epoch"]) == ("parity", False, 3)
+    assert parity["worst"] == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def block_of(epoch: int) -> tuple[int, int]:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
-        st.floats(allow_nan=False, allow_infinity=False, width=32, max_value=3e38, min_value=-3e38),
+        st.floats(allow_nan=False, allow_infinity=False, width=32, max_value=2.0**127, min_value=-(2.0**127)),
         min_size=180,
         max_size=180,
     )

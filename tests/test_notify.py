@@ -16,6 +16,7 @@ from db.store import Store
 from job.cli import run
 from job.errors import NotifyError
 from job.schedule.notify import notifier, sent
+from tests.samples import execute
 
 Output = pytest.CaptureFixture[str]
 
@@ -96,10 +97,10 @@ def test_a_night_that_fails_is_told_of(
     assert run([*options, "--learning-rate", "1e30"]) == 1
     assert "run 2, diverged" in received[1]["message"]
     with Store(sqlite_url) as store:  # make this run differ from the next
-        store.write(
-            lambda s, _: s.connection().exec_driver_sql(
-                "UPDATE epochs SET test_loss = 1 WHERE run_id = 1 AND epoch = 3"
-            )
+        execute(
+            store,
+            "UPDATE epochs SET test_loss = 1 WHERE run_id = 1 AND epoch = 3",
+            "UPDATE blocks SET digest = 'other' WHERE run_id = 1 AND last_epoch >= 3",
         )
     assert run(options) == 1
     assert "drift: against run 1: paddle: first differing epoch 3" in received[2]["message"]

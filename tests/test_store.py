@@ -137,6 +137,7 @@ def test_summaries_say_of_each_run_what_its_row_says(store: Store) -> None:
     assert [each.pop("trained") for each in summaries(store)] == trained
     for each, run in zip(found, store.runs(), strict=True):
         assert summaries(store, run.id) == [each]
+        assert each.pop("digests") == {model.name: model.digest for model in run.models}
         data = run.dataset
         assert (each["dataset"], each["sha256"], each["target"]) == (data.name, data.sha256, data.target)
         for column in each.keys() - {"dataset", "sha256", "target", "trained"}:

@@ -63,18 +63,22 @@ def test_the_list_has_the_models_that_are_behind(unequal: Store, capsys: Output)
     execute(unequal, "UPDATE runs SET thinned_every = 100, status = 'diverged' WHERE id = 2")
     assert run(words(unequal, "runs")) == 0
     header, newest, oldest = cells(capsys.readouterr().out)
-    assert header == ["run", "status", "trigger", "dataset", "epochs", "rate", "seed", "created"]
-    assert newest[:7] == ["2", "diverged, downsampled", "manual", "made.csv", "0 of 2,000", "1e-05", "4"]
-    assert oldest == [
-        "1",
-        "interrupted",
-        "manual",
-        "made.csv",
-        "7 of 12",
-        "0.25",
-        "3",
-        "2026-01-02 01:02:03Z",
-    ]
+    assert header == ["run", "status", "trigger", "epochs", "rate", "seed", "created", "digest"]
+    assert newest[:6] == ["2", "diverged, downsampled", "manual", "0 of 2,000", "1e-05", "4"]
+    assert oldest == ["1", "interrupted", "manual", "7 of 12", "0.25", "3", "2026-01-02 01:02Z"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_the_list_has_digests_and_names_several_datasets(store: Store, capsys: Output) -> None:
+    digest = completed(store).models[0].digest
+    assert digest is not None
+    store.start_run(dataset_row(2, "other.csv"), epochs=9, learning_rate=0.1, seed=0, environment={})
+    execute(store, "UPDATE datasets SET sha256 = 'other' WHERE name = 'other.csv'")
+    assert run(words(store, "runs")) == 0
+    header, newest, oldest = cells(capsys.readouterr().out)
+    assert header[2:5] == ["trigger", "dataset", "epochs"]
+    assert newest[3] == "other.csv"
+    assert (oldest[3], oldest[-1]) == ("made.csv", digest[:12])
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -216,13 +220,19 @@ def test_the_exit_status_is_by_the_verdicts_that_count(
     assert capsys.readouterr().out.splitlines()[-1] == (
         "drift: not judged: this is the first scheduled run of its specification"
     )
-    execute(store, f"UPDATE epochs SET train_loss = train_loss / 2 WHERE run_id = {first.id}")
+    execute(
+        store,
+        f"UPDATE epochs SET train_loss = train_loss / 2 WHERE run_id = {first.id}",
+        f"UPDATE blocks SET digest = 'other' WHERE run_id = {first.id}",
+    )
     assert status(completed(store, "nightly")) == drift
-    parity_line, drift_line = capsys.readouterr().out.splitlines()
+    *_, parity_line, drift_line = capsys.readouterr().out.splitlines()
     assert parity_line.startswith("parity: passed: ")
     assert drift_line.startswith("drift: FAILED: against run 1: ")
     assert status(completed(store, shift=1.0)) == parity
-    (line,) = capsys.readouterr().out.splitlines()
+    *digests, integrity, line = capsys.readouterr().out.splitlines()
+    assert digests == [f"digest of {m.name}: {m.digest}" for m in store.run().models]
+    assert integrity == "integrity: passed: every epoch is as it was written"
     assert line.startswith("parity: FAILED: ")
 
 
@@ -247,8 +257,9 @@ def test_with_json_logs_a_quiet_end_is_in_the_log_alone(
     assert conclude(store, row, Outcome("completed"), quiet=True, fail_on=FailOn.drift) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    verdict, first = map(json.loads, said.err.splitlines())
-    (stored,) = store.verdicts(row.id)
+    paddle, _, _, verdict, first = map(json.loads, said.err.splitlines())
+    assert (paddle["event"], paddle["message"]) == ("digest", f"digest of paddle: {row.models[0].digest}")
+    _, stored = store.verdicts(row.id)
     assert (verdict["event"], verdict["id"], verdict["passed"]) == ("verdict", stored.id, True)
     assert verdict["message"] == f"parity: passed: {stored.detail}"
     assert first["event"] == "first_night"
@@ -267,7 +278,7 @@ def test_one_failed_verdict_of_several_is_a_failure(
         VerdictRow(run_id=row.id, kind=kind, passed=kind == "reference", tolerance=0, detail="so")
         for kind in ("parity", "reference")
     ]
-    monkeypatch.setattr("job.cli.show.judge", lambda *_: made)
+    monkeypatch.setattr("job.cli.verify.judge", lambda *_: made)
     assert run(words(store, "verify", "1", *(["--json"] if as_json else []))) == 1
     out = capsys.readouterr().out
     if as_json:

@@ -81,6 +81,14 @@ def test_the_first_block_of_each_model_is_one_epoch_and_no_block_is_above_2000()
     assert max(sizes) == 2000
 
 
+@pytest.mark.parametrize("begun", [0, 1, 700, 1999, 2000])
+def test_wherever_a_run_begins_a_block_ends_at_each_multiple_of_2000(begun: int) -> None:
+    writer = Recorded()
+    run(writer, 8000, a=MadeUp(epoch=begun))
+    ends = {int(block.epoch[-1]) + 1 for _, block in writer.blocks}
+    assert {2000, 4000, 6000, 8000} <= ends | {begun}
+
+
 @pytest.mark.slow
 def test_a_slow_model_is_stored_epoch_by_epoch() -> None:
     class Slow(MadeUp):

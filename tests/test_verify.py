@@ -189,8 +189,8 @@ def test_what_cannot_be_verified_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match="run 1 has no epoch of paddle yet, so nothing"):
         verify(store, store.run(1))
     writer.append("paddle", history(5))
-    (verdict,) = verify(store, store.run(1))
-    assert (verdict.kind, verdict.passed) == ("parity", True)
+    verdicts = verify(store, store.run(1))
+    assert [(each.kind, each.passed) for each in verdicts] == [("integrity", True), ("parity", True)]
     execute(store, "UPDATE runs SET thinned_every = 2")
     with pytest.raises(StoreError, match="only a whole run can be verified"):
         verify(store, store.run(1))
@@ -203,9 +203,17 @@ def test_a_default_run_is_held_against_the_notebook_once_it_is_complete(store: S
             values[~np.isfinite(values) | (np.abs(values) > 9) | (np.abs(values) < 1e-30)] = 0
         own.train_loss[10] = own.test_loss[10] = 0
         own.parameters[:10] = 0
-        writer.append(model, own)
-    assert [verdict.kind for verdict in verify(store, store.run(1))] == ["parity"]
+        with_every_epoch = History.empty(10_000, 14)
+        for values in (with_every_epoch.train_loss, with_every_epoch.test_loss, with_every_epoch.parameters):
+            values[:] = 0
+        with_every_epoch.train_loss[own.epoch] = own.train_loss
+        with_every_epoch.test_loss[own.epoch] = own.test_loss
+        with_every_epoch.parameters[own.epoch] = own.parameters
+        with_every_epoch.trained_at[:] = 0
+        writer.append(model, with_every_epoch)
+    assert [verdict.kind for verdict in verify(store, store.run(1))] == ["integrity", "parity"]
     writer.finish("completed")
-    parity, reference = verify(store, store.run(1))
-    assert not parity.passed
+    integrity, parity, reference = verify(store, store.run(1))
+    assert integrity.passed
+    assert (parity.kind, parity.passed) == ("parity", True)
     assert (reference.kind, reference.passed) == ("reference", True)
