@@ -101,7 +101,20 @@ def test_a_drawn_epoch_is_found_broken_and_none_else(stored: str) -> None:
     found = audited(stored, sample=5, seed=with_it)
     assert (found.passed, found.first_epoch) == (False, 15)
     assert found.worst == pytest.approx(1, abs=1e-5)
-    assert "test loss is " in found.detail
+    assert "the stored test loss is " in found.detail
+
+
+def test_the_first_epoch_of_all_models_counts_and_the_others_are_named(stored: str) -> None:
+    changes = [
+        f"UPDATE epochs SET train_loss = 0 WHERE model = '{model}' AND epoch = {epoch}"
+        for model, epoch in (("paddle", 20), ("python", 10))
+    ]
+    found = audited(stored, *changes)
+    assert found.first_epoch == 10
+    assert found.detail.startswith(
+        "not reproduced: python from epoch 10, paddle from epoch 20; epoch 10 of python: "
+    )
+    assert "replayed 21 of 40 epochs of paddle, 11 of 40 epochs of python; " in found.detail
 
 
 @given(st.integers(1, 300), st.integers(1, 400), st.integers(0, 99))
@@ -181,7 +194,7 @@ def test_the_command_stores_its_verdict_and_fails_with_status_1(stored: str, cap
     assert run(["audit", "1", *url]) == 1
     assert (
         "audit: FAILED: not reproduced: paddle from epoch 0, python from epoch 0; "
-        "epoch 0 of paddle: train loss is " in capsys.readouterr().out
+        "epoch 0 of paddle: the stored train loss is " in capsys.readouterr().out
     )
     with Store(stored) as store:
         kinds = [(verdict.kind, verdict.passed) for verdict in store.verdicts(1) if verdict.kind == "audit"]

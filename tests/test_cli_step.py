@@ -77,12 +77,37 @@ def test_a_changed_epoch_is_not_reproduced(column: str, stored: str, capsys: Out
             store, f"UPDATE epochs SET {column} = {column} * (1 + 1e-7) WHERE model = 'paddle' AND epoch = 7"
         )
     paddle, python = answer(stored, 7, capsys, status=1)["models"]
-    assert paddle["unlike"].startswith(f"{column.replace('_', ' ')} is ")
+    assert paddle["unlike"].startswith(f"the stored {column.replace('_', ' ')} is ")
     assert python["same_bits"] is True
     assert run(["step", "1", "7", "--database-url", stored]) == 1
     out = capsys.readouterr().out
-    assert "paddle: FAILED: the replay has not the stored bits: " in out
+    assert "paddle: FAILED: the replay does not have the stored bits: the stored " in out
     assert "python: the replay has the stored bits" in out
+
+
+WRONG = """
+from job.models.python import PythonModel
+
+class Wrong(PythonModel):
+    def trace(self, given=None):
+        values = super().trace(given)
+        values["test loss"] = values["train loss"]
+        return values
+"""
+
+
+def test_a_trace_that_is_not_what_the_model_trains_is_said(
+    migrated_url: str, tmp_path: Path, capsys: Output
+) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG)
+    with Store(migrated_url) as store:
+        train_and_judge(start(store, Settings(load(), epochs=2, models=("wrong.py:Wrong",))), load())
+    (found,) = answer(migrated_url, 1, capsys)["models"]
+    assert found["trace_unlike"].startswith("test loss is ")
+    assert run(["step", "1", "1", "--database-url", migrated_url]) == 0
+    out = capsys.readouterr().out
+    assert "wrong: its trace is not what it trains: test loss is " in out
+    assert "wrong: the replay has the stored bits" in out
 
 
 def refused(words: list[str], capsys: Output) -> str:

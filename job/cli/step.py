@@ -72,7 +72,8 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
             )
         if each.unlike:
             print_line(
-                f"{each.model}: FAILED: the replay has not the stored bits: {each.unlike}", style="bold red"
+                f"{each.model}: FAILED: the replay does not have the stored bits: {each.unlike}",
+                style="bold red",
             )
         else:
             print_line(f"{each.model}: the replay has the stored bits", style="green")

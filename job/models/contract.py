@@ -121,7 +121,7 @@ class Trial:
         if not np.array_equal(found.epoch, expected.epoch):
             return f"gives {numbered(found)}, not {numbered(expected)}"
         unlike = first_unlike(found, expected, self.names)
-        return f"epoch {unlike[0]}: {unlike[1]}" if unlike else ""
+        return f"epoch {unlike.epoch}: {unlike.described}" if unlike else ""
 
 
 def numbered(history: History) -> str:

@@ -117,8 +117,7 @@ def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
     unlike = first_unlike(made, expected, replay.run.parameter_names)
     if unlike is None:
         return None
-    epoch, what = unlike
-    return Broken(epoch, what, gap(made, expected, epoch - stretch.start))
+    return Broken(unlike.epoch, unlike.replayed, gap(made, expected, unlike.epoch - stretch.start))
 
 
 def gap(one: History, other: History, row: int) -> float:

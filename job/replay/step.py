@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.errors import StoreError
-from db.history import Float32s, History, State
+from db.history import Float32s, State
 from job.errors import ModelError
 from job.models.bits import first_unlike
 from job.models.trace import Trace, epoch_of, has_trace, in_shapes_of, takes_given
@@ -49,7 +49,7 @@ class Stepped:
     before: State
     trace: dict[str, NDArray[Any]]
     unlike: str
-    """the first value of `advance` that is not the stored one; empty if it has the stored bits"""
+    """the first replayed value that is not the stored one; empty if the replay has the stored bits"""
     trace_unlike: str
     """the first value of the trace that is not that of `advance`"""
     own: tuple[Difference, ...] = ()
@@ -103,12 +103,16 @@ def one(replay: Replay, name: str, epoch: int) -> Stepped:
     """One model's epoch on its own."""
     stored, before = replay.stored(name, epoch), replay.before(name, epoch)
     trained, trace = replay.advance(name, before, 1), replay.trace(name, before)
-
-    def unlike(found: History, expected: History) -> str:
-        first = first_unlike(found, expected, replay.run.parameter_names)
-        return first[1] if first else ""
-
-    return Stepped(name, before, trace, unlike(trained, stored), unlike(epoch_of(trace, epoch), trained))
+    names = replay.run.parameter_names
+    unlike = first_unlike(trained, stored, names)
+    trace_unlike = first_unlike(epoch_of(trace, epoch), trained, names)
+    return Stepped(
+        name,
+        before,
+        trace,
+        unlike.replayed if unlike else "",
+        trace_unlike.described if trace_unlike else "",
+    )
 
 
 def against(replay: Replay, made: Stepped, first: Stepped) -> Stepped:
