@@ -93,6 +93,12 @@ def test_each_tampering_is_found_at_its_first_epoch(what: str, stored: str) -> N
     assert "the stored values, settings or models were changed" in found.detail
 
 
+def test_a_completed_run_that_lacks_its_end_is_found_by_any_sample(stored: str) -> None:
+    found = audited(stored, "DELETE FROM epochs WHERE model = 'python' AND epoch >= 30", sample=1)
+    assert (found.passed, found.first_epoch) == (False, 30)
+    assert "epoch 30 of python: it is not stored" in found.detail
+
+
 def test_a_drawn_epoch_is_found_broken_and_none_else(stored: str) -> None:
     change = "UPDATE epochs SET test_loss = test_loss + 1 WHERE model = 'paddle' AND epoch = 15"
     with_it = next(seed for seed in range(100) if 15 in drawn(EPOCHS, 5, seed))

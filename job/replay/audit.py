@@ -48,16 +48,18 @@ class Broken:
 def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
     """Draw `sample` epochs of each model, epoch 0 always among them; all if it is None.
 
-    Raises StoreError if the run is downsampled or has no epoch.
+    The first epoch that a completed run lacks is tried too, and found missing. Raises StoreError if the run is downsampled or has no epoch.
     """
     run = replay.run
     require_whole([run], "audited")
     progress = replay.store.progress(run.id)
     if not progress:
         raise StoreError(f"run {run.id} has no epoch yet, so nothing can be audited")
-    completed = run.status == "completed"
-    epochs = {name: run.epochs if completed else progress.get(name, 0) for name in replay.models}
-    chosen = {name: drawn(count, sample, seed) for name, count in epochs.items()}
+    epochs, chosen = {}, {}
+    for name in replay.models:
+        stored = progress.get(name, 0)
+        epochs[name] = run.epochs if run.status == "completed" else stored
+        chosen[name] = drawn(stored, sample, seed) + [stored] * (stored < epochs[name])
     return Draw(epochs, chosen, None if sample is None else seed)
 
 
