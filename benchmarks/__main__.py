@@ -268,6 +268,7 @@ def main() -> None:
     figures = []
     with tempfile.TemporaryDirectory(prefix="ledger-bench-") as place, databases.postgresql() as server:
         bench = Bench(Path(place), server, options.rounds, options.runs, options.mlflow)
+        version = databases.server_version(server)
         for part in PARTS:
             if options.only and part.__name__ not in options.only:
                 continue
@@ -275,7 +276,7 @@ def main() -> None:
                 print(figure.row(), flush=True)
                 figures.append(figure)
     if not options.only:
-        write(figures, ROOT / "benchmarks" / "results.md", databases.server_version(server))
+        write(figures, ROOT / "benchmarks" / "results.md", version)
 
 
 if __name__ == "__main__":

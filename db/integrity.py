@@ -132,32 +132,36 @@ def rows_by_block(store: Store, run_id: int, model: str, made: Sequence[Block]) 
                 for block in group:
                     yield from rows_by_block(store, run_id, model, [block])
             continue
-        numbers = [row.epoch for row in rows]
+        numbers = [row[0] for row in rows]
         for block in group:
             yield rows[bisect_left(numbers, block.first) : bisect_right(numbers, block.last)]
 
 
 def as_written(block: Block, rows: list[Any]) -> History | str:
     """The history of a block's rows, or what shows, without its digest, that they are not as written."""
-    expected = np.arange(block.first, block.last + 1)
-    missing = np.setdiff1d(expected, [row.epoch for row in rows])
-    if len(missing):
+    expected = range(block.first, block.last + 1)
+    epochs = [row[0] for row in rows]
+    if missing := sorted({*expected} - {*epochs}):
         return f"epoch {missing[0]:,} is missing" + f" and {len(missing) - 1:,} more" * (len(missing) > 1)
+    if epochs != [*expected]:
+        return "an epoch is there twice"
     try:
         history = as_history(rows)
     except ValueError as error:
         return f"a value in the store is corrupted: {error}"
-    if not np.array_equal(history.epoch, expected):
-        return "an epoch is there twice"
-    for name in ("train_loss", "test_loss"):
-        # More digits than float32 has: the digest would not notice a change in them.
-        stored = np.array([getattr(row, name) for row in rows], np.float64)
-        if (stored != getattr(history, name)).any():
-            return f"epoch {expected[stored != getattr(history, name)][0]:,}: the {name} is no float32 number"
-    if isinstance(rows[0].parameters, str):
-        changed = first_not_packed([row.parameters for row in rows], history.parameters)
+    # The digest does not notice a change in digits that float32 does not have.
+    _, train_loss, test_loss, parameters, _ = zip(*rows, strict=True)
+    for name, stored, read in (
+        ("train loss", train_loss, history.train_loss),
+        ("test loss", test_loss, history.test_loss),
+    ):
+        exact = np.array(stored) == read
+        if not exact.all():
+            return f"epoch {expected[int(exact.argmin())]:,}: the {name} is no float32"
+    if isinstance(parameters[0], str):
+        changed = first_not_packed(parameters, history.parameters)
         if changed is not None:
-            return f"epoch {expected[changed]:,}: a parameter is no float32 number"
+            return f"epoch {expected[changed]:,}: a parameter is no float32 as the trainer writes it"
     return history
 
 

@@ -29,6 +29,7 @@ PERMANENT = {
     "unable to open database file": (StoreError, "the database file cannot be opened"),
     "file is not a database": (StoreError, "the file is not a SQLite database"),
     "database disk image is malformed": (CorruptedError, "the database file is corrupted"),
+    "malformed database schema": (CorruptedError, "the database file is corrupted"),
     "Could not decode to UTF-8": (CorruptedError, "the database file is corrupted"),
     "invalid page in block": (CorruptedError, "a page of the database is corrupted"),
     "database or disk is full": (StoreFailedError, "the disk is full"),

@@ -84,10 +84,10 @@ class Store(Database):
             return []
         check = text("PRAGMA quick_check")
         try:
-            lines = self.read(lambda session: [str(line) for line in session.scalars(check)])
+            found = self.read(lambda session: "\n".join(map(str, session.scalars(check))))
         except CorruptedError as error:
             return [str(error)]
-        return [line for line in lines if line != "ok"]
+        return [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
 
     # -- runs ------------------------------------------------------------------------------------
 

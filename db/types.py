@@ -50,8 +50,12 @@ def first_not_packed(rows: Sequence[str], vectors: Float32s) -> int | None:
     `vectors`, float32 [n, p], are what `unpack` reads from `rows`; it reads other numbers as the same float32
     too. None if there is no such array.
     """
+    import numpy as np
     import orjson
 
+    text = orjson.dumps(np.ascontiguousarray(vectors), option=orjson.OPT_SERIALIZE_NUMPY)
+    if text.decode() == f"[{','.join(rows)}]":
+        return None
     for i, (found, written, vector) in enumerate(zip(rows, pack(vectors), vectors, strict=True)):
         if found != written and orjson.loads(found) not in (orjson.loads(written), vector.tolist()):
             return i

@@ -37,7 +37,8 @@ def as_documented(names: Sequence[str], epochs: Sequence[Sequence[float]]) -> st
 
 
 def rows(of: History) -> list[list[float]]:
-    return np.column_stack([of.train_loss, of.test_loss, of.parameters]).tolist()
+    table: list[list[float]] = np.column_stack([of.train_loss, of.test_loss, of.parameters]).tolist()
+    return table
 
 
 def stored_digest(store: Store, run_id: int, model: str = "paddle") -> str | None:

@@ -231,4 +231,4 @@ def test_a_change_too_small_for_float32_is_found(store: Store) -> None:
     found = fault_after(
         store, f"UPDATE epochs SET test_loss = test_loss + 1e-15 WHERE {PYTHON} AND epoch = 8"
     )
-    assert found.detail == "python, epochs 4 to 11: epoch 8: the test_loss is no float32 number"
+    assert found.detail == "python, epochs 4 to 11: epoch 8: the test loss is no float32"

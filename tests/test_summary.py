@@ -231,7 +231,7 @@ def test_the_exit_status_is_by_the_verdicts_that_count(
     assert drift_line.startswith("drift: FAILED: against run 1: ")
     assert status(completed(store, shift=1.0)) == parity
     *digests, integrity, line = capsys.readouterr().out.splitlines()
-    assert digests == [f"digest of {m.name}: {m.digest}" for m in store.run().models]
+    assert digests == [f"{m.name}: digest {m.digest}" for m in store.run().models]
     assert integrity == "integrity: passed: every epoch is as it was written"
     assert line.startswith("parity: FAILED: ")
 
@@ -258,7 +258,7 @@ def test_with_json_logs_a_quiet_end_is_in_the_log_alone(
     said = capsys.readouterr()
     assert said.out == ""
     paddle, _, _, verdict, first = map(json.loads, said.err.splitlines())
-    assert (paddle["event"], paddle["message"]) == ("digest", f"digest of paddle: {row.models[0].digest}")
+    assert (paddle["event"], paddle["message"]) == ("digest", f"paddle: digest {row.models[0].digest}")
     _, stored = store.verdicts(row.id)
     assert (verdict["event"], verdict["id"], verdict["passed"]) == ("verdict", stored.id, True)
     assert verdict["message"] == f"parity: passed: {stored.detail}"

@@ -1,9 +1,8 @@
 -- Which runs have the same bits?
--- A line for each model and digest: runs with the same digest have the same losses and parameters, bit for bit, at
--- every epoch. Of runs that are not completed, and of those of an earlier version whose digests are not computed,
--- there is none.
-SELECT m.name AS model, m.digest, count(*) AS runs, min(r.id) AS first_run, max(r.id) AS last_run,
-    min(r.created_at) AS first_created, max(r.created_at) AS last_created
+-- Runs of one line have the same losses and parameters, bit for bit, at every epoch. The digest is shortened to 12
+-- digits. Runs that are not completed have none.
+SELECT m.name AS model, substr(m.digest, 1, 12) AS digest, count(*) AS runs, min(r.id) AS first_run,
+    max(r.id) AS last_run, min(r.created_at) AS first_created
 FROM models m
 JOIN runs r ON r.id = m.run_id
 WHERE m.digest IS NOT NULL

@@ -32,7 +32,7 @@ def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: 
         return 1
     for model in run.models:
         if model.digest:
-            announce(f"digest of {model.name}: {model.digest}", "digest", output.quiet)
+            announce(f"{model.name}: digest {model.digest}", "digest", output.quiet)
     for verdict in conclusion.verdicts:
         announce_verdict(verdict, output.quiet)
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
