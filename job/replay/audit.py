@@ -48,7 +48,9 @@ class Broken:
 def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
     """Draw `sample` epochs of each model, epoch 0 always among them; all if it is None.
 
-    The first epoch that a completed run lacks is tried too, and found missing. Raises StoreError if the run is downsampled or has no epoch.
+    The first epoch that a completed run lacks is tried too, and found missing.
+
+    Raises StoreError if the run is downsampled or has no epoch.
     """
     run = replay.run
     require_whole([run], "audited")

@@ -100,7 +100,7 @@ def prepare(store: Store, run: RunRow, data: Path | None = None) -> Replay:
             f"run {run.id} was trained on {run.dataset.name} (sha256 {run.dataset.sha256[:12]}...), "
             "which is not found; name its file with --data"
         )
-    require_unchanged(run, "an epoch is replayed with the file that has trained it")
+    require_unchanged(run, "its epochs can only be replayed with the file as it was")
     models = load_models([reference_of(model) for model in run.models])
     if list(parameter_names(models, dataset)) != run.parameter_names:
         raise ModelError(f"the models of run {run.id} have other parameters now than the run has")

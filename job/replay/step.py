@@ -95,8 +95,8 @@ def require_stored(replay: Replay, epoch: int) -> None:
     for name in replay.models:
         count = progress.get(name, 0)
         if epoch >= count:
-            has = f"its epochs are 0 to {count - 1}" if count else "it has none yet"
-            raise StoreError(f"run {run.id} has no epoch {epoch} of {name}: {has}")
+            has = f"its epochs are 0 to {count - 1:,}" if count else "it has none yet"
+            raise StoreError(f"run {run.id} has no epoch {epoch:,} of {name}: {has}")
 
 
 def one(replay: Replay, name: str, epoch: int) -> Stepped:
