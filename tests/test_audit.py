@@ -144,7 +144,7 @@ def test_stretches_are_the_epochs_in_consecutive_pieces(epochs: set[int], longes
 def test_every_epoch_is_told_to_the_progress_whatever_the_pieces(
     stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "BLOCK_EPOCHS", 7)
+    monkeypatch.setattr(auditing, "STRETCH", 7)
     told: list[int] = []
     with Store(stored) as store:
         replay = prepare(store, store.run(1))

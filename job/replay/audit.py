@@ -17,8 +17,10 @@ from job.environment import environment, environment_changes
 from job.models.bits import first_unlike, rows
 from job.models.reference import reference_of, sources
 from job.replay.state import Replay
-from job.training.loop import BLOCK_EPOCHS, BLOCK_VALUES
+from job.training.loop import BLOCK_VALUES
 
+STRETCH = 500
+"""most consecutive epochs that one instance of a model replays; then the next begins at the stored row"""
 OnTried = Callable[[int], None]
 """told after each stretch of epochs how many were tried"""
 
@@ -65,7 +67,9 @@ def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
     return Draw(epochs, chosen, None if sample is None else seed)
 
 
-def judge(replay: Replay, draw: Draw, on_tried: OnTried = lambda count: None) -> VerdictRow:
+def judge(replay: Replay, draw: Draw, on_tried: STRETCH = 500
+"""most consecutive epochs that one instance of a model replays; then the next begins at the stored row"""
+OnTried = lambda count: None) -> VerdictRow:
     """Replay the epochs that were drawn; the verdict, which is not stored.
 
     Of a model that does not reproduce an epoch, later epochs are not tried.
@@ -97,7 +101,7 @@ def stretches(epochs: list[int], longest: int) -> Iterator[range]:
 
 def audit(replay: Replay, name: str, epochs: list[int], on_tried: OnTried) -> tuple[int, Broken | None]:
     """Replay epochs of one model up to the first that is not reproduced: how many, and that one if any."""
-    longest = min(BLOCK_EPOCHS, 1 + BLOCK_VALUES // len(replay.run.parameter_names))
+    longest = min(STRETCH, 1 + BLOCK_VALUES // len(replay.run.parameter_names))
     tried = 0
     for stretch in stretches(epochs, longest):
         broken = replayed(replay, name, stretch)
