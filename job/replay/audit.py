@@ -67,9 +67,7 @@ def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
     return Draw(epochs, chosen, None if sample is None else seed)
 
 
-def judge(replay: Replay, draw: Draw, on_tried: STRETCH = 500
-"""most consecutive epochs that one instance of a model replays; then the next begins at the stored row"""
-OnTried = lambda count: None) -> VerdictRow:
+def judge(replay: Replay, draw: Draw, on_tried: OnTried = lambda count: None) -> VerdictRow:
     """Replay the epochs that were drawn; the verdict, which is not stored.
 
     Of a model that does not reproduce an epoch, later epochs are not tried.
