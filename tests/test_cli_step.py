@@ -13,6 +13,7 @@ from db.store import Store
 from job.cli import run
 from job.data.dataset import DEFAULT_DATA, load
 from job.training import Settings, start, train_and_judge
+from tests.conftest import ROOT
 from tests.samples import execute, write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -83,6 +84,24 @@ def test_a_changed_epoch_is_not_reproduced(column: str, stored: str, capsys: Out
     out = capsys.readouterr().out
     assert "paddle: FAILED: the replay does not have the stored bits: the stored " in out
     assert "python: the replay has the stored bits" in out
+
+
+def test_a_mistake_in_a_users_file_is_named_in_the_sentence(
+    migrated_url: str, tmp_path: Path, capsys: Output
+) -> None:
+    text = (ROOT / "job" / "models" / "python.py").read_text()
+    for factor in (" * x.dtype.type(2 / len(x))", " * np.float32(2 / len(self.train_x))"):
+        assert factor in text
+        text = text.replace(factor, "")
+    (tmp_path / "wrong.py").write_text(text)
+    with Store(migrated_url) as store:
+        models = ("python", "wrong.py:PythonModel")
+        train_and_judge(start(store, Settings(load(), epochs=2, models=models)), load())
+    assert run(["step", "1", "0", "--database-url", migrated_url]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "wrong first differs from python in: 2/r error, 404 of 404 values, largest gap 4.9, up to " in out
+    assert "its trace is not" not in out
+    assert "On python's values, these operations differ by themselves: 2/r error. The others only" in out
 
 
 WRONG = """

@@ -133,7 +133,10 @@ def print_differences(each: Stepped, first: str) -> None:
     on_first_columns = [f"{first}'s values", "gap"] if crosswise else []
     columns = ["operation", "own values", "gap", *on_first_columns, "units"]
     title = f"{each.model} against {first}: differing values, largest gap, units in the last place"
-    print_table(columns, rows, title=title)
+    print_line(title, style="bold")
+    if crosswise:
+        print_line(f"Left, each model goes on with its own values; right, {each.model} gets {first}'s.")
+    print_table(columns, rows)
     print_line("")
     for line in textwrap.wrap(" ".join(sentences(each, first)), WIDTH):
         print_line(line)
