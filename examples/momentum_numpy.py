@@ -57,3 +57,18 @@ class Momentum(LinearRegression):
         self.parameters = np.append(w, v)
         self.epoch += epochs
         return history
+
+    def trace(self, given=None):
+        """The next epoch's values, each computed from those before it, or from `given`."""
+        values = {}
+        inputs = values if given is None else given
+        w, v = np.split(self.parameters, 2)
+        values["error"] = self.train_x @ w[:-1, None] + w[-1] - self.train_y
+        values["test error"] = self.test_x @ w[:-1, None] + w[-1] - self.test_y
+        values["train loss"] = np.mean(inputs["error"] ** 2)
+        values["test loss"] = np.mean(inputs["test error"] ** 2)
+        step = inputs["error"] * np.float32(2 / len(self.train_y))
+        values["gradient"] = np.append(self.train_x.T @ step, step.sum())
+        values["velocity"] = MOMENTUM * v + inputs["gradient"]
+        values["parameters"] = np.append(w - self.learning_rate * inputs["velocity"], inputs["velocity"])
+        return values

@@ -22,6 +22,7 @@ CALLS = "Cutting epochs into other calls changes no bit"
 ROWS = "Going on from any stored row, in a new instance, changes no bit"
 LOSSES = "The losses of an epoch belong to the parameters before its update"
 INSTANCES = "The same seed gives the same bits, beside another instance too"
+TRACE = "The trace gives the values of `advance`, and leaves the model as it is"
 PROCESS = "The same seed gives the same bits in another process"
 ALL = [NAMES, START, COUNT, TYPES, INPUTS, FINITE, STAYS, CALLS, ROWS, LOSSES, INSTANCES]
 

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from db.history import History
+from db.store import Store
+from job.cli import run
 from job.data.dataset import DEFAULT_DATA, load
+from job.replay.state import prepare
+from job.replay.step import step
+from job.training import Settings, start, train_and_judge
 from tests.conftest import ROOT
 from tests.samples import model
 
@@ -92,3 +97,57 @@ def test_what_the_page_says_of_the_gap_is_so(default_run: list[History]) -> None
     assert (gap[10:] < 0.1).mean() > 0.99
     assert says("the bound is sqrt(r) 2⁻²⁴ if that is more than 2e-6, from 1,126 rows on")
     assert 1125**0.5 * 2**-24 < 2e-6 < 1126**0.5 * 2**-24
+
+
+# -- the epochs that README and the walkthrough take apart -------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with the first 330 epochs of the default run."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('steps') / 'ledger.db'}"
+    with Store(url, create=True) as store:
+        train_and_judge(start(store, Settings(load(), epochs=330)), load())
+    return url
+
+
+@pytest.mark.parametrize(("page", "epoch"), [("README.md", 0), ("docs/walkthrough.md", 323)])
+def test_a_step_prints_what_the_page_shows(
+    page: str, epoch: int, steps: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["step", "1", str(epoch), "--database-url", steps]) == 0
+    printed = capsys.readouterr().out
+    _, shown = (ROOT / page).read_text().split(f"$ job step 1 {epoch}\n```\n", 1)
+    blocks = [block for block in re.findall(r"```text\n(.+?)```", shown, re.DOTALL) if "operation " in block]
+    parts = [part for block in blocks for part in re.split(r"^\.\.\.\n", block, flags=re.MULTILINE) if part]
+    assert len(parts) >= 3
+    for part in parts:
+        assert part in printed
+
+
+def test_what_the_page_says_of_epoch_323_is_so(steps: str) -> None:
+    data = load()
+    with Store(steps) as store:
+        replay = prepare(store, store.run(1))
+        traces = {epoch: step(replay, epoch)[0].trace for epoch in (0, 323, 324)}
+        old, new = store.history(1, "paddle", 322, 323).parameters[:, 1].astype(float)
+    error = traces[323]["error"][:, 0].astype(float)
+    terms = data.train_x[:, 1] * traces[323]["2/r error"][:, 0].astype(float)
+    without = np.loadtxt(DEFAULT_DATA)[: len(error), 1] == 0
+    shifted = data.train_x[without, 1][0]
+    assert says(
+        f"The {without.sum()} tracts without such land (ZN is 0, which is {shifted:.3f} after the shift)"
+    )
+    assert says(f"are predicted {error[without].mean():.3f} too high on the mean")
+    assert says(f"and together contribute {terms[without].sum():.5f}.")
+    assert says(f"The other {(~without).sum()} tracts are predicted {-error[~without].mean():.3f} too low")
+    assert says(f"too low and contribute {terms[~without].sum():+.5f}.")
+    zn = {epoch: float(trace["gradient of the weights"][1, 0]) for epoch, trace in traces.items()}
+    assert zn[323] == pytest.approx(terms.sum(), abs=1e-8)
+    assert says(f"nearly cancel and leave {zn[323]:.6f}.")
+    assert says(f"by 0.01 times the gradient: {new - old:.2g}".replace("e-06", "e-6"))
+    assert says(f"the gradient is {zn[324]:+.5f}, and ZN begins to fall")
+    assert says(f"In epoch 0 its gradient was {zn[0]:.2f}")
+    assert says(f"which is {-0.01 * zn[323]:.3e}.".replace("e-06", "e-6"))
+    assert says(f"the update is {(new - old) * 2**24:.0f} of these steps")
+    assert (new - old) * 2**24 == 19

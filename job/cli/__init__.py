@@ -28,6 +28,8 @@ COMMANDS = {
     "show": ("show:show", "Show everything about one run."),
     "query": ("query:query", "Query the history in SQL, read only."),
     "verify": ("verify:verify", "Judge a run: integrity, parity, the exact path."),
+    "step": ("step:step", "Replay one epoch, and show every value of it."),
+    "audit": ("audit:audit", "Replay stored epochs, and compare their bits."),
     "compare": ("compare:compare", "Compare two runs bit for bit."),
     "plot": ("draw:plot", "Draw figures of runs or of a sweep."),
     "report": ("draw:report", "Write a page with a run's verdicts and figures."),

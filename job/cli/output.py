@@ -82,6 +82,21 @@ def print_line(text: str, style: str = "") -> None:
     typer.secho(shown(text), color=plain, **STYLES[style])
 
 
+class Number(float):
+    """A float that prints with nine significant digits, which tell every float32 from the next."""
+
+    digits = 9
+
+    def __str__(self) -> str:
+        return f"{float(self):.{self.digits}g}"
+
+
+class Short(Number):
+    """A float that prints with seven significant digits."""
+
+    digits = 7
+
+
 def moment(value: datetime | None) -> str:
     """A moment in UTC, to the second."""
     return "" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -96,15 +96,15 @@ class PlainLines:
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A function that counts one more of `total`: on a terminal, a bar that vanishes at the end."""
+def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """A function that counts one or more of `total`: on a terminal, a bar that vanishes at the end."""
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda count=1: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        yield lambda count=1: progress.advance(task, count)
 
 
 Drawing = Callable[[str, int, int], None]

@@ -27,7 +27,7 @@ from job.cli.options import (
     open_store,
     say_if_downsampled,
 )
-from job.cli.output import json_text, print_json, print_table
+from job.cli.output import Number, json_text, print_json, print_table
 from job.files import harmless
 from job.log import log_line, shown
 
@@ -255,10 +255,3 @@ def cell(value: Any) -> Any:
 def nested(value: Any) -> str:
     """A list or an object as JSON."""
     return json.dumps(value, default=datetime.isoformat)
-
-
-class Number(float):
-    """A float that prints with nine significant digits, which tell every float32 from the next."""
-
-    def __str__(self) -> str:
-        return f"{float(self):.9g}"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from db.history import History, State
 from job.data.dataset import Dataset
@@ -41,6 +44,20 @@ class Model(ABC):
     @abstractmethod
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs. The bits do not depend on how epochs are split into calls."""
+
+    def trace(self, given: Mapping[str, NDArray[Any]] | None = None) -> dict[str, NDArray[Any]]:
+        """The named values that the next epoch computes, in order, without training it. Optional.
+
+        `train loss`, `test loss` and `parameters` [p] must be among them, with the bits that `advance` gives.
+        What has a name that begins with `gradient` is shown beside the parameters, if that is p values
+        in all.
+
+        With `given`, the trace of another model in the shapes of this one's, each operation takes its inputs
+        from there instead of from what it has computed itself. A trace without this parameter is allowed.
+
+        Raises NotImplementedError if the model has no trace (see `has_trace` in `job/models/trace.py`).
+        """
+        raise NotImplementedError
 
 
 def problem_with_names(names: object) -> str:

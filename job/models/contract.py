@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from db.history import Float32s, History, State
+from db.history import History, State
 from job.data.dataset import Dataset
 from job.errors import in_a_line
 from job.models.base import Model, problem_with_names
+from job.models.bits import first_unlike, rows
+from job.models.trace import epoch_of, has_trace, problem_with_trace, takes_given
 
 LARGE = 1e9
 """A run diverges through values beyond this. Without one before it, a value that is not finite is a fault."""
@@ -44,12 +46,15 @@ def check(
 ) -> Iterator[Clause]:
     """Try the clauses on a model, one by one, with at least 10 epochs.
 
-    `again` gives in another process what `train` gives; without it, that clause is left out. After a broken
-    clause of the first five, the others cannot be judged and are left out. An exception of the model breaks
-    the clause that is being tried.
+    `again` gives in another process what `train` gives; without it, that clause is left out, and so is that
+    of the trace for a model that has none. After a broken clause of the first five, the others cannot be
+    judged and are left out. An exception of the model breaks the clause that is being tried.
     """
     trial = Trial(model, deepcopy(dataset), max(epochs, 10), learning_rate, seed, again)
-    for judge in (*ESSENTIAL, *OTHERS, *([another_process] if again else [])):
+    clauses = [*ESSENTIAL, *OTHERS]
+    clauses += [trace_agrees] if has_trace(model) else []
+    clauses += [another_process] if again else []
+    for judge in clauses:
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 broken = judge(trial)
@@ -115,16 +120,8 @@ class Trial:
         found = found[: len(expected)]
         if not np.array_equal(found.epoch, expected.epoch):
             return f"gives {numbered(found)}, not {numbered(expected)}"
-        columns = ("train loss", "test loss", *self.names)
-        for epoch, wanted, got in zip(expected.epoch, rows(expected), rows(found), strict=True):
-            for column in np.flatnonzero(wanted.view(np.uint32) != got.view(np.uint32)):
-                return f"epoch {epoch}: {columns[column]} is {got[column]!s}, not {wanted[column]!s}"
-        return ""
-
-
-def rows(history: History) -> Float32s:
-    """Losses and parameters, float32 [n, 2 + p]."""
-    return np.column_stack([history.train_loss, history.test_loss, history.parameters])
+        unlike = first_unlike(found, expected, self.names)
+        return f"epoch {unlike.epoch}: {unlike.described}" if unlike else ""
 
 
 def numbered(history: History) -> str:
@@ -273,6 +270,28 @@ def instances_are_apart(trial: Trial) -> str:
     last = 5 * len(parts)
     found = [trial.unlike(History.concatenate(each), 0, last) for each in zip(*parts, strict=True)]
     return found[0] or found[1]
+
+
+def trace_agrees(trial: Trial) -> str:
+    """The trace gives the values of `advance`, and leaves the model as it is."""
+    for row in (-1, 0, trial.epochs // 2):
+        if row + 1 >= len(trial.whole):
+            continue
+        made = trial.at(trial.after(row))
+        with trial.watched("trace"):
+            values = made.trace()
+        if problem := problem_with_trace(values, len(trial.names)):
+            return problem
+        values = {name: np.array(value) for name, value in values.items()}
+        if broken := trial.unlike(epoch_of(values, row + 1), row + 1, row + 2):
+            return broken
+        if broken := trial.unlike(trial.advance(made, 1), row + 1, row + 2):
+            return f"after a trace, {broken}"
+        if takes_given(trial.model):
+            for name, value in trial.at(trial.after(row)).trace(values).items():
+                if np.asarray(value).tobytes() != values[name].tobytes():
+                    return f"epoch {row + 1}: given its own values, it has another {name!r}"
+    return trial.changed
 
 
 def another_process(trial: Trial) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from copy import deepcopy
 
 import numpy as np
 import paddle
 
-from db.history import History, State
+from db.history import Float32s, History, State
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression
 
@@ -50,3 +52,35 @@ class PaddleModel(LinearRegression):
         self.parameters = np.append(weight.numpy(), bias.numpy())
         self.epoch += epochs
         return history
+
+    def trace(self, given: Mapping[str, Float32s] | None = None) -> dict[str, Float32s]:
+        """The values of the next epoch by Paddle's operations, on a copy of the layer.
+
+        What `advance` leaves to a function of Paddle is taken apart here: `linear` into product and sum,
+        `mse_loss` into the error and its mean square, `backward` into the gradients of these.
+        """
+        values: dict[str, Float32s] = {}
+        inputs = values if given is None else given
+
+        def tensor(name: str) -> paddle.Tensor:
+            return paddle.to_tensor(inputs[name], stop_gradient=False)
+
+        mean_squared_error = paddle.nn.functional.mse_loss
+        linear = deepcopy(self.linear)
+        weight, bias = linear.weight, linear.bias
+        (train_x, train_y), (test_x, test_y) = self.train, self.test
+        values["X w"] = paddle.matmul(train_x, weight).numpy()
+        values["prediction"] = (tensor("X w") + bias).numpy()
+        values["error"] = (tensor("prediction") - train_y).numpy()
+        error = tensor("error")
+        loss = mean_squared_error(error, paddle.zeros_like(error))
+        values["train loss"] = loss.numpy()
+        values["test prediction"] = linear(test_x).numpy()
+        values["test loss"] = mean_squared_error(tensor("test prediction"), test_y).numpy()
+        values["2/r error"] = paddle.grad(loss, error)[0].numpy()
+        gradients = paddle.grad(linear(train_x), [weight, bias], tensor("2/r error"))
+        values["gradient of the weights"], values["gradient of the bias"] = (g.numpy() for g in gradients)
+        weight.grad, bias.grad = tensor("gradient of the weights"), tensor("gradient of the bias")
+        paddle.optimizer.SGD(self.optimizer.get_lr(), parameters=[weight, bias]).step()
+        values["parameters"] = np.append(weight.numpy(), bias.numpy())
+        return values

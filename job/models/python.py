@@ -13,6 +13,7 @@ For r rows X [r, k] with targets y [r, 1], weights w [k, 1], bias b and learning
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -56,3 +57,21 @@ class PythonModel(LinearRegression):
         self.parameters = np.append(weights, bias)
         self.epoch += epochs
         return history
+
+    def trace(self, given: Mapping[str, Float32s] | None = None) -> dict[str, Float32s]:
+        """The values of the next epoch, each computed from those before it, or from `given`."""
+        values: dict[str, Float32s] = {}
+        inputs = values if given is None else given
+        weights, bias = self.parameters[:-1].reshape(-1, 1), self.parameters[-1]
+        values["X w"] = self.train_x @ weights
+        values["prediction"] = inputs["X w"] + bias
+        values["error"] = inputs["prediction"] - self.train_y
+        values["train loss"] = np.array(mean_squared_error(inputs["error"]))
+        values["test prediction"] = self.test_x @ weights + bias
+        values["test loss"] = np.array(mean_squared_error(inputs["test prediction"] - self.test_y))
+        values["2/r error"] = inputs["error"] * np.float32(2 / len(self.train_x))
+        values["gradient of the weights"] = self.train_x.T @ inputs["2/r error"]
+        values["gradient of the bias"] = np.array(inputs["2/r error"].sum())
+        packed = np.append(inputs["gradient of the weights"], inputs["gradient of the bias"])
+        values["parameters"] = self.parameters - self.learning_rate * packed
+        return values

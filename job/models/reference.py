@@ -99,13 +99,13 @@ def reference_of(source: ModelSource | ModelRow) -> str:
     return source.source if source.source == source.name else f"{source.name}={source.source}"
 
 
-def require_unchanged(run: RunRow) -> None:
-    """Raise ModelError if a model's file is no longer the one that the run began with."""
+def require_unchanged(run: RunRow, remedy: str = "--changed-model goes on all the same") -> None:
+    """Raise ModelError, with `remedy`, if a model's file is no longer the one that the run began with."""
     for row, now in zip(run.models, sources([reference_of(row) for row in run.models]), strict=True):
         if row.source_sha256 != now.source_sha256:
             raise ModelError(
                 f"the model {row.name} has changed since run {run.id} began: the SHA-256 of {row.source} is "
-                f"{now.source_sha256}, and was {row.source_sha256}; --changed-model goes on all the same"
+                f"{now.source_sha256}, and was {row.source_sha256}; {remedy}"
             )
 
 

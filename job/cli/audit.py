@@ -1,0 +1,61 @@
+"""`job audit`: whether stored epochs are what the models make of those before them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+import typer
+
+from job.cli.options import DEFAULT_DATABASE, MOST_EPOCHS, AsJson, DatabaseUrl, Run, RunData, open_store
+from job.cli.output import print_json, print_verdict, verdict_record
+from job.cli.progress import counting
+from job.replay.audit import draw, judge
+from job.replay.state import prepare
+
+SAMPLE = 100
+
+
+def audit(
+    run: Run = "latest",
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            min=1,
+            max=MOST_EPOCHS,
+            metavar="N",
+            help=f"Epochs of each model to replay: epoch 0, and others drawn at random. Default: {SAMPLE}.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Replay every epoch, which takes about as long as the training.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the draw. Default: a random one."),
+    ] = None,
+    data: RunData = None,
+    database_url: DatabaseUrl = DEFAULT_DATABASE,
+    as_json: AsJson = False,
+) -> int:
+    """Replay stored epochs of each model from the stored epoch before, and compare the bits.
+
+    Epoch 0 is replayed from the start that the run's seed gives, so a changed seed, learning rate or data
+    file is found too. Stores the verdict. Exit status 1 when an epoch is not reproduced.
+    """
+    if everything and (sample is not None or seed is not None):
+        raise typer.BadParameter("--all replays every epoch; leave out --sample and --seed")
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    count = None if everything else sample or SAMPLE
+    with open_store(database_url) as store:
+        replay = prepare(store, store.run(run), data)
+        drawn = draw(replay, count, seed)
+        with counting("replaying epochs", sum(map(len, drawn.chosen.values()))) as advance:
+            verdict = judge(replay, drawn, advance)
+        verdict = store.add_verdict(verdict)
+    if as_json:
+        print_json(verdict_record(verdict))
+    else:
+        print_verdict(verdict)
+    return 0 if verdict.passed else 1

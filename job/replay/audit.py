@@ -1,0 +1,170 @@
+"""The `audit` verdict: whether stored epochs are what the models make of the epochs before them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from db.downsampled import require_whole
+from db.errors import StoreError
+from db.history import History
+from db.schema import VerdictRow
+from job.environment import environment, environment_changes
+from job.models.bits import first_unlike, rows
+from job.models.reference import reference_of, sources
+from job.replay.state import Replay
+from job.training.loop import BLOCK_VALUES
+
+STRETCH = 500
+"""most consecutive epochs that one instance of a model replays; then the next begins at the stored row"""
+OnTried = Callable[[int], None]
+"""told after each stretch of epochs how many were tried"""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """The epochs of each model that an audit tries."""
+
+    epochs: dict[str, int]
+    """how many the model should have"""
+    chosen: dict[str, list[int]]
+    """those to try, in order"""
+    seed: int | None
+    """what they were drawn with; None if they are all"""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An epoch that was not reproduced."""
+
+    epoch: int
+    what: str
+    gap: float | None = None
+    """the largest gap in this epoch; None if it is not stored"""
+
+
+def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
+    """Draw `sample` epochs of each model, epoch 0 always among them; all if it is None.
+
+    The first epoch that a completed run lacks is tried too, and found missing.
+
+    Raises StoreError if the run is downsampled or has no epoch.
+    """
+    run = replay.run
+    require_whole([run], "audited")
+    progress = replay.store.progress(run.id)
+    if not progress:
+        raise StoreError(f"run {run.id} has no epoch yet, so nothing can be audited")
+    epochs, chosen = {}, {}
+    for name in replay.models:
+        stored = progress.get(name, 0)
+        epochs[name] = run.epochs if run.status == "completed" else stored
+        chosen[name] = drawn(stored, sample, seed) + [stored] * (stored < epochs[name])
+    return Draw(epochs, chosen, None if sample is None else seed)
+
+
+def judge(replay: Replay, draw: Draw, on_tried: OnTried = lambda count: None) -> VerdictRow:
+    """Replay the epochs that were drawn; the verdict, which is not stored.
+
+    Of a model that does not reproduce an epoch, later epochs are not tried.
+    """
+    tried: dict[str, int] = {}
+    broken: dict[str, Broken] = {}
+    for name, epochs in draw.chosen.items():
+        tried[name], found = audit(replay, name, epochs, on_tried)
+        if found:
+            broken[name] = found
+    return verdict(replay, draw, tried, broken)
+
+
+def drawn(epochs: int, sample: int | None, seed: int) -> list[int]:
+    """Epoch 0 and further ones of so many epochs, `sample` in all, in order; all if it is None."""
+    if sample is None or sample >= epochs:
+        return list(range(epochs))
+    return [0, *sorted(random.Random(seed).sample(range(1, epochs), sample - 1))]  # noqa: S311 - no secret
+
+
+def stretches(epochs: list[int], longest: int) -> Iterator[range]:
+    """The epochs as ranges of consecutive ones."""
+    first = 0
+    for i in range(1, len(epochs) + 1):
+        if i == len(epochs) or epochs[i] != epochs[i - 1] + 1 or i - first == longest:
+            yield range(epochs[first], epochs[i - 1] + 1)
+            first = i
+
+
+def audit(replay: Replay, name: str, epochs: list[int], on_tried: OnTried) -> tuple[int, Broken | None]:
+    """Replay epochs of one model up to the first that is not reproduced: how many, and that one if any."""
+    longest = min(STRETCH, 1 + BLOCK_VALUES // len(replay.run.parameter_names))
+    tried = 0
+    for stretch in stretches(epochs, longest):
+        broken = replayed(replay, name, stretch)
+        if broken:
+            return tried + max(1, broken.epoch - stretch.start + 1), broken
+        tried += len(stretch)
+        on_tried(len(stretch))
+    return tried, None
+
+
+def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
+    """Replay consecutive epochs of a model from the row before; the first that is not the stored one."""
+    needed = range(max(stretch.start - 1, 0), stretch.stop)
+    stored = replay.store.history(replay.run.id, name, needed.start, needed.stop - 1)
+    missing = np.setdiff1d(needed, stored.epoch)
+    if len(missing):
+        return Broken(int(missing[0]), "it is not stored")
+    before = stored[:1].state if stretch.start else replay.start()
+    expected = stored[-len(stretch) :]
+    made = replay.advance(name, before, len(stretch))
+    unlike = first_unlike(made, expected, replay.run.parameter_names)
+    if unlike is None:
+        return None
+    return Broken(unlike.epoch, unlike.replayed, gap(made, expected, unlike.epoch - stretch.start))
+
+
+def gap(one: History, other: History, row: int) -> float:
+    """The largest gap between two rows; NaN if a value is not finite."""
+    return float(np.abs(rows(one)[row].astype(np.float64) - rows(other)[row]).max())
+
+
+def verdict(replay: Replay, draw: Draw, tried: dict[str, int], broken: dict[str, Broken]) -> VerdictRow:
+    """The verdict in words."""
+    run = replay.run
+    counts = ", ".join(
+        f"{count:,} of {draw.epochs[name]:,} epochs of {name}" for name, count in tried.items()
+    )
+    how = "" if draw.seed is None else f", drawn with --seed {draw.seed}; epoch 0 is always tried"
+    made = VerdictRow(run_id=run.id, kind="audit", passed=not broken, tolerance=0.0)
+    if not broken:
+        made.detail = f"replayed {counts}: all have the stored bits{how}"
+        return made
+    name, first = min(broken.items(), key=lambda each: each[1].epoch)
+    made.first_epoch = first.epoch
+    made.worst = first.gap if first.gap is not None and np.isfinite(first.gap) else None
+    others = "".join(f", {other} from epoch {each.epoch}" for other, each in broken.items() if other != name)
+    models = sources([reference_of(each) for each in run.models])
+    changes = environment_changes(environment_at(run.environment, first.epoch), environment(models))
+    why = (
+        f"this environment is another than the run's, which may be the reason: {'; '.join(changes)}"
+        if changes
+        else "this environment is the run's, so the stored values, settings or models were changed"
+    )
+    made.detail = (
+        f"not reproduced: {name} from epoch {first.epoch}{others}; "
+        f"epoch {first.epoch} of {name}: {first.what}; "
+        f"replayed {counts}{how}; {why}"
+    )
+    return made
+
+
+def environment_at(recorded: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """The environment in which a run trained an epoch: the first one, with the changes of the last resume."""
+    found = {name: value for name, value in recorded.items() if name != "resumes"}
+    changes = [each["changed"] for each in recorded.get("resumes", []) if each["epoch"] <= epoch]
+    if changes:  # each lists all that differs from the first environment
+        found |= changes[-1]
+    return found
