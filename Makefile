@@ -12,7 +12,7 @@ LOCKED := install --no-deps --require-hashes
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test quick fast coverage test-browser test-compose test-torch lint soak docs bench lock clean
+.PHONY: help install train test quick fast coverage test-browser test-compose test-torch lint soak matrix docs bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ coverage: $(VENV)/.installed-dev  ## run every test, and list the lines of job, 
 soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, and a PostgreSQL outage of 30 s
 	$(BIN)/python -m tests.soak --kills 200
 	LEDGER_TEST_OUTAGE=30 $(BIN)/pytest -s tests/test_outage.py
+
+matrix: $(VENV)/.installed-dev  ## train in other versions and settings, and table which have README's digests (10 min)
+	$(BIN)/python -m tests.matrix
 
 test-browser: $(VENV)/.installed-dev  ## test the dashboard and the report in Debian's Chromium (CHROMIUM names another)
 	$(BIN)/pytest -rP tests/browser
