@@ -6,19 +6,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Update, func, or_, select, update
+from sqlalchemy import Update, func, insert, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from db.blocks import digest_before, set_digests
+from db.digest import extend
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, as_history, insert_epochs
 from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
 from db.owner import is_alive, is_dead
-from db.schema import UNFINISHED, EpochRow, RunRow, ScheduledRunRow
+from db.schema import UNFINISHED, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
@@ -184,6 +186,8 @@ def try_acquire(
         acquired = changed(session, statement)
     except IntegrityError as error:
         raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
+    if acquired:
+        session.execute(update(ModelRow).where(ModelRow.run_id == run_id).values(digest=None))
     return run if acquired else LeaseHolder(run_id, "", 0.0)
 
 
@@ -230,6 +234,8 @@ class RunWriter:
         self.run_id = run_id
         self.token = token
         self._renewed = time.monotonic()
+        self._digests: dict[str, bytes] = {}
+        """by model, the digest after its last stored epoch"""
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -264,21 +270,26 @@ class RunWriter:
             own.close()
 
     def append(self, model: str, history: History) -> None:
-        """Store consecutive epochs of a model and renew the heartbeat in one transaction."""
+        """Store consecutive epochs of a model, their digest, and the heartbeat, in one transaction."""
+        # SQLite's DOUBLE has no negative zero.
+        history = replace(history, train_loss=history.train_loss + 0, test_loss=history.test_loss + 0)
+        first, last = int(history.epoch[0]), int(history.epoch[-1])
+        before = self._digests.get(model) or self.store.read(
+            lambda session: digest_before(session, self.run_id, model, first)
+        )
+        digest = extend(before, history)
 
         def work(session: Session, attempt: int) -> None:
             self._renew(session, attempt)
-            missing = history
-            if attempt > 1:  # the first attempt may have been committed before its connection broke
-                query = select(func.max(EpochRow.epoch)).where(
-                    EpochRow.run_id == self.run_id, EpochRow.model == model
-                )
-                last = session.scalar(query)
-                missing = history[int((history.epoch <= (-1 if last is None else last)).sum()) :]
-            if len(missing):
-                insert_epochs(session.connection(), self.run_id, model, missing)
+            if attempt > 1 and session.get(BlockRow, (self.run_id, model, last)) is not None:
+                return  # committed before the connection broke
+            session.execute(
+                insert(BlockRow).values(run_id=self.run_id, model=model, last_epoch=last, digest=digest.hex())
+            )
+            insert_epochs(session.connection(), self.run_id, model, history)
 
         self.store.write(work)
+        self._digests[model] = digest
 
     def finish(self, status: str, stop_reason: str | None = None) -> None:
         """End the run with a status other than `running` and release the lease."""
@@ -295,6 +306,8 @@ class RunWriter:
                 if (run.status, run.owner) == (status, None):
                     return  # committed before the connection broke
             self._renew(session, attempt, **values)
+            if status == "completed":
+                set_digests(session, self.run_id)
 
         self.store.write(work)
 

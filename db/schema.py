@@ -29,7 +29,7 @@ STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "faile
 UNFINISHED = ("interrupted", "crashed", "failed")
 """statuses of runs that can be resumed"""
 PRUNINGS = ("delete", "thin")
-VERDICT_KINDS = ("parity", "reference", "drift")
+VERDICT_KINDS = ("parity", "reference", "drift", "integrity", "exact", "audit")
 SCHEDULED_RUN_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
 FINITE_PARAMETERS = {
@@ -196,7 +196,7 @@ class ModelRow(Base):
     source_sha256: Mapped[str | None] = mapped_column(Text)
     """of the source file; null for a built-in model"""
     digest: Mapped[str | None] = mapped_column(Text)
-    """of the whole history; null until it is computed"""
+    """of the whole history, as in `db.digest`, in hexadecimal; null until the run is completed"""
 
     @property
     def described(self) -> str:
@@ -238,6 +238,19 @@ class EpochRow(Base):
     test_loss: Mapped[float] = mapped_column(Double)
     parameters: Mapped[Any] = mapped_column(PackedVector)
     trained_at: Mapped[float] = mapped_column(Double)
+
+
+class BlockRow(Base):
+    """The digest of a model's history up to the last epoch of a block, written with the block."""
+
+    __tablename__ = "blocks"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    model: Mapped[str] = mapped_column(Text, primary_key=True)
+    last_epoch: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str | None] = mapped_column(Text)
+    """in hexadecimal; null for the epochs of an earlier version until `job db upgrade` has computed it"""
 
 
 class VerdictRow(Base):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, make_transient, selectinload
 
 from db.database import Database
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
-from db.errors import LeaseHeldError, NotFoundError, naming
+from db.errors import CorruptedError, LeaseHeldError, NotFoundError, naming
 from db.lease import LeaseHolder, RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
 from db.owner import new_token
 from db.schema import (
@@ -77,6 +77,17 @@ class Store(Database):
     def id(self) -> str:
         """The store's id: 32 hexadecimal digits, the same in its copies."""
         return self.read(lambda session: session.scalars(select(StoreRow.id)).one())
+
+    def damage(self) -> list[str]:
+        """What SQLite itself finds wrong with the file, a line each; nothing on PostgreSQL."""
+        if not self.path:
+            return []
+        check = text("PRAGMA quick_check")
+        try:
+            lines = self.read(lambda session: [str(line) for line in session.scalars(check)])
+        except CorruptedError as error:
+            return [str(error)]
+        return [line for line in lines if line != "ok"]
 
     # -- runs ------------------------------------------------------------------------------------
 

@@ -23,23 +23,33 @@ _SUMMARY = """
 _MOMENTS = dict.fromkeys(("created_at", "heartbeat_at", "finished_at"), UtcDateTime)
 SUMMARY = text(_SUMMARY.format(of="WHERE r.id = :run")).columns(**_MOMENTS)
 SUMMARY_OF_ALL = text(_SUMMARY.format(of="")).columns(**_MOMENTS)
+_DIGESTS = "SELECT run_id, name, digest FROM models {of} ORDER BY run_id, position"
+DIGESTS = text(_DIGESTS.format(of="WHERE run_id = :run"))
+DIGESTS_OF_ALL = text(_DIGESTS.format(of=""))
 
 
 def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
-    """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and `trained`.
+    """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and two more.
 
-    `trained` is the number of epochs by model. Times are aware, in UTC. Raises NotFoundError if the run is
-    not there.
+    `trained` is the number of epochs by model, `digests` the digest by model or None. Times are aware, in
+    UTC. Raises NotFoundError if the run is not there.
     """
     summary, progress = (SUMMARY_OF_ALL, PROGRESS_OF_ALL) if run_id is None else (SUMMARY, PROGRESS)
     given = {} if run_id is None else {"run": run_id}
+    digests = DIGESTS_OF_ALL if run_id is None else DIGESTS
 
     def work(connection: Connection) -> list[dict[str, Any]]:
         trained: dict[int, dict[str, int]] = {}
         for row in connection.execute(progress, given):
             trained.setdefault(row.run_id, {})[row.model] = row.epochs
+        known: dict[int, dict[str, str | None]] = {}
+        for row in connection.execute(digests, given):
+            known.setdefault(row.run_id, {})[row.name] = row.digest
         rows = connection.execute(summary, given).mappings()
-        return [{**row, "trained": trained.get(row["id"], {})} for row in rows]
+        return [
+            {**row, "trained": trained.get(row["id"], {}), "digests": known.get(row["id"], {})}
+            for row in rows
+        ]
 
     found = database.connected(work)
     if not found and run_id is not None:

@@ -44,6 +44,20 @@ def unpack(rows: Sequence[str]) -> Float32s:
     return np.array(orjson.loads(f"[{','.join(rows)}]"), np.float64).astype(np.float32)
 
 
+def first_not_packed(rows: Sequence[str], vectors: Float32s) -> int | None:
+    """The first of n JSON arrays with other numbers than `pack`, or an earlier version, wrote for its vector.
+
+    `vectors`, float32 [n, p], are what `unpack` reads from `rows`; it reads other numbers as the same float32
+    too. None if there is no such array.
+    """
+    import orjson
+
+    for i, (found, written, vector) in enumerate(zip(rows, pack(vectors), vectors, strict=True)):
+        if found != written and orjson.loads(found) not in (orjson.loads(written), vector.tolist()):
+            return i
+    return None
+
+
 class PackedVector(TypeDecorator[Any]):
     """A vector of float32: `real[]` on PostgreSQL, a JSON array as text on SQLite."""
 

@@ -18,12 +18,15 @@ from pytest_alembic.config import Config
 from pytest_alembic.runner import MigrationContext, runner
 from sqlalchemy import Engine, inspect, make_url, text
 
+from db.digest import extend, start
 from db.engine import create_store_engine, parse_url
 from db.errors import StoreError
+from db.integrity import first_fault
 from db.migrate import config, differences, downgrade, upgrade
 from db.sources import ModelSource
 from db.store import Store
 from db.version import HEAD, current
+from job.cli import run
 from tests.faults import child, ended
 from tests.golden.make import fill
 from tests.samples import dataset_row, history
@@ -100,6 +103,39 @@ def rows(engine: Engine, columns: dict[str, list[str]]) -> dict[str, list[tuple[
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
+def test_an_upgrade_computes_the_digests_that_a_released_store_lacks(
+    revision: str, empty_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_golden(revision, empty_url)
+    for again in (False, True):
+        assert run(["db", "upgrade", "--database-url", empty_url]) == 0
+        said = "computed the digests of 2 runs of earlier versions" in capsys.readouterr().out
+        assert said is (revision < "0005" and not again)
+        with Store(empty_url) as store:
+            assert [first_fault(store, store.run(each.id)) for each in store.runs()] == [None] * 3
+            expected = extend(start(store.run(1).parameter_names), history(5)).hex()
+            assert [model.digest for model in store.run(1).models] == [expected] * 2
+            assert [model.digest for model in store.run(2).models] == [None] * 2
+
+
+def test_an_upgrade_names_a_run_whose_digests_cannot_be_computed(
+    empty_url: str, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_golden("0004", empty_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM epochs WHERE run_id = 2 AND model = 'paddle' AND epoch = 1")
+    assert run(["db", "upgrade", "--database-url", empty_url]) == 0
+    said = capsys.readouterr()
+    assert said.err == "job: run 2 gets no digest: paddle, epochs 0 to 3: epoch 1 is missing\n"
+    assert "computed the digests of 1 runs of earlier versions" in said.out
+    with Store(empty_url) as store:
+        assert first_fault(store, store.run(1)) is None
+        fault = first_fault(store, store.run(2))
+        assert fault is not None
+        assert "`job db upgrade`" in fault.detail
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
 def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     revision: str, empty_url: str, engine: Engine
 ) -> None:
@@ -124,11 +160,9 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
         assert store.history(1, "paddle").same_bits(history(5))
         assert store.history(2, "python").same_bits(history(5)[:2])
         assert store.run(2).parameter_names == ["x0", "x1", "x2", "bias"]
-        for run in store.runs():
-            sources = [
-                (row.position, row.name, row.source, row.source_sha256, row.digest) for row in run.models
-            ]
-            assert sources == [(0, "paddle", "paddle", None, None), (1, "python", "python", None, None)]
+        for each in store.runs():
+            sources = [(row.position, row.name, row.source, row.source_sha256) for row in each.models]
+            assert sources == [(0, "paddle", "paddle", None), (1, "python", "python", None)]
         (verdict,) = store.verdicts(1)
         assert (verdict.detail, verdict.model, verdict.against_model) == ("golden", "python", "paddle")
         store.resume_run(2, environment={}).finish("interrupted", "on purpose")

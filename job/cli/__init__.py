@@ -27,7 +27,7 @@ COMMANDS = {
     "runs": ("runs:runs", "List the runs, newest first."),
     "show": ("show:show", "Show everything about one run."),
     "query": ("query:query", "Query the history in SQL, read only."),
-    "verify": ("show:verify", "Judge a run: parity, and the notebook's numbers."),
+    "verify": ("verify:verify", "Judge a run: its integrity, parity, the notebook's numbers."),
     "compare": ("compare:compare", "Compare two runs bit for bit."),
     "plot": ("draw:plot", "Draw figures of runs or of a sweep."),
     "report": ("draw:report", "Write a page with a run's verdicts and figures."),

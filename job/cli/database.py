@@ -19,7 +19,7 @@ from db.errors import NotFoundError, StoreError
 from db.retry import RetryPolicy
 from db.version import HEAD
 from db.version import current as ask
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory, open_store
 from job.cli.output import print_line
 from job.log import log_line
 
@@ -69,12 +69,38 @@ def upgrade(
     to: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to lift to.")] = "head",
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
-    """Make the tables, or lift an older store to this version's schema, keeping its data."""
+    """Make the tables, or lift an older store to this version's schema, keeping its data.
+
+    Then computes the digests of the runs of earlier versions. That can be interrupted: the next upgrade goes
+    on. Stop the trainers before.
+    """
     from db.migrate import upgrade as lift  # not for `current` and `backup`: Alembic is slow to import
 
     with engine_at(database_url, create=True, answer_timeout=MIGRATION) as (engine, waiting):
         waiting(lambda _: lift(engine, to))
-        print_line(f"the store has schema {revision(engine, waiting)}")
+        reached = revision(engine, waiting)
+        print_line(f"the store has schema {reached}")
+    if reached == HEAD:
+        fill_digests(database_url)
+
+
+def fill_digests(database_url: str) -> None:
+    """Compute the digests of runs of earlier versions; say so if there are any."""
+    from db.integrity import compute_digests, runs_without_digests  # these load NumPy and the mapper
+    from job.cli.progress import counting
+
+    with open_store(database_url) as store:
+        waiting, computed = runs_without_digests(store), 0
+        with counting("digests of run", len(waiting)) as advance:
+            for run_id in waiting:
+                fault = compute_digests(store, run_id)
+                if fault is None:
+                    computed += 1
+                else:
+                    log_line(f"run {run_id} gets no digest: {fault.detail}")
+                advance()
+    if computed:
+        print_line(f"computed the digests of {computed:,} runs of earlier versions")
 
 
 @app.command()

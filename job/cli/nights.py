@@ -11,7 +11,7 @@ from db.errors import NotFoundError
 from db.scheduled_runs import ScheduledRun
 from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
-from job.cli.output import print_json, print_line, print_table, verdict_record
+from job.cli.output import print_json, print_line, print_table, short, verdict_record
 
 CHECK_GRACE = 900.0
 """seconds after which a scheduled run that was due and has not begun counts as missed"""
@@ -30,7 +30,7 @@ def nights(
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """List the scheduled runs, the latest first: outcome, drift verdict and duration.
+    """List the scheduled runs, the latest first: outcome, first model's digest, drift verdict, duration.
 
     --check is for a health check. It exits with status 1 if a scheduled run is overdue, if the last one was
     missed, or if none is planned.
@@ -53,13 +53,14 @@ def nights(
         print_line(nothing)
     else:
         print_table(
-            ["night", "due", "outcome", "run", "drift", "took", "why", "schedule"],
+            ["night", "due", "outcome", "run", "digest", "drift", "took", "why", "schedule"],
             [
                 [
                     scheduled_run.row.id,
-                    scheduled_run.row.due_at,
+                    f"{scheduled_run.row.due_at:%Y-%m-%d %H:%M}Z",
                     scheduled_run.outcome,
                     scheduled_run.run.id if scheduled_run.run else None,
+                    short(scheduled_run.run.models[0].digest) if scheduled_run.run else None,
                     drift_in_words(scheduled_run),
                     None if scheduled_run.seconds is None else f"{scheduled_run.seconds:.1f} s",
                     scheduled_run.row.detail
@@ -116,6 +117,7 @@ def scheduled_run_record(scheduled_run: ScheduledRun) -> dict[str, object]:
         "outcome": scheduled_run.outcome,
         "detail": scheduled_run.row.detail,
         "run": scheduled_run.run.id if scheduled_run.run else None,
+        "digests": {m.name: m.digest for m in scheduled_run.run.models} if scheduled_run.run else None,
         "seconds": scheduled_run.seconds,
         "drift": None if scheduled_run.drift is None else verdict_record(scheduled_run.drift),
     }

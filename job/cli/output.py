@@ -24,6 +24,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "green": {"fg": "green"},
     "bold red": {"fg": "red", "bold": True},
 }
+ALONE = "one model alone: there is nothing to compare it with"
 MEASURED = 1000
 """rows of a table that decide how wide its columns are"""
 WIDE = 200
@@ -84,6 +85,11 @@ def print_line(text: str, style: str = "") -> None:
 def moment(value: datetime | None) -> str:
     """A moment in UTC, to the second."""
     return "" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def short(digest: str | None) -> str:
+    """The first 12 digits of a digest."""
+    return (digest or "")[:12]
 
 
 def loss(value: float) -> str:

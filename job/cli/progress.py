@@ -95,6 +95,18 @@ class PlainLines:
                 print(log.shown(line), file=sys.stderr)
 
 
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A function that counts one more of `total`: on a terminal, a bar that vanishes at the end."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
+
+
 Drawing = Callable[[str, int, int], None]
 
 

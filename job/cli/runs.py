@@ -14,7 +14,7 @@ from job.cli.options import (
     open_database,
     open_store,
 )
-from job.cli.output import print_json, print_line, print_table
+from job.cli.output import print_json, print_line, print_table, short
 
 
 def progress(epochs: int, trained: int) -> str:
@@ -27,7 +27,11 @@ def runs(
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first.
+
+    The digest is that of the first model; `job show` has all of them. The names of the datasets are shown if
+    there are several datasets.
+    """
     found: list[dict[str, Any]] = []
     nothing = "no runs yet; `job train` makes the first"
     try:
@@ -44,7 +48,20 @@ def runs(
     elif not found:
         print_line(nothing)
     else:
-        columns = ["run", "status", "trigger", "dataset", "epochs", "rate", "seed", "created"]
+        several = (
+            len({run["sha256"] for run in found}) > 1
+        )  # else the name says nothing, and takes a sixth of a line
+        columns = [
+            "run",
+            "status",
+            "trigger",
+            *["dataset"] * several,
+            "epochs",
+            "rate",
+            "seed",
+            "created",
+            "digest",
+        ]
         print_table(
             columns,
             [
@@ -52,11 +69,12 @@ def runs(
                     run["id"],
                     run["status"] + (", downsampled" if run["thinned_every"] else ""),
                     run["trigger"],
-                    run["dataset"],
+                    *[run["dataset"]] * several,
                     progress(run["epochs"], min(run["trained"].values(), default=0)),
                     f"{run['learning_rate']:g}",
                     run["seed"],
-                    run["created_at"],
+                    f"{run['created_at']:%Y-%m-%d %H:%M}Z",
+                    short(next(iter(run["digests"].values()), None)),
                 ]
                 for run in found
             ],

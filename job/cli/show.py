@@ -1,4 +1,4 @@
-"""`job show` and `job verify`: one run, and whether its models agree."""
+"""`job show`: one run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from job.cli.options import (
     DatabaseUrl,
     HeartbeatTimeout,
     Run,
-    Tolerance,
     open_store,
 )
-from job.cli.output import moment, print_json, print_line, print_table, print_verdict, verdict_record
-from job.verdicts.verify import verify as judge
-
-ALONE = "one model alone: there is nothing to compare it with"
+from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
 
 
 def show(
@@ -45,7 +41,7 @@ def show(
             | {
                 "features": [feature.name for feature in found.dataset.features],
                 "models": [
-                    {name: getattr(model, name) for name in ("name", "source", "source_sha256")}
+                    {name: getattr(model, name) for name in ("name", "source", "source_sha256", "digest")}
                     for model in found.models
                 ],
                 "parameters": found.parameter_names,
@@ -75,6 +71,8 @@ def show(
         ("resumes", str(found.resumes)),
     ]
     facts += [(f"{m} loss", f"train {v['train']:.8f}, test {v['test']:.8f}") for m, v in losses.items()]
+    gone = " (of epochs that are no longer all there)" * (not found.whole)
+    facts += [(f"{model.name} digest", model.digest + gone) for model in found.models if model.digest]
     environment = found.environment
     facts += [(name, _flat(environment[name])) for name in sorted(environment)]
     print_table(["", ""], facts)
@@ -94,26 +92,3 @@ def _flat(value: object) -> str:
     if isinstance(value, list):
         return "; ".join(_flat(item) for item in value)
     return str(value)
-
-
-def verify(
-    run: Run = "latest",
-    tolerance: Tolerance = None,
-    database_url: DatabaseUrl = DEFAULT_DATABASE,
-    as_json: AsJson = False,
-) -> int:
-    """Judge the parity of the models and, for a default run, agreement with the notebook's numbers.
-
-    Stores the verdicts. Exit status 1 when one failed.
-    """
-    with open_store(database_url) as store:
-        found = store.run(run)
-        verdicts = judge(store, found, tolerance)
-    if as_json:
-        print_json([verdict_record(verdict) for verdict in verdicts])
-    else:
-        for verdict in verdicts:
-            print_verdict(verdict)
-        if len(found.models) == 1:
-            print_line(ALONE)
-    return 0 if all(verdict.passed for verdict in verdicts) else 1

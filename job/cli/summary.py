@@ -30,6 +30,9 @@ def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: 
     if status in ("diverged", "failed"):
         print_line(f"run {run.id} {status}: {conclusion.outcome.reason}", style="bold red")
         return 1
+    for model in run.models:
+        if model.digest:
+            announce(f"digest of {model.name}: {model.digest}", "digest", output.quiet)
     for verdict in conclusion.verdicts:
         announce_verdict(verdict, output.quiet)
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):

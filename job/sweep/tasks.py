@@ -188,7 +188,7 @@ def judged(store: Store, run: RunRow, tolerance: float | None = None) -> tuple[s
     """
     if run.status != "completed":
         return run.status, run.stop_reason
-    newest = {(v.kind, v.model): v for v in store.verdicts(run.id) if v.kind in ("parity", "reference")}
+    newest = {(v.kind, v.model): v for v in store.verdicts(run.id) if v.kind != "drift"}
     by = [verdict.tolerance for (kind, _), verdict in newest.items() if kind == "parity"]
     if (len(by) < len(run.models) - 1 or any(tolerance not in (None, own) for own in by)) and run.whole:
         return concluded(verify(store, store.run(run.id), tolerance))

@@ -19,8 +19,9 @@ from itertools import zip_longest
 
 import numpy as np
 
-from db.errors import LeaseLostError, StoreFailedError
+from db.errors import LeaseLostError, StoreError, StoreFailedError
 from db.history import History
+from db.integrity import first_fault
 from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
 from db.sources import DEFAULT_MODELS
@@ -152,7 +153,7 @@ def resume(
     """Resume a stopped run after its last stored epoch; return its writer. `epochs` extends the run.
 
     Raises ModelError as `start` does, and if a model's file has changed since the run began, unless
-    `changed_model`; StoreError as `Store.resume_run` does.
+    `changed_model`; StoreError as `Store.resume_run` does, and if the history is not as it was written.
     """
     run = store.run(run_id)
     if not changed_model:
@@ -161,6 +162,10 @@ def resume(
     names = parameter_names(load_models(references), dataset)
     if list(names) != run.parameter_names:
         raise ModelError(f"the models of run {run_id} have other parameters now than the run has")
+    if run.whole and (fault := first_fault(store, run)):
+        raise StoreError(
+            f"run {run_id} cannot be resumed: its history is not as it was written: {fault.detail}"
+        )
     return store.resume_run(run_id, epochs=epochs, environment=environment(sources(references)))
 
 
@@ -185,7 +190,9 @@ def refuse_repetition(store: Store, same: Specification) -> None:
     if newest is None or not newest.environment.items() >= environment(same.models).items():
         return
     verdicts = {
-        (each.kind, each.model): each.passed for each in store.verdicts(newest.id) if each.kind != "drift"
+        (each.kind, each.model): each.passed
+        for each in store.verdicts(newest.id)
+        if each.kind in ("parity", "reference", "exact")
     }
     bad = [
         f"failed its {kind}" for kind in dict.fromkeys(kind for (kind, _), ok in verdicts.items() if not ok)
@@ -223,7 +230,7 @@ def train_and_judge(
 
 
 def judge(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
-    """Judge a completed run and store the verdicts: parity, reference, and drift if it was scheduled."""
+    """Judge a completed run and store the verdicts; drift is judged if it was scheduled."""
     verdicts = verify(store, run, tolerance)
     if run.trigger == "nightly" and (drift := judge_drift(store, run)) is not None:
         verdicts.append(drift)

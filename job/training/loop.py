@@ -72,7 +72,9 @@ def train(
     while (name := behind()) is not None:
         if stop.is_set():
             return Outcome("interrupted", f"stopped by {stop.by}")
-        count = min(size[name], epochs - states[name].epoch)
+        begun = states[name].epoch
+        # A block ends at each multiple of BLOCK_EPOCHS: so any two runs have blocks with the same end.
+        count = min(size[name], epochs - begun, BLOCK_EPOCHS - begun % BLOCK_EPOCHS)
         started = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a divergence is a result, not a warning
             try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections import defaultdict
 
+import numpy as np
+from sqlalchemy.orm import Session
+
+from db.blocks import blocks
 from db.downsampled import require_whole
 from db.errors import StoreError
 from db.scheduled_runs import baseline, before_drift
@@ -36,15 +40,26 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
             f"runs {run.id} and {against.id} have no epoch in common, so nothing can be compared"
         )
     names = (f"run {run.id}", f"run {against.id}")
+    known = [store.read(lambda session, each=each: digests(session, each.id)) for each in (run, against)]  # type: ignore[misc]
     found = {}
     for model in models:
-        one, other = store.history(run.id, model), store.history(against.id, model)
+        # The digests of two blocks that end at the same epoch are equal only if all bits up to it are.
+        same = 1 + max((epoch for epoch, _ in known[0][model] & known[1][model]), default=-1)
+        one, other = (store.history(each.id, model, same) for each in (run, against))
         try:
-            found[model] = difference(one, other, parameters, names, tolerance)
+            found[model] = difference(one, other, parameters, names, tolerance, same)
         except ValueError:
             raise StoreError(
                 f"runs {run.id} and {against.id} cannot be compared: they have no epoch of {model} in common"
             ) from None
+    return found
+
+
+def digests(session: Session, run_id: int) -> defaultdict[str, set[tuple[int, str]]]:
+    """The last epoch and the digest of each block of a run, by model."""
+    found = defaultdict(set)
+    for model, stored in blocks(session, run_id).items():
+        found[model] = {(epoch, digest) for epoch, digest in stored if digest}
     return found
 
 

@@ -98,12 +98,23 @@ class Difference:
 
 
 def difference(
-    a: History, b: History, parameters: Sequence[str], names: tuple[str, str], tolerance: float = TOLERANCE
+    a: History,
+    b: History,
+    parameters: Sequence[str],
+    names: tuple[str, str],
+    tolerance: float = TOLERANCE,
+    same: int = 0,
 ) -> Difference:
-    """Compare `a` and `b`; `names` are for the text. Raises ValueError if they have no epoch in common."""
+    """Compare `a` and `b`; `names` are for the text. Both lack their first `same` epochs, which are equal.
+
+    Raises ValueError if the histories have no epoch in common.
+    """
     common, rows_a, rows_b = np.intersect1d(a.epoch, b.epoch, assume_unique=True, return_indices=True)
+    missing = _missing(a.epoch, b.epoch, names)
     if not len(common):
-        raise ValueError("the two histories have no epoch in common")
+        if not same:
+            raise ValueError("the two histories have no epoch in common")
+        return Difference(same, None, 0.0, 0, "train loss", 0, (), missing)
     left, right = _values(a)[rows_a], _values(b)[rows_b]
     gap = np.abs(left.astype(np.float64) - right)
     scale = np.maximum(1, np.maximum(np.abs(left), np.abs(right)))
@@ -111,7 +122,7 @@ def difference(
     columns = ("train loss", "test loss", *parameters)
     row, column = np.unravel_index(np.argmax(np.where(np.isnan(gap), np.inf, gap)), gap.shape)
     return Difference(
-        epochs=len(common),
+        epochs=same + len(common),
         first_epoch=_first(common, different),
         worst=float(gap[row, column]),
         worst_epoch=int(common[row]),
@@ -119,7 +130,7 @@ def difference(
         ulps=int(ulps_apart(left[row, column], right[row, column])),
         # NaN is beyond every tolerance, hence `not <=` instead of `>`.
         beyond=_firsts(common, ~(gap <= tolerance * scale), columns),
-        missing=_missing(a.epoch, b.epoch, names),
+        missing=missing,
     )
 
 

@@ -1,4 +1,4 @@
-"""The verdicts on a run: parity of its models, and agreement with the notebook's printed numbers."""
+"""The verdicts on a run: its integrity, parity of its models, and agreement with the notebook's numbers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 
 import numpy as np
 
-from db.downsampled import require_whole
 from db.errors import StoreError
 from db.history import History
+from db.integrity import first_fault
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.data.dataset import DEFAULT_DATA
@@ -24,21 +24,42 @@ REFERENCE_MODELS = ("paddle", "python")
 def verify(store: Store, run: RunRow, tolerance: float | None = None) -> list[VerdictRow]:
     """Judge a stored run; store the verdicts and return them.
 
-    `tolerance` is for parity; None computes it from the dataset. A run of one model has no parity. Raises
-    StoreError if the run is downsampled, or if a model has no epoch yet.
+    `tolerance` is for parity; None computes it from the dataset. A run of one model has no parity, and a
+    history that is not as it was written has only the verdict on its integrity. Raises StoreError if the run
+    is downsampled, or if a model has no epoch yet.
     """
-    require_whole([run], "verified")
-    histories = {model.name: store.history(run.id, model.name) for model in run.models}
-    empty = [model for model, history in histories.items() if not len(history)]
+    trained = store.progress(run.id)
+    empty = [model.name for model in run.models if model.name not in trained]
     if empty:
         raise StoreError(f"run {run.id} has no epoch of {' or '.join(empty)} yet, so nothing can be verified")
-    first, *others = histories
-    verdicts = [
-        parity_verdict(run, {first: histories[first], other: histories[other]}, tolerance) for other in others
-    ]
-    if is_default_run(run) and run.status == "completed":
-        verdicts.append(reference_verdict(run, histories))
+    histories: dict[str, History] = {}
+    verdicts = [integrity_verdict(store, run, histories)]
+    if len(histories) == len(run.models):
+        first, *others = histories
+        verdicts += [
+            parity_verdict(run, {first: histories[first], other: histories[other]}, tolerance)
+            for other in others
+        ]
+        if is_default_run(run) and run.status == "completed":
+            verdicts.append(reference_verdict(run, histories))
     return [store.add_verdict(verdict) for verdict in verdicts]
+
+
+def integrity_verdict(store: Store, run: RunRow, histories: dict[str, History] | None = None) -> VerdictRow:
+    """Whether the run's stored history is the one that was written; not stored.
+
+    `histories` takes the history of each model that can be read as it was written. Raises StoreError for a
+    downsampled run.
+    """
+    fault = first_fault(store, run, histories)
+    return VerdictRow(
+        run_id=run.id,
+        kind="integrity",
+        passed=fault is None,
+        first_epoch=None if fault is None else fault.first_epoch,
+        tolerance=0.0,
+        detail="every epoch is as it was written" if fault is None else fault.detail,
+    )
 
 
 def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float | None = None) -> VerdictRow:

@@ -1,3 +1,7 @@
+blocks.run_id bigint not null
+blocks.model text not null
+blocks.last_epoch integer not null
+blocks.digest text
 datasets.id bigint not null
 datasets.name text not null
 datasets.sha256 text not null
@@ -91,7 +95,8 @@ ck_runs_status: CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 
 ck_runs_thinned_every: CHECK ((thinned_every >= 2))
 ck_runs_trigger: CHECK ((trigger = ANY (ARRAY['manual'::text, 'nightly'::text, 'sweep'::text])))
 ck_scheduled_runs_status: CHECK ((status = ANY (ARRAY['due'::text, 'started'::text, 'skipped'::text, 'missed'::text, 'failed'::text])))
-ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text])))
+ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text, 'integrity'::text, 'exact'::text, 'audit'::text])))
+fk_blocks_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_epochs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_features_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
 fk_models_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
@@ -101,6 +106,7 @@ fk_scheduled_runs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELET
 fk_verdicts_against_run_id_runs: FOREIGN KEY (against_run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_verdicts_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 ledger_version_pkc: PRIMARY KEY (version_num)
+pk_blocks: PRIMARY KEY (run_id, model, last_epoch)
 pk_datasets: PRIMARY KEY (id)
 pk_epochs: PRIMARY KEY (run_id, model, epoch)
 pk_features: PRIMARY KEY (dataset_id, "position")
@@ -121,6 +127,7 @@ CREATE INDEX ix_scheduled_runs_run_id ON public.scheduled_runs USING btree (run_
 CREATE INDEX ix_verdicts_against_run_id ON public.verdicts USING btree (against_run_id)
 CREATE INDEX ix_verdicts_run_id ON public.verdicts USING btree (run_id)
 CREATE UNIQUE INDEX ledger_version_pkc ON public.ledger_version USING btree (version_num)
+CREATE UNIQUE INDEX pk_blocks ON public.blocks USING btree (run_id, model, last_epoch)
 CREATE UNIQUE INDEX pk_datasets ON public.datasets USING btree (id)
 CREATE UNIQUE INDEX pk_epochs ON public.epochs USING btree (run_id, model, epoch)
 CREATE UNIQUE INDEX pk_features ON public.features USING btree (dataset_id, "position")

@@ -1,3 +1,14 @@
+CREATE TABLE blocks (
+	run_id INTEGER NOT NULL,
+	model TEXT NOT NULL,
+	last_epoch INTEGER NOT NULL,
+	digest TEXT,
+	CONSTRAINT pk_blocks PRIMARY KEY (run_id, model, last_epoch),
+	CONSTRAINT fk_blocks_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE datasets (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	name TEXT NOT NULL,
@@ -131,8 +142,10 @@ CREATE TABLE verdicts (
 	worst DOUBLE,
 	tolerance DOUBLE NOT NULL,
 	detail TEXT NOT NULL,
-	created_at DATETIME NOT NULL, model TEXT, against_model TEXT,
-	CONSTRAINT ck_verdicts_kind CHECK (kind IN ('parity', 'reference', 'drift')),
+	created_at DATETIME NOT NULL,
+	model TEXT,
+	against_model TEXT,
+	CONSTRAINT ck_verdicts_kind CHECK (kind IN ('parity', 'reference', 'drift', 'integrity', 'exact', 'audit')),
 	CONSTRAINT fk_verdicts_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
 	CONSTRAINT fk_verdicts_against_run_id_runs FOREIGN KEY(against_run_id) REFERENCES runs (id) ON DELETE SET NULL
 );

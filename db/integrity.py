@@ -1,0 +1,217 @@
+"""Whether a stored history is the one that was written: its digests, computed again from its epochs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import delete, func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from db.blocks import blocks, set_digests
+from db.digest import extend, start
+from db.downsampled import require_whole
+from db.epochs import HISTORY_COLUMNS, as_history
+from db.errors import CorruptedError
+from db.history import History
+from db.schema import BlockRow, EpochRow, ModelRow, RunRow
+from db.store import Store
+from db.types import first_not_packed
+
+PART = 20_000
+"""epochs that are read at once, unless a block is longer"""
+BLOCK = 2_000
+"""epochs of a block whose digest is computed for a run of an earlier version"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is first found in a run's history that is not as it was written."""
+
+    detail: str
+    first_epoch: int | None = None
+    """of the block"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive epochs, and the digest that was stored with them."""
+
+    first: int
+    last: int
+    digest: str | None
+
+    def fault(self, model: str, what: str) -> Fault:
+        """A fault in this block of a model."""
+        return Fault(f"{model}, epochs {self.first:,} to {self.last:,}: {what}", self.first)
+
+
+def first_fault(store: Store, run: RunRow, histories: dict[str, History] | None = None) -> Fault | None:
+    """The first fault in a whole run's history; None if it is as it was written.
+
+    `histories`, if given, takes the history of each model before a fault. Raises StoreError for a downsampled
+    run, whose digests can no longer be computed.
+    """
+    require_whole([run], "verified")
+    stored = store.read(lambda session: blocks(session, run.id))
+    for model in run.models:
+        parts = [History.empty(0, len(run.parameters))]
+        for found in checked(store, run, model, stored.get(model.name, [])):
+            if isinstance(found, Fault):
+                return found
+            if histories is not None:
+                parts.append(found)
+        if histories is not None:
+            histories[model.name] = History.concatenate(parts)
+    return foreign_epochs(store, run)
+
+
+def checked(
+    store: Store, run: RunRow, model: ModelRow, stored: Sequence[tuple[int, str | None]]
+) -> Iterator[History | Fault]:
+    """The epochs of one model by block, up to its first fault."""
+    digest, trained = start(run.parameter_names), 0
+    unlike: Block | None = None
+    made = as_blocks(stored)
+    for block, rows in zip(made, rows_by_block(store, run.id, model.name, made), strict=True):
+        if block.digest is None:
+            rows = "the digest is not computed yet; `job db upgrade` does that"
+        history = rows if isinstance(rows, str) else as_written(block, rows)
+        if isinstance(history, str):
+            yield (unlike or block).fault(model.name, DIFFERENT if unlike else history)
+            return
+        digest, trained = extend(digest, history), block.last + 1
+        same = digest.hex() == block.digest
+        if unlike:  # the digests after it tell whether its epochs or its digest were changed
+            yield unlike.fault(model.name, DIGEST_CHANGED if same else DIFFERENT)
+            return
+        if not same:
+            unlike = block
+        yield history
+    whole = digest.hex() if trained else None
+    if unlike:
+        yield unlike.fault(model.name, DIGEST_CHANGED if model.digest == whole else DIFFERENT)
+    elif run.status == "completed" and trained != run.epochs:
+        yield Fault(f"{model.name} has {trained:,} epochs, and the run {run.epochs:,}", trained)
+    elif model.digest != (whole if run.status == "completed" else None):
+        yield Fault(f"{model.name}: the digest of the whole history was changed; the epochs were not")
+
+
+DIFFERENT = "not what was written"
+DIGEST_CHANGED = "the digest was changed; the epochs were not"
+
+
+def as_blocks(stored: Sequence[tuple[int, str | None]]) -> list[Block]:
+    """The blocks of one model, from the last epoch and the digest of each, in order."""
+    firsts = [0, *(last + 1 for last, _ in stored)]
+    return [Block(first, *block) for first, block in zip(firsts, stored, strict=False)]
+
+
+def rows_by_block(store: Store, run_id: int, model: str, made: Sequence[Block]) -> Iterator[list[Any] | str]:
+    """The rows of each block, in the order of their epochs, or why they cannot be read."""
+    epochs = EpochRow.__table__
+    columns = [epochs.c[name] for name in HISTORY_COLUMNS]
+    begun = 0
+    while begun < len(made):
+        first, ended = made[begun].first, begun + 1
+        while ended < len(made) and made[ended].last - first < PART:
+            ended += 1
+        group, begun = made[begun:ended], ended
+        wanted = select(*columns).where(
+            epochs.c.run_id == run_id, epochs.c.model == model, epochs.c.epoch.between(first, group[-1].last)
+        )
+        try:
+            rows = store.read(lambda session, query=wanted: session.execute(query.order_by("epoch")).all())  # type: ignore[misc]
+        except CorruptedError as error:
+            if len(group) == 1:
+                yield str(error)
+            else:
+                for block in group:
+                    yield from rows_by_block(store, run_id, model, [block])
+            continue
+        numbers = [row.epoch for row in rows]
+        for block in group:
+            yield rows[bisect_left(numbers, block.first) : bisect_right(numbers, block.last)]
+
+
+def as_written(block: Block, rows: list[Any]) -> History | str:
+    """The history of a block's rows, or what shows, without its digest, that they are not as written."""
+    expected = np.arange(block.first, block.last + 1)
+    missing = np.setdiff1d(expected, [row.epoch for row in rows])
+    if len(missing):
+        return f"epoch {missing[0]:,} is missing" + f" and {len(missing) - 1:,} more" * (len(missing) > 1)
+    try:
+        history = as_history(rows)
+    except ValueError as error:
+        return f"a value is corrupted: {error}"
+    if not np.array_equal(history.epoch, expected):
+        return "an epoch is there twice"
+    for name in ("train_loss", "test_loss"):
+        # More digits than float32 has: the digest would not notice a change in them.
+        stored = np.array([getattr(row, name) for row in rows], np.float64)
+        if (stored != getattr(history, name)).any():
+            return f"epoch {expected[stored != getattr(history, name)][0]:,}: the {name} is no float32 number"
+    if isinstance(rows[0].parameters, str):
+        changed = first_not_packed([row.parameters for row in rows], history.parameters)
+        if changed is not None:
+            return f"epoch {expected[changed]:,}: a parameter is no float32 number"
+    return history
+
+
+def foreign_epochs(store: Store, run: RunRow) -> Fault | None:
+    """Epochs that no block has, or of a model that the run does not have."""
+    ends = (
+        select(BlockRow.model, func.max(BlockRow.last_epoch).label("epoch"))
+        .where(BlockRow.run_id == run.id)
+        .group_by(BlockRow.model)
+        .subquery()
+    )
+    known = [model.name for model in run.models]
+    query = (
+        select(EpochRow.model, func.min(EpochRow.epoch))
+        .outerjoin(ends, ends.c.model == EpochRow.model)
+        .where(
+            EpochRow.run_id == run.id,
+            or_(ends.c.epoch.is_(None), EpochRow.epoch > ends.c.epoch, EpochRow.model.not_in(known)),
+        )
+        .group_by(EpochRow.model)
+    )
+    found = store.read(lambda session: session.execute(query).first())
+    if found is None:
+        return None
+    return Fault(f"{found[0]}: epoch {found[1]:,} is there, and the trainer did not store it", found[1])
+
+
+def runs_without_digests(store: Store) -> Sequence[int]:
+    """The runs of earlier versions whose digests are not computed yet, oldest first."""
+    query = select(BlockRow.run_id).where(BlockRow.digest.is_(None)).distinct().order_by(BlockRow.run_id)
+    return store.read(lambda session: session.scalars(query).all())
+
+
+def compute_digests(store: Store, run_id: int) -> Fault | None:
+    """Store the digests of a run of an earlier version in one transaction, or return what prevents it."""
+    run = store.run(run_id)
+    trained = store.progress(run_id)
+    found: list[dict[str, Any]] = []
+    for model in trained:
+        digest = start(run.parameter_names)
+        ends = (*range(BLOCK - 1, trained[model] - 1, BLOCK), trained[model] - 1)
+        made = as_blocks([(end, None) for end in ends])
+        for block, rows in zip(made, rows_by_block(store, run_id, model, made), strict=True):
+            history = rows if isinstance(rows, str) else as_written(block, rows)
+            if isinstance(history, str):
+                return block.fault(model, history)
+            digest = extend(digest, history)
+            found.append({"model": model, "last_epoch": block.last, "digest": digest.hex()})
+
+    def work(session: Session, _: int) -> None:
+        session.execute(delete(BlockRow).where(BlockRow.run_id == run_id))
+        session.execute(insert(BlockRow), [{"run_id": run_id, **block} for block in found])
+        if run.status == "completed":
+            set_digests(session, run_id)
+
+    store.write(work)
+    return None

@@ -1,0 +1,89 @@
+"""`job verify` on the command line, for one run and for the whole store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from db.store import Store
+from job.cli import run
+from tests.pruning import made
+from tests.samples import execute, sqlite_file, start
+
+Output = pytest.CaptureFixture[str]
+FORGED = "UPDATE epochs SET train_loss = 0.5 WHERE run_id = 2 AND model = 'python' AND epoch = 7"
+
+
+def test_every_run_of_a_store_is_verified(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        for _ in range(3):
+            made(store)
+        start(store)
+    assert run(["verify", "--all", "--database-url", database_url]) == 0
+    assert capsys.readouterr().out == "integrity: 4 of 4 runs are as they were written\n"
+
+
+def test_a_forged_run_is_named_and_its_verdict_stored(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        for _ in range(3):
+            made(store)
+        execute(store, FORGED, "UPDATE runs SET thinned_every = 10 WHERE id = 3")
+        assert run(["verify", "--all", "--database-url", database_url]) == 1
+        assert capsys.readouterr().out == (
+            "run 2: FAILED: python, epochs 0 to 39: not what was written\n"
+            "integrity: 1 of 2 runs are as they were written\n"
+            "1 downsampled runs can no longer be verified\n"
+        )
+        assert [(v.kind, v.passed, v.first_epoch) for v in store.verdicts(2)] == [("integrity", False, 0)]
+        assert store.verdicts(3) == []
+
+
+def test_programs_get_every_verdict(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        for _ in range(2):
+            made(store)
+        execute(store, FORGED)
+    assert run(["verify", "--all", "--json", "--database-url", database_url]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert [(v["run_id"], v["kind"], v["passed"]) for v in said["verdicts"]] == [
+        (1, "integrity", True),
+        (2, "integrity", False),
+    ]
+    assert said["damage"] == []
+
+
+def test_a_damaged_file_is_said_to_be_damaged(tmp_path: Path, capsys: Output) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with Store(url, create=True) as store:
+        made(store)
+    with sqlite_file(url) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET rootpage = 3 WHERE name = 'ix_runs_sweep'")
+    assert run(["verify", "--all", "--database-url", url]) in (1, 2)
+    said = capsys.readouterr()
+    assert "damaged" in said.out or "corrupted" in said.err
+
+
+@pytest.mark.parametrize("also", [["1"], ["--tolerance", "1e-3"]])
+def test_all_takes_neither_a_run_nor_a_tolerance(database_url: str, capsys: Output, also: list[str]) -> None:
+    assert run(["verify", "--all", *also, "--database-url", database_url]) == 2
+    assert "--all is about the integrity of every run" in capsys.readouterr().err
+
+
+def test_a_forged_run_is_neither_resumed_nor_exported(
+    database_url: str, capsys: Output, tmp_path: Path
+) -> None:
+    with Store(database_url) as store:
+        made(store), made(store, "interrupted")
+        execute(store, FORGED)
+    assert run(["export", "2", "--database-url", database_url]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "job: error: run 2 is not as it was written: python, epochs 0 to 39: not what was written; --as-is "
+        "exports it all the same\n"
+    )
+    assert not list(tmp_path.rglob("*.csv"))
+    assert run(["export", "2", "--as-is", "--database-url", database_url]) == 0
+    assert len(list(tmp_path.rglob("*.csv"))) == 1
