@@ -1,11 +1,11 @@
-"""Trains the default run in many environments and tables which of them come to the digests that README states.
+"""Trains the default run in many environments, and tables which of them give the digests that README states.
 
-    python -m tests.matrix              # every row; writes the table into docs/reproducibility.md
-    python -m tests.matrix --only numpy # the rows with this in their name; prints the table
+    python -m tests.matrix               # every row; writes the table into docs/reproducibility.md
+    python -m tests.matrix --only numpy  # the rows with this in their name; prints the table
 
 Each row has a virtual environment of the locked packages, with other versions of NumPy or Paddle in place of
-the locked ones, and trains with the code of this checkout. Versions, kernel and threads in the table are those
-that the run recorded. The digests are computed anew from the stored numbers.
+the locked ones, and trains with the code of this checkout. Versions, kernel and threads in the table are as
+the run recorded them. The digests are computed again from the stored numbers.
 """
 
 from __future__ import annotations
@@ -24,26 +24,35 @@ import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
+from collections.abc import Callable, Iterator, Sequence  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from functools import cache, partial  # noqa: E402
-from hashlib import sha256  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
-
-import numpy as np  # noqa: E402
+from typing import Any, NamedTuple  # noqa: E402
 
 from benchmarks.databases import new_database, postgresql, server_version  # noqa: E402
+from db.digest import extend, start  # noqa: E402
 from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.environment import environment  # noqa: E402
+from job.verdicts.gap import difference  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reproducibility.md"
 BEGIN, END = "<!-- written by make matrix -->\n", "<!-- end of what make matrix writes -->"
-HEADER = ("Python", "NumPy", "Paddle", "kernel", "threads", "database", "how", "paddle", "python", "promised?")
+HEADER = (
+    "Python",
+    "NumPy",
+    "Paddle",
+    "kernel",
+    "threads",
+    "database",
+    "how",
+    "paddle",
+    "python",
+    "promised?",
+)
 PYTHONS = ("3.11", "3.12", "3.13")
 PINS = THREADS | KERNELS
 EPOCHS = 10_000
@@ -62,7 +71,7 @@ class Row:
     kills: int = 0
     how: str = ""
     """what `settings` change"""
-    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    settings: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def pinned(self) -> bool:
@@ -82,19 +91,16 @@ class Row:
         return ", ".join(filter(None, (f"Python {self.python}", *self.packages, database, more)))
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a row came to."""
 
-    environment: Mapping[str, Any]
+    environment: dict[str, Any]
     """as the run recorded it"""
-    chains: Mapping[str, list[bytes]]
-    """by model, the digest after each epoch"""
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """The digest of each model's whole history."""
-        return {model: chain[-1].hex() for model, chain in self.chains.items()}
+    parameters: Sequence[str]
+    digests: dict[str, str]
+    """by model, as computed from the stored numbers"""
+    histories: dict[str, History]
+    """by model"""
 
 
 def unpinned(how: str, **settings: str | None) -> Row:
@@ -110,7 +116,11 @@ def rows() -> Iterator[Row]:
     for version in ("1.26.4", "2.0.2", "2.1.3"):
         yield Row(packages=(f"numpy=={version}",))
     for python in PYTHONS:
-        for version in ("2.2.6", "2.3.5", *(["2.4.6"] if python != PYTHONS[0] else [])):  # which is locked there
+        for version in (
+            "2.2.6",
+            "2.3.5",
+            *(["2.4.6"] if python != PYTHONS[0] else []),
+        ):  # which is locked there
             yield Row(python, (f"numpy=={version}",))
     for python in PYTHONS:
         for version in ("3.0.0", "3.1.1", "3.2.2"):
@@ -131,28 +141,11 @@ def stated(page: Path) -> dict[str, str]:
     return dict(re.findall(r"^(\w+) +([0-9a-f]{64})$", page.read_text(), re.MULTILINE))
 
 
-def chain(names: Sequence[str], history: History) -> list[bytes]:
-    """The digest after each epoch of a history of parameters with these names, as docs/schema.md defines it."""
-    digest = sha256("".join(f"{line}\n" for line in ("epoch-ledger 1", *names)).encode()).digest()
-    links = []
-    for i in range(len(history)):
-        losses = history.train_loss[i : i + 1], history.test_loss[i : i + 1]
-        numbers = np.concatenate([*losses, history.parameters[i]]).astype("<f4").tobytes()
-        digest = sha256(digest + int(history.epoch[i]).to_bytes(8, "little") + numbers).digest()
-        links.append(digest)
-    return links
-
-
-def first_difference(one: Sequence[bytes], other: Sequence[bytes]) -> int | None:
-    """The first epoch whose digests differ; None if there is none."""
-    return next((i for i, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1]), None)
-
-
 # -- environments --------------------------------------------------------------------------------
 
 
 def uv(*words: object) -> None:
-    """Run uv, which finds pyenv's Pythons too. Raises RuntimeError with the last line of its error."""
+    """Run uv, which finds pyenv's Pythons too. Raises RuntimeError with its error."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     path = os.pathsep.join([os.environ["PATH"], *map(str, sorted(pyenv.glob("versions/3.*/bin")))])
     command = [str(Path(sys.executable).with_name("uv")), "--quiet", *map(str, words)]
@@ -164,7 +157,7 @@ def uv(*words: object) -> None:
 
 
 def install(place: Path, python: str, packages: tuple[str, ...]) -> Path:
-    """The Python of a new environment: the locked packages, then `packages` in their place. Raises likewise."""
+    """The Python of a new environment: of the locked packages, `packages` replaced. Raises RuntimeError."""
     directory = Path(tempfile.mkdtemp(dir=place))
     uv("venv", "--python", python, directory)
     into = ("pip", "install", "--python", directory, "--no-deps")
@@ -187,16 +180,27 @@ def train(row: Row, python: Path, url: str) -> Result:
             command = [str(python), "-m", "job", *words, "--no-mirror", "--database-url", url]
             stop_at = 2 * EPOCHS * part // (row.kills + 1) if part <= row.kills else None
             run_once(command, directory, variables, partial(stored, store), stop_at)
-        run = store.run(1)
-        names = [parameter.name for parameter in run.parameters]
-        chains = {model.name: chain(names, store.history(1, model.name)) for model in run.models}
-        if run.resumes != row.kills:
-            raise RuntimeError(f"resumed {run.resumes} times instead of {row.kills}")
-    return Result(run.environment, chains)
+        return result_of(store, row.kills)
+
+
+def result_of(store: Store, kills: int) -> Result:
+    """What run 1 of a store came to. Raises RuntimeError if a digest is not that of the stored numbers."""
+    run = store.run(1)
+    if run.resumes != kills:
+        raise RuntimeError(f"resumed {run.resumes} times instead of {kills}")
+    histories = {model.name: store.history(1, model.name) for model in run.models}
+    digests = {name: extend(start(run.parameter_names), each).hex() for name, each in histories.items()}
+    if digests != {model.name: model.digest for model in run.models}:
+        raise RuntimeError("a stored digest is not that of the stored numbers")
+    return Result(run.environment, run.parameter_names, digests, histories)
 
 
 def run_once(
-    command: list[str], directory: str, variables: dict[str, str], epochs: Callable[[], int], stop_at: int | None
+    command: list[str],
+    directory: str,
+    variables: dict[str, str],
+    epochs: Callable[[], int],
+    stop_at: int | None,
 ) -> None:
     """Run a training to its end; or, with `stop_at`, until so many epochs are stored, and kill it."""
     with subprocess.Popen(
@@ -208,7 +212,9 @@ def run_once(
             process.kill()
         _, errors = process.communicate()
     if process.returncode != (-signal.SIGKILL if stop_at else 0):
-        raise RuntimeError(errors.strip().splitlines()[-1] if errors.strip() else f"exit {process.returncode}")
+        raise RuntimeError(
+            errors.strip().splitlines()[-1] if errors.strip() else f"exit {process.returncode}"
+        )
 
 
 def stored(store: Store) -> int:
@@ -219,14 +225,16 @@ def stored(store: Store) -> int:
 # -- the table -----------------------------------------------------------------------------------
 
 
-def outcome(result: Result, promise: Mapping[str, str], promised_chains: Mapping[str, list[bytes]]) -> str:
-    """`yes`, or the models that differ from the promise, each with its first differing epoch if it is known."""
+def outcome(result: Result, promise: dict[str, str], promised: Result | None) -> str:
+    """`yes`, or which models differ from the promise; from which epoch, if `promised` has its histories."""
     differing = []
     for model, digest in result.digests.items():
-        if digest != promise.get(model):
-            known = promised_chains.get(model)
-            first = None if known is None else first_difference(known, result.chains[model])
-            differing.append(model if first is None else f"{model} from epoch {first:,}")
+        if digest == promise.get(model):
+            continue
+        differing.append(model)
+        if promised:
+            gap = difference(promised.histories[model], result.histories[model], result.parameters, ("", ""))
+            differing[-1] += f" from epoch {gap.first_epoch:,}"
     return "no: " + ", ".join(differing) if differing else "yes"
 
 
@@ -267,8 +275,8 @@ def main() -> int:
     options.add_argument("--only", metavar="TEXT", default="", help="the rows whose name holds TEXT")
     only = options.parse_args().only.lower()
     promise = stated(ROOT / "README.md")
-    first, *others = rows()  # the first always runs: the first differing epoch is found by its digests
-    promised_chains: Mapping[str, list[bytes]] = {}
+    first, *others = rows()  # the first always runs: the first differing epochs are found by its histories
+    promised = None
     table, broken = [], 0
     # Beside .venv, since uv can link its packages there from its cache instead of copying them.
     with tempfile.TemporaryDirectory(prefix=".venv-matrix-", dir=ROOT) as place, postgresql() as server:
@@ -278,14 +286,14 @@ def main() -> int:
             result = None
             try:
                 result = train(row, python_of(row.python, row.packages), url)
-                said = outcome(result, promise, promised_chains)
+                said = outcome(result, promise, promised)
             except RuntimeError as error:
                 said = str(error)
             if result and result.digests == promise:
-                promised_chains = promised_chains or result.chains
+                promised = result
             broken += row.pinned and said != "yes"
             table.append(cells(row, result, said))
-            print(f"{row.name}: {said}", flush=True)
+            print(f"{row.name}: {said}", file=sys.stderr, flush=True)
         versions = f"SQLite {sqlite3.sqlite_version}, PostgreSQL {server_version(server)}"
     machine = f"{environment()['cpu']}, {platform.machine()}, {' '.join(platform.libc_ver())}"
     text = f"On {machine}, {versions}, {datetime.now(UTC):%Y-%m-%d}:\n\n{markdown(table)}"

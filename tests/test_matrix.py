@@ -1,12 +1,13 @@
-"""The table of `make matrix`: which rows have the digests that README states, and where the others begin to differ."""
+"""The table of `make matrix` is whole, agrees with README, and says where a row begins to differ."""
 
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from pathlib import Path
-from struct import pack
 
+import pytest
+
+from db.store import Store
 from tests.conftest import ROOT
 from tests.matrix import (
     BEGIN,
@@ -17,18 +18,17 @@ from tests.matrix import (
     Result,
     Row,
     cells,
-    chain,
-    first_difference,
     markdown,
     outcome,
+    result_of,
     rows,
     stated,
     unpinned,
     write,
 )
-from tests.samples import history
+from tests.samples import execute, history
 
-NAMES = ("a", "b", "bias")
+NAMES = ("x0", "x1", "x2", "bias")
 
 
 def test_both_readmes_state_a_digest_for_each_model() -> None:
@@ -39,7 +39,9 @@ def test_both_readmes_state_a_digest_for_each_model() -> None:
 
 def test_the_table_has_every_row_and_its_pinned_rows_have_the_digests_of_readme() -> None:
     written = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in written.splitlines() if "|" in line]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in written.splitlines() if "|" in line
+    ]
     assert lines[0] == list(HEADER)
     table = [dict(zip(HEADER, line, strict=True)) for line in lines[2:]]
     promise = {model: f"`{digest[:12]}`" for model, digest in stated(ROOT / "README.md").items()}
@@ -53,25 +55,22 @@ def test_the_table_has_every_row_and_its_pinned_rows_have_the_digests_of_readme(
         assert same or not row.pinned
 
 
-def test_the_chain_is_that_of_the_schema_page() -> None:
-    trained = history(3, features=2, first_epoch=4)
-    digest = sha256(b"epoch-ledger 1\na\nb\nbias\n").digest()
-    for i in range(3):
-        numbers = [trained.train_loss[i], trained.test_loss[i], *trained.parameters[i]]
-        digest = sha256(digest + pack("<q5f", 4 + i, *numbers)).digest()
-        assert chain(NAMES, trained)[i] == digest
-
-
 def test_a_row_that_differs_names_the_model_and_its_first_epoch() -> None:
-    right, wrong = history(5, features=2), history(5, features=2)
+    right, wrong = history(5), history(5)
     wrong.test_loss[3] += 1
-    chains = {"paddle": chain(NAMES, right), "python": chain(NAMES, right)}
-    promise = Result({}, chains).digests
-    assert outcome(Result({}, chains), promise, chains) == "yes"
-    changed = Result({}, chains | {"python": chain(NAMES, wrong)})
-    assert outcome(changed, promise, chains) == "no: python from epoch 3"
-    assert outcome(changed, promise, {}) == "no: python"
-    assert first_difference(chains["paddle"], chains["python"]) is None
+    promise = {"paddle": "a", "python": "b"}
+    same = Result({}, NAMES, promise, {"paddle": right, "python": right})
+    assert outcome(same, promise, None) == "yes"
+    changed = Result({}, NAMES, {"paddle": "a", "python": "c"}, {"paddle": right, "python": wrong})
+    assert outcome(changed, promise, same) == "no: python from epoch 3"
+    assert outcome(changed, promise, None) == "no: python"
+
+
+def test_a_digest_that_is_not_that_of_the_stored_numbers_ends_the_row(filled: Store) -> None:
+    assert result_of(filled, 0).digests == {model.name: model.digest for model in filled.run(1).models}
+    execute(filled, "UPDATE epochs SET test_loss = 2 * test_loss WHERE epoch = 7 AND model = 'paddle'")
+    with pytest.raises(RuntimeError, match="digest"):
+        result_of(filled, 0)
 
 
 def test_a_row_without_a_run_says_what_was_asked_for() -> None:
