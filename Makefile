@@ -99,4 +99,4 @@ lock: $(VENV)/.installed-dev  ## resolve the dependencies again (hashes, no URLs
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and caches (never results/)
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest $(VENV)-torch .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest $(VENV)-torch $(VENV)-matrix-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
