@@ -12,7 +12,7 @@ LOCKED := install --no-deps --require-hashes
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test quick fast coverage test-browser test-compose test-torch lint soak docs bench lock clean
+.PHONY: help install train test quick fast coverage test-browser test-compose test-torch lint soak matrix docs bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, 
 	$(BIN)/python -m tests.soak --kills 200
 	LEDGER_TEST_OUTAGE=30 $(BIN)/pytest -s tests/test_outage.py
 
+matrix: $(VENV)/.installed-dev  ## train in other versions and settings, and table which have README's digests (10 min)
+	$(BIN)/python -m tests.matrix
+
 test-browser: $(VENV)/.installed-dev  ## test the dashboard and the report in Debian's Chromium (CHROMIUM names another)
 	$(BIN)/pytest -rP tests/browser
 
@@ -96,4 +99,4 @@ lock: $(VENV)/.installed-dev  ## resolve the dependencies again (hashes, no URLs
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and caches (never results/)
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest $(VENV)-torch .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest $(VENV)-torch $(VENV)-matrix-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

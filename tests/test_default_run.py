@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +16,8 @@ from db.schema import VerdictRow
 from db.store import Store
 from job.verdicts.gap import TOLERANCE, difference
 from job.verdicts.verify import DEFAULT_EPOCHS, REFERENCE, verify
-from tests.conftest import job_command
+from tests.conftest import ROOT, Job, job_command, new_database
+from tests.matrix import stated
 from tests.samples import sqlite_file
 
 pytestmark = pytest.mark.process
@@ -43,6 +45,22 @@ def test_every_epoch_of_both_models_is_a_row(default_run: tuple[Path, str]) -> N
     with sqlite_file(default_run[0]) as connection:
         rows = connection.execute("select model, count(*), min(epoch), max(epoch) from epochs group by model")
         assert rows.fetchall() == [("paddle", 10000, 0, 9999), ("python", 10000, 0, 9999)]
+
+
+def test_the_default_run_has_the_digests_that_readme_states(default_run: tuple[Path, str]) -> None:
+    promised = stated(ROOT / "README.md")
+    assert promised.keys() == set(MODELS)
+    assert dict(re.findall(r"^(\w+): digest (\w+)$", default_run[1], re.MULTILINE)) == promised
+    with Store(f"sqlite:///{default_run[0]}") as store:
+        assert {model.name: model.digest for model in store.run(1).models} == promised
+
+
+@pytest.mark.slow
+def test_so_it_has_on_postgresql(postgresql_server: str, postgresql_template: str, job: Job) -> None:
+    for url in new_database(postgresql_server, postgresql_template):
+        done = job("train", "--database-url", url, timeout=300)
+        digests = re.findall(r"^(\w+): digest (\w+)$", done.stdout, re.MULTILINE)
+        assert dict(digests) == stated(ROOT / "README.md")
 
 
 def test_every_printed_loss_and_weight_is_met(histories: dict[str, History]) -> None:
