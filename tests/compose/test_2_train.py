@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.compose.project import ROOT, Project, docker
+from tests.matrix import stated
 
 NEWEST = "run_id = (SELECT max(id) FROM runs)"
 
@@ -22,6 +24,7 @@ def test_up_train_brings_up_a_database_migrates_it_and_trains(trained: Project, 
         "SELECT string_agg(n::text, ' ') FROM (SELECT count(*) n FROM epochs GROUP BY run_id, model) t"
     )
     assert trained.value(per_model) == "10000 10000"
+    assert dict(re.findall(r"(\w+): digest (\w+)", first_up)) == stated(ROOT / "README.md")
     assert trained.compose("logs", "--no-log-prefix", "migrate").stdout.count("the store has schema") == 1
 
 
