@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from db.history import History
-from db.schema import VerdictRow
 from db.store import Store
 from job.verdicts.gap import TOLERANCE, difference
 from job.verdicts.verify import DEFAULT_EPOCHS, REFERENCE, verify
@@ -120,27 +119,22 @@ def test_the_notebooks_table_is_printed(default_run: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "kind"),
+    "change",
     [
-        ("UPDATE epochs SET train_loss = train_loss + 1e-5 WHERE epoch = 1000 AND model = 'paddle'", "both"),
-        ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 77", "neither"),
-        ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 2000", "reference"),
-        ("UPDATE epochs SET test_loss = test_loss + 1e-5 WHERE epoch = 5 AND model = 'python'", "parity"),
-        ("DELETE FROM epochs WHERE epoch = 4321", "parity"),
-        ("DELETE FROM epochs WHERE epoch = 4321 AND model = 'python'", "parity"),
+        "UPDATE epochs SET test_loss = test_loss * (1 + 1e-7) WHERE epoch = 415 AND model = 'paddle'",
+        "UPDATE epochs SET train_loss = train_loss + 1e-5 WHERE epoch = 1000 AND model = 'paddle'",
+        "DELETE FROM epochs WHERE epoch = 4321",
     ],
 )
-def test_a_tampered_history_fails_its_verdict(
-    default_run: tuple[Path, str], tmp_path: Path, change: str, kind: str
+def test_a_tampered_history_fails_its_integrity(
+    default_run: tuple[Path, str], tmp_path: Path, change: str
 ) -> None:
     copy = shutil.copy(default_run[0], tmp_path / "copy.db")
     with sqlite_file(copy) as connection:
         connection.execute(change)
     with Store(f"sqlite:///{copy}") as store:
-        verdicts = {verdict.kind: verdict for verdict in verify(store, store.run(1))}
-    failed = {name for name, verdict in verdicts.items() if not verdict.passed}
-    assert failed == {"both": {"parity", "reference"}, "neither": set()}.get(kind, {kind})
-    assert isinstance(verdicts["parity"], VerdictRow)
+        (verdict,) = verify(store, store.run(1))
+    assert (verdict.kind, verdict.passed) == ("integrity", False)
 
 
 def test_the_stored_run_stays_small(default_run: tuple[Path, str]) -> None:
