@@ -9,8 +9,9 @@ import pytest
 
 from db.store import Store
 from job.cli import run
+from job.data.dataset import load
 from tests.pruning import made
-from tests.samples import execute, sqlite_file, start
+from tests.samples import execute, history, sqlite_file, start, write_csv
 
 Output = pytest.CaptureFixture[str]
 FORGED = "UPDATE epochs SET train_loss = 0.5 WHERE run_id = 2 AND model = 'python' AND epoch = 7"
@@ -87,3 +88,23 @@ def test_a_forged_run_is_neither_resumed_nor_exported(
     assert not list(tmp_path.rglob("*.csv"))
     assert run(["export", "2", "--as-is", "--database-url", database_url]) == 0
     assert len(list(tmp_path.rglob("*.csv"))) == 1
+
+
+def test_a_run_with_a_forged_checkpoint_is_not_resumed(
+    database_url: str, tmp_path: Path, capsys: Output
+) -> None:
+    data = load(write_csv(tmp_path / "made.csv"))
+    with Store(database_url) as store:
+        writer = store.start_run(data.row(), epochs=9, learning_rate=0.1, seed=0, environment={})
+        for model in ("paddle", "python"):
+            writer.append(model, history(6))
+        writer.finish("interrupted")
+        forged = "(SELECT parameters FROM epochs WHERE model = 'python' AND epoch = 4)"
+        execute(store, f"UPDATE epochs SET parameters = {forged} WHERE model = 'python' AND epoch = 5")
+        assert run(["resume", "1", "--data", "made.csv", "--database-url", database_url]) == 2
+        assert capsys.readouterr().err == (
+            "job: error: run 1 cannot be resumed: its history is not as it was written: "
+            "python, epochs 0 to 5: not what was written\n"
+        )
+        assert store.run(1).status == "interrupted"
+        assert store.progress(1) == {"paddle": 6, "python": 6}
