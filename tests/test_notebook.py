@@ -60,7 +60,7 @@ def test_the_notebook_trains_as_the_command_does(
         assert [(run.status, run.trigger, run.epochs) for run in store.runs()] == [
             ("completed", "manual", 200)
         ] * 2
-        assert [verdict.kind for verdict in store.verdicts(1)] == ["parity"]
+        assert [verdict.kind for verdict in store.verdicts(1)] == ["integrity", "parity", "exact", "exact"]
         for model in ("paddle", "python"):
             assert store.history(1, model).same_bits(store.history(2, model))
 
