@@ -37,7 +37,12 @@ def test_a_small_run_is_stored_printed_and_judged(database_url: str, tmp_path: P
         assert (found.status, found.epochs, found.trigger) == ("completed", 25, "manual")
         assert (found.dataset.name, found.dataset.target) == ("prices.csv", "y")
         assert store.progress(found.id) == dict.fromkeys(BUILT_IN, 25)
-        assert [verdict.kind for verdict in store.verdicts(found.id)] == ["integrity", "parity"]
+        assert [verdict.kind for verdict in store.verdicts(found.id)] == [
+            "integrity",
+            "parity",
+            "exact",
+            "exact",
+        ]
         assert {"python", "packages", "platform", "cpu", "blas", "threads", "git"} <= set(found.environment)
 
 

@@ -19,6 +19,7 @@ from job.models.python import PythonModel
 from job.verdicts.exact import MOST_PARAMETERS, exact_verdicts, path_of
 from job.verdicts.path import ExactPath, series
 from tests.samples import history, model, regression, write_csv
+from tests.test_parity_of_large_tables import made as large_table
 
 KINDS = ("normal", "uniform", "zeros and ones", "a heavy tail", "the same column twice", "wide")
 
@@ -306,3 +307,11 @@ def test_the_distance_is_that_from_float64(tmp_path: Path) -> None:
     stored = np.column_stack([own.train_loss, own.test_loss, own.parameters]).astype(np.float64)
     (verdict,) = exact_verdicts(run_of(dataset, epochs=200), {"python": own}, dataset)
     assert verdict.worst == pytest.approx(np.abs(stored - expected).max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["paddle", "python"])
+def test_the_rounding_of_long_sums_of_repeated_rows_is_allowed(name: str) -> None:
+    dataset = large_table(20_000, "zeros and ones")
+    run = run_of(dataset, epochs=30, learning_rate=0.01)
+    (verdict,) = exact_verdicts(run, {name: model(name, dataset, 0.01).advance(30)}, dataset)
+    assert verdict.passed, verdict.detail

@@ -127,7 +127,13 @@ def test_a_resumed_night_gets_its_verdict_too(sqlite_url: str) -> None:
     with Store(sqlite_url) as store:
         if store.run(2).status == "interrupted":
             assert run(["resume", "2", "--database-url", sqlite_url]) == 0
-        assert [verdict.kind for verdict in store.verdicts(2)] == ["parity", "drift"]
+        assert [verdict.kind for verdict in store.verdicts(2)] == [
+            "integrity",
+            "parity",
+            "exact",
+            "exact",
+            "drift",
+        ]
         assert store.verdicts(2)[-1].passed
 
 

@@ -106,7 +106,7 @@ def test_three_nights_run_when_they_are_due_and_agree(
     with Store(sqlite_url) as store:
         assert [run.trigger for run in store.runs()] == ["nightly"] * 3
         verdicts = [[(v.kind, v.passed) for v in store.verdicts(run)] for run in (1, 2, 3)]
-    judged = [(kind, True) for kind in ("integrity", "parity", "exact", "exact")]
+    judged = [("integrity", True), ("parity", True), ("exact", True), ("exact", True)]
     assert verdicts == [judged, *[[*judged, ("drift", True)]] * 2]
     assert told == []
     said = capfd.readouterr()

@@ -54,7 +54,12 @@ def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> N
     assert (first.status, first.trained, first.good) == ("completed", True, True)
     assert first.seconds > 0
     with Store(database_url) as store:
-        assert [verdict.kind for verdict in store.verdicts(store.run().id)] == ["integrity", "parity"]
+        assert [verdict.kind for verdict in store.verdicts(store.run().id)] == [
+            "integrity",
+            "parity",
+            "exact",
+            "exact",
+        ]
     again = run_task(task(database_url), housing, never)
     assert (again.run_id, again.status, again.trained) == (first.run_id, "completed", False)
     others = [task(database_url, seed=1), task(database_url, rate=0.02), task(database_url, name="t")]
@@ -62,7 +67,7 @@ def test_a_combination_is_trained_once(database_url: str, housing: Dataset) -> N
     with Store(database_url) as store:
         rows = runs_of(store, "s")
         assert [(run.trigger, run.sweep) for run in rows] == [("sweep", "s")] * 3
-        assert {v.kind for v in store.verdicts(rows[0].id)} == {"integrity", "parity"}
+        assert {v.kind for v in store.verdicts(rows[0].id)} == {"integrity", "parity", "exact"}
         with pytest.raises(NotFoundError, match="there are s, t"):
             runs_of(store, "nope")
 

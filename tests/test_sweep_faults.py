@@ -55,7 +55,12 @@ def test_a_run_that_was_killed_before_it_was_judged_is_judged(
     assert train_one(database_url, housing).run_id == first.run_id
     assert first.run_id is not None
     with Store(database_url) as store:
-        assert [verdict.kind for verdict in store.verdicts(first.run_id)] == ["integrity", "parity"]
+        assert [verdict.kind for verdict in store.verdicts(first.run_id)] == [
+            "integrity",
+            "parity",
+            "exact",
+            "exact",
+        ]
 
 
 def wait_for_line(process: subprocess.Popen[str], begin: str) -> None:
