@@ -44,7 +44,7 @@ class Replay:
             return model.initial(self.dataset, self.run.seed)
 
     def history(self, name: str, first: int, last: int) -> History:
-        """Stored epochs of a model, `first` to `last`. Raises CorruptedError if they have other parameters."""
+        """Stored epochs of a model, `first` to `last`. Raises CorruptedError if they cannot be read."""
         found, count = self.store.history(self.run.id, name, first, last), len(self.run.parameter_names)
         if len(found) and found.parameters.shape[1] != count:
             raise CorruptedError(
