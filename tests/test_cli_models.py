@@ -73,7 +73,7 @@ def train(url: str, *models: str, epochs: int = 20) -> int:
 def test_a_check_has_a_line_for_each_clause(own: Path, capsys: Output) -> None:
     assert run(["models", "check", "mine.py:Mine", "--data", "made.csv"]) == 0
     *clauses, end = capsys.readouterr().out.splitlines()
-    assert len(clauses) == 12
+    assert len(clauses) == 13
     assert all(line.startswith("passed: ") for line in clauses)
     assert end == "mine: all clauses hold"
 

@@ -156,6 +156,16 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(stored: str, tmp_path: P
     assert "which is not found; name its file with --data" in refused(["1", "3", *url], capsys)
 
 
+@pytest.mark.parametrize("words", [["step", "1", "4"], ["step", "1", "5"], ["audit", "1", "--all"]])
+def test_a_row_with_too_few_parameters_is_one_line(words: list[str], stored: str, capsys: Output) -> None:
+    with Store(stored) as store:
+        execute(store, "UPDATE epochs SET parameters = '[0.5]' WHERE epoch = 4")
+    assert run([*words, "--database-url", stored]) == 2
+    err = capsys.readouterr().err
+    assert "run 1, paddle: a value in the store is corrupted: epoch 4: 1 parameters" in err
+    assert err.count("\n") == 1
+
+
 def test_of_a_downsampled_run_only_epochs_after_a_stored_one_are_replayed(
     stored: str, capsys: Output
 ) -> None:

@@ -113,7 +113,7 @@ def audit(replay: Replay, name: str, epochs: list[int], on_tried: OnTried) -> tu
 def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
     """Replay consecutive epochs of a model from the row before; the first that is not the stored one."""
     needed = range(max(stretch.start - 1, 0), stretch.stop)
-    stored = replay.store.history(replay.run.id, name, needed.start, needed.stop - 1)
+    stored = replay.history(name, needed.start, needed.stop - 1)
     missing = np.setdiff1d(needed, stored.epoch)
     if len(missing):
         return Broken(int(missing[0]), "it is not stored")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.downsampled import described
-from db.errors import StoreError
+from db.errors import CorruptedError, StoreError
 from db.history import History, State
 from db.schema import RunRow
 from db.store import Store
@@ -43,9 +43,19 @@ class Replay:
         with naming_model(name):
             return model.initial(self.dataset, self.run.seed)
 
+    def history(self, name: str, first: int, last: int) -> History:
+        """Stored epochs of a model, `first` to `last`. Raises CorruptedError if they cannot be read."""
+        found, count = self.store.history(self.run.id, name, first, last), len(self.run.parameter_names)
+        if len(found) and found.parameters.shape[1] != count:
+            raise CorruptedError(
+                f"run {self.run.id}, {name}: a value in the store is corrupted: epoch {found.epoch[0]}: "
+                f"{found.parameters.shape[1]} parameters instead of {count}"
+            )
+        return found
+
     def stored(self, name: str, epoch: int) -> History:
         """The row of an epoch of a model. Raises StoreError if it is not stored."""
-        found = self.store.history(self.run.id, name, epoch, epoch)
+        found = self.history(name, epoch, epoch)
         if len(found):
             return found
         why = f"; the run is {described(self.run)}" if not self.run.whole else ""
