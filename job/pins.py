@@ -1,8 +1,8 @@
 """Pins the numerical settings that a history's bits depend on, before NumPy and Paddle load.
 
 Measured: NumPy's history depends on OpenBLAS's kernel, which OpenBLAS chooses by the CPU; the Haswell kernel
-runs on every x86-64 CPU with AVX2. The thread count and MKL's mode have changed no bits so far; they are
-pinned as a precaution.
+runs on every x86-64 CPU with AVX2. Paddle's depends on MKL's mode. The thread count has changed no bits so
+far; it is pinned as a precaution (docs/reproducibility.md).
 """
 
 from __future__ import annotations
