@@ -104,7 +104,7 @@ def test_a_run_with_a_forged_checkpoint_is_not_resumed(
         assert run(["resume", "1", "--data", "made.csv", "--database-url", database_url]) == 2
         assert capsys.readouterr().err == (
             "job: error: run 1 cannot be resumed: its history is not as it was written: "
-            "python, epochs 0 to 5: not what was written\n"
+            "python, epochs 0 to 5: not what was written; `job train` without --resume begins a new run\n"
         )
         assert store.run(1).status == "interrupted"
         assert store.progress(1) == {"paddle": 6, "python": 6}

@@ -164,7 +164,8 @@ def resume(
         raise ModelError(f"the models of run {run_id} have other parameters now than the run has")
     if run.whole and (fault := first_fault(store, run)):
         raise StoreError(
-            f"run {run_id} cannot be resumed: its history is not as it was written: {fault.detail}"
+            f"run {run_id} cannot be resumed: its history is not as it was written: {fault.detail}; "
+            "`job train` without --resume begins a new run"
         )
     return store.resume_run(run_id, epochs=epochs, environment=environment(sources(references)))
 
