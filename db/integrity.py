@@ -15,7 +15,7 @@ from db.blocks import blocks, set_digests
 from db.digest import extend, start
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, as_history
-from db.errors import CorruptedError
+from db.errors import CorruptedError, StoreError
 from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, RunRow
 from db.store import Store
@@ -53,19 +53,33 @@ def first_fault(store: Store, run: RunRow, histories: dict[str, History] | None 
     """The first fault in a whole run's history; None if it is as it was written.
 
     `histories`, if given, takes the history of each model before a fault. Raises StoreError for a downsampled
-    run, whose digests can no longer be computed.
+    run, whose digests can no longer be computed, for a run whose digests are not computed yet, and if the run
+    changes meanwhile.
     """
     require_whole([run], "verified")
+    found = read_fault(store, run, {} if histories is None else histories, histories is not None)
+    if found is not None:
+        now = store.run(run.id)
+        require_whole([now], "verified")
+        if (now.status, now.resumes, now.epochs) != (run.status, run.resumes, run.epochs):
+            raise StoreError(f"run {run.id} has changed while it was read; try again")
+    return found
+
+
+def read_fault(store: Store, run: RunRow, histories: dict[str, History], keep: bool) -> Fault | None:
+    """The first fault as the store is read; `histories` takes the histories if they are to be kept."""
     stored = store.read(lambda session: blocks(session, run.id))
     for model in run.models:
         parts = [History.empty(0, len(run.parameters))]
         for found in checked(store, run, model, stored.get(model.name, [])):
             if isinstance(found, Fault):
                 return found
-            if histories is not None:
+            if keep:
                 parts.append(found)
-        if histories is not None:
+        if keep:
             histories[model.name] = History.concatenate(parts)
+    if unknown := sorted(stored.keys() - {model.name for model in run.models}):
+        return Fault(f"{unknown[0]}: there are digests, and the run has no such model")
     return foreign_epochs(store, run)
 
 
@@ -77,30 +91,33 @@ def checked(
     unlike: Block | None = None
     made = as_blocks(stored)
     for block, rows in zip(made, rows_by_block(store, run.id, model.name, made), strict=True):
-        if block.digest is None:
-            rows = "the digest is not computed yet; `job db upgrade` does that"
         history = rows if isinstance(rows, str) else as_written(block, rows)
         if isinstance(history, str):
             yield (unlike or block).fault(model.name, DIFFERENT if unlike else history)
             return
+        if block.digest is None:
+            raise StoreError(f"the digests of run {run.id} are not computed yet; `job db upgrade` does that")
         digest, trained = extend(digest, history), block.last + 1
         same = digest.hex() == block.digest
-        if unlike:  # the digests after it tell whether its epochs or its digest were changed
-            yield unlike.fault(model.name, DIGEST_CHANGED if same else DIFFERENT)
+        if unlike and same:  # later digests agree with the epochs
+            yield unlike.fault(model.name, DIGEST_CHANGED)
             return
-        if not same:
-            unlike = block
-        yield history
+        unlike = unlike or (None if same else block)
+        if not unlike:
+            yield history
     whole = digest.hex() if trained else None
     if unlike:
         yield unlike.fault(model.name, DIGEST_CHANGED if model.digest == whole else DIFFERENT)
     elif run.status == "completed" and trained != run.epochs:
-        yield Fault(f"{model.name} has {trained:,} epochs, and the run {run.epochs:,}", trained)
-    elif model.digest != (whole if run.status == "completed" else None):
-        yield Fault(f"{model.name}: the digest of the whole history was changed; the epochs were not")
+        yield Fault(f"{model.name} has digests of {trained:,} epochs, and the run {run.epochs:,}", trained)
+    elif run.status != "completed" and model.digest:
+        yield Fault(f"{model.name} has the digest of a completed run, and the run is {run.status}")
+    elif run.status == "completed" and model.digest != whole:
+        what = "was changed" if model.digest else "is missing"
+        yield Fault(f"{model.name}: the digest of the whole history {what}; the epochs were not changed")
 
 
-DIFFERENT = "not what was written"
+DIFFERENT = "not what was written: the epochs or their digest were changed"
 DIGEST_CHANGED = "the digest was changed; the epochs were not"
 
 
@@ -157,11 +174,11 @@ def as_written(block: Block, rows: list[Any]) -> History | str:
     ):
         exact = np.array(stored) == read
         if not exact.all():
-            return f"epoch {expected[int(exact.argmin())]:,}: the {name} is no float32"
+            return f"epoch {expected[int(exact.argmin())]:,}: the {name} was changed: it is no float32"
     if isinstance(parameters[0], str):
         changed = first_not_packed(parameters, history.parameters)
         if changed is not None:
-            return f"epoch {expected[changed]:,}: a parameter is no float32 as the trainer writes it"
+            return f"epoch {expected[changed]:,}: a parameter was changed: it is no float32"
     return history
 
 
@@ -212,7 +229,10 @@ def compute_digests(store: Store, run_id: int) -> Fault | None:
             found.append({"model": model, "last_epoch": block.last, "digest": digest.hex()})
 
     def work(session: Session, _: int) -> None:
-        session.execute(delete(BlockRow).where(BlockRow.run_id == run_id))
+        own = BlockRow.run_id == run_id
+        if session.scalar(select(func.count()).where(own, BlockRow.digest.is_(None))) == 0:
+            return  # another upgrade was first
+        session.execute(delete(BlockRow).where(own))
         session.execute(insert(BlockRow), [{"run_id": run_id, **block} for block in found])
         if run.status == "completed":
             set_digests(session, run_id)

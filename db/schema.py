@@ -82,7 +82,7 @@ class DatasetRow(Base):
     train_rows: Mapped[int]
     test_rows: Mapped[int]
     sum_error: Mapped[float | None] = mapped_column(Double)
-    """relative error of adding the squared errors of the training rows one by one in float32"""
+    """relative error of adding the squared errors of the rows one by one in float32"""
     target_minimum: Mapped[float] = mapped_column(Double)
     target_maximum: Mapped[float] = mapped_column(Double)
     target_mean: Mapped[float] = mapped_column(Double)

@@ -82,12 +82,16 @@ class Store(Database):
         """What SQLite itself finds wrong with the file, a line each; nothing on PostgreSQL."""
         if not self.path:
             return []
-        check = text("PRAGMA quick_check")
+        check, strays = text("PRAGMA quick_check"), text("PRAGMA foreign_key_check")
         try:
             found = self.read(lambda session: "\n".join(map(str, session.scalars(check))))
+            orphans = self.read(lambda session: {row[0] for row in session.execute(strays)})
         except CorruptedError as error:
             return [str(error)]
-        return [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
+        lines = [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
+        return lines + [
+            f"the table {table} has rows of a run that does not exist" for table in sorted(orphans)
+        ]
 
     # -- runs ------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ def test_verify_fails_with_status_1(filled_url: str, capsys: Output) -> None:
     [
         (["show", "7"], "there is no run 7"),
         (["show", "last"], "'last' is no run"),
-        (["verify", "2"], "run 2 has no epoch of paddle or python yet"),
+        (["verify", "2"], "run 2 has no epoch of paddle or python"),
         (["db", "upgrade", "9999"], "upgrade to '9999' is not possible"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from db.integrity import DIFFERENT
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
@@ -23,7 +24,7 @@ def test_every_run_of_a_store_is_verified(database_url: str, capsys: Output) -> 
             made(store)
         start(store)
     assert run(["verify", "--all", "--database-url", database_url]) == 0
-    assert capsys.readouterr().out == "integrity: 4 of 4 runs are as they were written\n"
+    assert capsys.readouterr().out == "integrity: 4 of 4 verified runs are as they were written\n"
 
 
 def test_a_forged_run_is_named_and_its_verdict_stored(database_url: str, capsys: Output) -> None:
@@ -33,9 +34,9 @@ def test_a_forged_run_is_named_and_its_verdict_stored(database_url: str, capsys:
         execute(store, FORGED, "UPDATE runs SET thinned_every = 10 WHERE id = 3")
         assert run(["verify", "--all", "--database-url", database_url]) == 1
         assert capsys.readouterr().out == (
-            "run 2: FAILED: python, epochs 0 to 39: not what was written\n"
-            "integrity: 1 of 2 runs are as they were written\n"
-            "1 downsampled runs can no longer be verified\n"
+            f"run 2: FAILED: python, epochs 0 to 39: {DIFFERENT}\n"
+            "integrity: 1 of 2 verified runs are as they were written\n"
+            "downsampled runs, which can no longer be verified: 1\n"
         )
         assert [(v.kind, v.passed, v.first_epoch) for v in store.verdicts(2)] == [("integrity", False, 0)]
         assert store.verdicts(3) == []
@@ -82,8 +83,8 @@ def test_a_forged_run_is_neither_resumed_nor_exported(
     assert run(["export", "2", "--database-url", database_url]) == 2
     said = capsys.readouterr().err
     assert said == (
-        "job: error: run 2 is not as it was written: python, epochs 0 to 39: not what was written; --as-is "
-        "exports it all the same\n"
+        f"job: error: run 2 is not as it was written: python, epochs 0 to 39: {DIFFERENT}; --as-is exports "
+        "it all the same\n"
     )
     assert not list(tmp_path.rglob("*.csv"))
     assert run(["export", "2", "--as-is", "--database-url", database_url]) == 0
@@ -104,7 +105,42 @@ def test_a_run_with_a_forged_checkpoint_is_not_resumed(
         assert run(["resume", "1", "--data", "made.csv", "--database-url", database_url]) == 2
         assert capsys.readouterr().err == (
             "job: error: run 1 cannot be resumed: its history is not as it was written: "
-            "python, epochs 0 to 5: not what was written; `job train` without --resume begins a new run\n"
+            f"python, epochs 0 to 5: {DIFFERENT}; `job train` without --resume begins a new run\n"
         )
         assert store.run(1).status == "interrupted"
         assert store.progress(1) == {"paddle": 6, "python": 6}
+
+
+def test_runs_without_digests_are_left_out_and_said(database_url: str, capsys: Output) -> None:
+    with Store(database_url) as store:
+        made(store), made(store)
+        execute(store, "UPDATE blocks SET digest = NULL WHERE run_id = 1")
+        assert run(["verify", "--all", "--database-url", database_url]) == 0
+        said = capsys.readouterr()
+        assert said.out == "integrity: 1 of 1 verified runs are as they were written\n"
+        assert "not verified: the digests of run 1 are not computed yet; `job db upgrade`" in said.err
+        assert store.verdicts(1) == []
+        assert run(["verify", "1", "--database-url", database_url]) == 2
+
+
+@pytest.mark.parametrize("column", ["target_mean = target_mean + 1", "target_maximum = 60"])
+def test_a_dataset_that_was_changed_is_found_where_its_file_is_known(
+    database_url: str, tmp_path: Path, capsys: Output, column: str
+) -> None:
+    write_csv(tmp_path / "made.csv")
+    words = ["--data", "made.csv", "--epochs", "9", "--database-url", database_url]
+    assert run(["train", *words]) == 0
+    with Store(database_url) as store:
+        execute(store, f"UPDATE datasets SET {column}")
+    assert run(["verify", "1", "--database-url", database_url]) == 1
+    assert "integrity: FAILED: minimum, maximum and mean of y in the store and" in capsys.readouterr().out
+
+
+def test_a_changed_error_of_sums_loosens_no_bound(database_url: str, tmp_path: Path, capsys: Output) -> None:
+    write_csv(tmp_path / "made.csv")
+    assert run(["train", "--data", "made.csv", "--epochs", "9", "--database-url", database_url]) == 0
+    with Store(database_url) as store:
+        execute(store, "UPDATE datasets SET sum_error = 1")
+        before = [(v.kind, v.tolerance) for v in store.verdicts(1)]
+        assert run(["verify", "1", "--database-url", database_url]) == 0
+        assert [(v.kind, v.tolerance) for v in store.verdicts(1)] == before

@@ -239,6 +239,11 @@ def test_the_turns_of_a_path_are_those_of_gradient_descent() -> None:
         found = path.turn(parameter, before + 4, steps[before, parameter])
         assert found is not None
         assert found.epoch == before + 1
+        # What fades had moved the parameter before, and what lasts moves it afterwards.
+        for life, way in ((found.short_half_life, 1), (found.long_half_life, -1)):
+            mode = int(np.argmin(np.abs(path.half_lives - life)))
+            part = -path.modes[parameter, mode] * path.pull[mode] * (1 - path.steps[mode]) ** found.epoch
+            assert np.sign(part) == way * np.sign(steps[before, parameter])
 
 
 def run_of(dataset: Dataset, **changes: Any) -> RunRow:

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from db.errors import StoreError
 from db.history import History
-from db.integrity import Fault, first_fault
+from db.integrity import DIFFERENT, Fault, first_fault
 from db.store import Store
 from tests.samples import execute, histories, history, start
 
@@ -177,7 +178,7 @@ SWAP = (
 )
 OTHER = "'" + "0" * 64 + "'"
 CHANGES = {
-    "python, epochs 4 to 11: not what was written": SWAP,
+    f"python, epochs 4 to 11: {DIFFERENT}": SWAP,
     "python, epochs 4 to 11: epoch 7 is missing": (f"DELETE FROM epochs WHERE {PYTHON} AND epoch = 7",),
     "python, epochs 12 to 29: epoch 29 is missing": (f"DELETE FROM epochs WHERE {PYTHON} AND epoch = 29",),
     "python, epochs 4 to 11: epoch 5 is missing and 2 more": (
@@ -189,7 +190,7 @@ CHANGES = {
     "other: epoch 3 is there, and the trainer did not store it": (
         f"INSERT INTO epochs SELECT 1, 'other', epoch, {COLUMNS} FROM epochs WHERE {PYTHON} AND epoch = 3",
     ),
-    "paddle, epochs 0 to 0: not what was written": (
+    f"paddle, epochs 0 to 0: {DIFFERENT}": (
         "UPDATE parameters SET name = 'x' WHERE run_id = 1 AND name = 'x1'",
     ),
     "python, epochs 4 to 11: the digest was changed; the epochs were not": (
@@ -198,18 +199,15 @@ CHANGES = {
     "python, epochs 12 to 29: the digest was changed; the epochs were not": (
         f"UPDATE blocks SET digest = {OTHER} WHERE {LAST}",
     ),
-    "python, epochs 12 to 29: the digest is not computed yet; `job db upgrade` does that": (
-        f"UPDATE blocks SET digest = NULL WHERE {LAST}",
-    ),
-    "python: the digest of the whole history was changed; the epochs were not": (
+    "python: the digest of the whole history was changed; the epochs were not changed": (
         f"UPDATE models SET digest = {OTHER} WHERE run_id = 1 AND name = 'python'",
     ),
-    "python has 12 epochs, and the run 30": (
+    "python has digests of 12 epochs, and the run 30": (
         f"DELETE FROM epochs WHERE {PYTHON} AND epoch > 11",
         f"DELETE FROM blocks WHERE {LAST}",
     ),
-    "paddle has 30 epochs, and the run 12": ("UPDATE runs SET epochs = 12",),
-    "paddle, epochs 0 to 0: not what was written ": (
+    "paddle has digests of 30 epochs, and the run 12": ("UPDATE runs SET epochs = 12",),
+    f"paddle, epochs 0 to 0: {DIFFERENT} ": (
         "DELETE FROM epochs WHERE model = 'paddle'",
         f"INSERT INTO epochs SELECT 1, 'paddle', epoch, {COLUMNS} FROM epochs WHERE {PYTHON}",
     ),
@@ -224,11 +222,55 @@ def test_what_is_changed_by_sql_is_named(store: Store, detail: str) -> None:
 
 def test_the_epochs_of_a_model_without_digests_are_foreign(store: Store) -> None:
     found = fault_after(store, "DELETE FROM blocks WHERE model = 'python'", "UPDATE models SET digest = NULL")
-    assert found.detail == "paddle: the digest of the whole history was changed; the epochs were not"
+    assert found.detail == "paddle: the digest of the whole history is missing; the epochs were not changed"
+
+
+def test_a_run_whose_digests_are_not_computed_yet_is_not_judged(store: Store) -> None:
+    execute(store, f"UPDATE blocks SET digest = NULL WHERE {LAST}")
+    with pytest.raises(StoreError, match="the digests of run 1 are not computed yet; `job db upgrade`"):
+        fault_of(store)
+
+
+def test_a_fault_of_a_run_without_digests_is_named(store: Store) -> None:
+    found = fault_after(
+        store,
+        f"UPDATE blocks SET digest = NULL WHERE {LAST}",
+        f"DELETE FROM epochs WHERE {PYTHON} AND epoch = 20",
+    )
+    assert found.detail == "python, epochs 12 to 29: epoch 20 is missing"
+
+
+def test_digests_of_a_model_that_the_run_does_not_have_are_found(store: Store) -> None:
+    found = fault_after(store, "INSERT INTO blocks VALUES (1, 'ghost', 9, 'ab')")
+    assert found.detail == "ghost: there are digests, and the run has no such model"
+
+
+def test_a_run_whose_status_was_changed_is_found(store: Store) -> None:
+    found = fault_after(store, "UPDATE runs SET status = 'interrupted'")
+    assert found.detail == "paddle has the digest of a completed run, and the run is interrupted"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("moved", [1, 5])
+def test_text_that_moved_from_one_row_to_the_next_is_found(store: Store, moved: int) -> None:
+    one, other = (read_row(store, "python", epoch) for epoch in (20, 21))
+    text = one["parameters"]
+    write_row(store, one | {"parameters": text[:-moved]})
+    write_row(store, other | {"parameters": f"{text[-moved:]},{other['parameters']}"})
+    found = fault_of(store)
+    assert found is not None
+    assert found.first_epoch == 12
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", ["''", "parameters || ',' || parameters", "'[]'", "'[[1.0]]'", "'7'"])
+def test_parameters_that_are_no_vector_are_found(store: Store, value: str) -> None:
+    found = fault_after(store, f"UPDATE epochs SET parameters = {value} WHERE {PYTHON} AND epoch = 20")
+    assert found.detail.startswith("python, epochs 12 to 29: a value in the store is corrupted: epoch 20: ")
 
 
 def test_a_change_too_small_for_float32_is_found(store: Store) -> None:
     found = fault_after(
         store, f"UPDATE epochs SET test_loss = test_loss + 1e-15 WHERE {PYTHON} AND epoch = 8"
     )
-    assert found.detail == "python, epochs 4 to 11: epoch 8: the test loss is no float32"
+    assert found.detail == "python, epochs 4 to 11: epoch 8: the test loss was changed: it is no float32"

@@ -111,10 +111,11 @@ def test_the_error_of_a_sum_is_that_of_adding_one_by_one() -> None:
     dataset = made(404, "zeros and ones")
     random = np.random.RandomState(0)
     errors = []
-    for _ in range(32):
+    tables = [(dataset.train_x, dataset.train_y), (dataset.test_x, dataset.test_y)]
+    for rows, targets in tables * 32:
         parameters = random.randn(4).astype(np.float32)
         total, exact = np.float32(0), 0.0
-        for x, y in zip(dataset.train_x, dataset.train_y[:, 0], strict=True):
+        for x, y in zip(rows, targets[:, 0], strict=True):
             square = ((x[None] @ parameters[:3, None])[0, 0] + parameters[3] - y) ** 2
             total, exact = total + square, exact + float(square)
         errors.append(abs(float(total) / exact - 1))

@@ -183,10 +183,10 @@ def test_epochs_that_both_models_lack_are_missed() -> None:
 
 def test_what_cannot_be_verified_is_refused(store: Store) -> None:
     writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={})
-    with pytest.raises(StoreError, match="run 1 has no epoch of paddle or python yet, so nothing"):
+    with pytest.raises(StoreError, match="run 1 has no epoch of paddle or python, so nothing"):
         verify(store, store.run(1))
     writer.append("python", history(5))
-    with pytest.raises(StoreError, match="run 1 has no epoch of paddle yet, so nothing"):
+    with pytest.raises(StoreError, match="run 1 has no epoch of paddle, so nothing"):
         verify(store, store.run(1))
     writer.append("paddle", history(5))
     verdicts = verify(store, store.run(1))

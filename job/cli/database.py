@@ -100,7 +100,7 @@ def fill_digests(database_url: str) -> None:
                     log_line(f"run {run_id} gets no digest: {fault.detail}")
                 advance()
     if computed:
-        print_line(f"computed the digests of {computed:,} runs of earlier versions")
+        print_line(f"runs of earlier versions whose digests are computed now: {computed:,}")
 
 
 @app.command()

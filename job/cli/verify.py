@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from db.errors import StoreError, StoreFailedError
+from db.schema import VerdictRow
 from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, RunData, Tolerance, open_store
 from job.cli.output import ALONE, print_json, print_line, print_verdict, verdict_record
 from job.cli.progress import counting
 from job.data.source import source
+from job.log import log_line
 from job.verdicts.exact import path_of
 from job.verdicts.verify import integrity_verdict
 from job.verdicts.verify import verify as judge
@@ -64,10 +67,16 @@ def verify_all(store: Store, as_json: bool) -> int:
     damage = store.damage()
     runs = store.runs()[::-1]
     whole = [run for run in runs if run.whole]
-    verdicts = []
+    verdicts: list[VerdictRow] = []
+    left_out: list[str] = []
     with counting("verifying run", len(whole)) as advance:
         for run in whole:
-            verdicts.append(store.add_verdict(integrity_verdict(store, store.run(run.id))))
+            try:
+                verdicts.append(store.add_verdict(integrity_verdict(store, store.run(run.id))))
+            except StoreFailedError:
+                raise
+            except StoreError as error:  # pruned meanwhile, or of an earlier version and without digests
+                left_out.append(str(error))
             advance()
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
@@ -77,7 +86,10 @@ def verify_all(store: Store, as_json: bool) -> int:
         print_line(f"the file is damaged: {line}", style="bold red")
     for verdict in failed:
         print_line(f"run {verdict.run_id}: FAILED: {verdict.detail}", style="bold red")
-    print_line(f"integrity: {len(whole) - len(failed):,} of {len(whole):,} runs are as they were written")
+    for line in left_out:
+        log_line(f"not verified: {line}")
+    passed = len(verdicts) - len(failed)
+    print_line(f"integrity: {passed:,} of {len(verdicts):,} verified runs are as they were written")
     if len(runs) > len(whole):
-        print_line(f"{len(runs) - len(whole):,} downsampled runs can no longer be verified")
+        print_line(f"downsampled runs, which can no longer be verified: {len(runs) - len(whole):,}")
     return 1 if failed or damage else 0

@@ -55,7 +55,7 @@ def path_of(run: RunRow, dataset: Dataset | None) -> ExactPath | str:
     if dataset is None:
         return f"the data file of run {run.id} ({run.dataset.name}) is not found; name it by --data"
     start = LinearRegression.initial(dataset, run.seed).parameters
-    path = ExactPath(dataset, run.learning_rate, start, run.dataset.sum_error or 0.0)
+    path = ExactPath(dataset, run.learning_rate, start)
     if path.diverges:
         return f"at learning rate {run.learning_rate:g} the exact path diverges"
     return path

@@ -50,12 +50,13 @@ class Chunk:
 class Turn:
     """A change of direction of a parameter: its steps before and after `epoch` have different signs.
 
-    Two modes move the parameter most, in opposite directions. The one that halves faster was the stronger.
+    The mode that moved it before fades fastest, and of those that fade more slowly, one moves it the other
+    way most.
     """
 
     epoch: int
     short_half_life: float
-    """epochs in which the faster of the two modes halves"""
+    """epochs in which the first of the two modes halves"""
     long_half_life: float
 
 
@@ -87,14 +88,9 @@ class Rows:
 
 
 class ExactPath:
-    """The path of a linear regression from `start`, float32 [p], in float64.
+    """The path of a linear regression from `start`, float32 [p], in float64."""
 
-    `sum_error` is the relative error of adding a value of each training row in float32: the dataset's.
-    """
-
-    def __init__(
-        self, dataset: Dataset, learning_rate: float, start: Float32s, sum_error: float = 0.0
-    ) -> None:
+    def __init__(self, dataset: Dataset, learning_rate: float, start: Float32s) -> None:
         self.train = Rows(dataset.train_x, dataset.train_y)
         self.test = Rows(dataset.test_x, dataset.test_y)
         self.start = start.astype(np.float64)
@@ -108,7 +104,9 @@ class ExactPath:
         self.pull: Float64s = 2 * self.train.error(self.start[None])[0] @ self.train.x @ self.modes
         """g [p]: the gradient along each mode at the start"""
         rows = max(len(dataset.train_x), len(dataset.test_x))
-        self.sum_error = max(math.sqrt(rows) * UNIT, sum_error) + 4 * UNIT  # and a few operations a row
+        self.sum_error = (
+            max(math.sqrt(rows) * UNIT, dataset.sum_error()) + 4 * UNIT
+        )  # and a few operations a row
 
     @property
     def diverges(self) -> bool:
@@ -126,14 +124,17 @@ class ExactPath:
         """The turn of a parameter nearest to an epoch, within NEARBY, with the sign of `step` before it."""
         for distance in NEARBY:
             epochs = np.arange(max(0, near - distance), near + distance + 2)
-            # The path's step in each epoch is -a times the sum of these.
-            parts = self.modes[parameter] * self.pull * (1 - self.steps) ** epochs[:, None]
-            steps = -np.sign(step) * parts.sum(axis=1)
+            # The path's step in each epoch is -a times the sum of the modes' parts of it. Here they are above
+            # 0 if they go in the direction of `step`.
+            parts = self.modes[parameter] * self.pull * (1 - self.steps) ** epochs[:, None] * -np.sign(step)
+            steps = parts.sum(axis=1)
             turns = np.flatnonzero((steps[:-1] > 0) & (steps[1:] <= 0))
             if len(turns):
                 at = turns[np.argmin(np.abs(epochs[turns] - near))]
-                modes = [parts[at].argmin(), parts[at].argmax()]
-                return Turn(int(epochs[at]), *sorted(self.half_lives[modes].tolist()))
+                lives = self.half_lives
+                fading = int(np.argmax(parts[at] / lives))
+                lasting = int(np.argmin(np.where(lives > lives[fading], parts[at], np.inf)))
+                return Turn(int(epochs[at]), float(lives[fading]), float(lives[lasting]))
         return None
 
     def chunks(self, epochs: int) -> Iterator[Chunk]:

@@ -9,8 +9,8 @@ import numpy as np
 
 from db.errors import StoreError
 from db.history import History
-from db.integrity import first_fault
-from db.schema import RunRow, VerdictRow
+from db.integrity import Fault, first_fault
+from db.schema import DatasetRow, RunRow, VerdictRow
 from db.store import Store
 from job.data.dataset import DEFAULT_DATA, Dataset
 from job.verdicts.exact import exact_verdicts
@@ -34,14 +34,17 @@ def verify(
     """
     trained = store.progress(run.id)
     empty = [model.name for model in run.models if model.name not in trained]
-    if empty:
-        raise StoreError(f"run {run.id} has no epoch of {' or '.join(empty)} yet, so nothing can be verified")
+    if empty and run.status != "completed":
+        raise StoreError(f"run {run.id} has no epoch of {' or '.join(empty)}, so nothing can be verified")
+    data = run.dataset if dataset is None else dataset.row()
     histories: dict[str, History] = {}
-    verdicts = [integrity_verdict(store, run, histories)]
-    if len(histories) == len(run.models):
+    integrity = integrity_verdict(store, run, histories, data)
+    verdicts = [integrity]
+    if integrity.passed:
         first, *others = histories
+        allowed = tolerance_for(data) if tolerance is None else tolerance
         verdicts += [
-            parity_verdict(run, {first: histories[first], other: histories[other]}, tolerance)
+            parity_verdict(run, {first: histories[first], other: histories[other]}, allowed)
             for other in others
         ]
         if is_default_run(run) and run.status == "completed":
@@ -50,13 +53,20 @@ def verify(
     return [store.add_verdict(verdict) for verdict in verdicts]
 
 
-def integrity_verdict(store: Store, run: RunRow, histories: dict[str, History] | None = None) -> VerdictRow:
+def integrity_verdict(
+    store: Store,
+    run: RunRow,
+    histories: dict[str, History] | None = None,
+    data: DatasetRow | None = None,
+) -> VerdictRow:
     """Whether the run's stored history is the one that was written; not stored.
 
-    `histories` takes the history of each model that can be read as it was written. Raises StoreError for a
-    downsampled run.
+    `histories` takes the history of each model that can be read as it was written. `data` is the dataset as
+    its file has it, if that is known. Raises StoreError as `first_fault` does.
     """
     fault = first_fault(store, run, histories)
+    if fault is None and data is not None and (changed := changed_statistics(run.dataset, data)):
+        fault = Fault(changed)
     return VerdictRow(
         run_id=run.id,
         kind="integrity",
@@ -65,6 +75,24 @@ def integrity_verdict(store: Store, run: RunRow, histories: dict[str, History] |
         tolerance=0.0,
         detail="every epoch is as it was written" if fault is None else fault.detail,
     )
+
+
+def changed_statistics(stored: DatasetRow, data: DatasetRow) -> str:
+    """The first column of a stored dataset whose statistics are not those of its file; empty if none is."""
+    expected = statistics(data)
+    for column, found in statistics(stored).items():
+        in_file = expected.get(column, (np.nan,) * 3)
+        # The sums of NumPy's versions may differ in the last digits.
+        if not np.allclose(found, in_file, rtol=0, atol=1e-9 * (in_file[1] - in_file[0])):
+            values = " and ".join(", ".join(f"{value:.9g}" for value in each) for each in (found, in_file))
+            return f"minimum, maximum and mean of {column} in the store and in the data file: {values}"
+    return ""
+
+
+def statistics(data: DatasetRow) -> dict[str, tuple[float, float, float]]:
+    """Minimum, maximum and mean of the target and of each feature, by name."""
+    target = {data.target: (data.target_minimum, data.target_maximum, data.target_mean)}
+    return target | {each.name: (each.minimum, each.maximum, each.mean) for each in data.features}
 
 
 def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float | None = None) -> VerdictRow:
