@@ -57,7 +57,7 @@ def first_fault(store: Store, run: RunRow, histories: dict[str, History] | None 
     changes meanwhile.
     """
     require_whole([run], "verified")
-    found = read_fault(store, run, {} if histories is None else histories, histories is not None)
+    found = read_fault(store, run, histories)
     if found is not None:
         now = store.run(run.id)
         require_whole([now], "verified")
@@ -66,17 +66,17 @@ def first_fault(store: Store, run: RunRow, histories: dict[str, History] | None 
     return found
 
 
-def read_fault(store: Store, run: RunRow, histories: dict[str, History], keep: bool) -> Fault | None:
-    """The first fault as the store is read; `histories` takes the histories if they are to be kept."""
+def read_fault(store: Store, run: RunRow, histories: dict[str, History] | None) -> Fault | None:
+    """The first fault as `first_fault` has it; the run may have changed meanwhile."""
     stored = store.read(lambda session: blocks(session, run.id))
     for model in run.models:
         parts = [History.empty(0, len(run.parameters))]
         for found in checked(store, run, model, stored.get(model.name, [])):
             if isinstance(found, Fault):
                 return found
-            if keep:
+            if histories is not None:
                 parts.append(found)
-        if keep:
+        if histories is not None:
             histories[model.name] = History.concatenate(parts)
     if unknown := sorted(stored.keys() - {model.name for model in run.models}):
         return Fault(f"{unknown[0]}: there are digests, and the run has no such model")
