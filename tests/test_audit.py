@@ -15,7 +15,7 @@ from db.store import Store
 from job.cli import run
 from job.data.dataset import load
 from job.replay import audit as auditing
-from job.replay.audit import draw, drawn, environment_at, judge, stretches
+from job.replay.audit import ALONE, draw, drawn, environment_at, judge, stretches
 from job.replay.state import prepare
 from job.training import Settings, start, train_and_judge
 from tests.conftest import Job
@@ -139,6 +139,7 @@ def test_stretches_are_the_epochs_in_consecutive_pieces(epochs: set[int], longes
     pieces = list(stretches(sorted(epochs), longest))
     assert [epoch for piece in pieces for epoch in piece] == sorted(epochs)
     assert all(1 <= len(piece) <= longest for piece in pieces)
+    assert {len(piece) for piece in pieces[:ALONE]} <= {1}
 
 
 def test_every_epoch_is_told_to_the_progress_whatever_the_pieces(
@@ -149,7 +150,40 @@ def test_every_epoch_is_told_to_the_progress_whatever_the_pieces(
     with Store(stored) as store:
         replay = prepare(store, store.run(1))
         assert judge(replay, draw(replay, None, 0), told.append).passed
-    assert told == 2 * [7, 7, 7, 7, 7, 5]
+    assert told == 2 * [1, 1, 1, 7, 7, 7, 7, 7, 2]
+
+
+HIDDEN = """
+import numpy as np
+
+from db.history import History
+from job.models.python import PythonModel
+
+class Momentum(PythonModel):
+    moved = 0
+
+    def advance(self, epochs):
+        rows = []
+        for _ in range(epochs):
+            before = self.parameters
+            row = super().advance(1)
+            self.moved = np.float32(0.5) * self.moved + (self.parameters - before)
+            self.parameters = before + self.moved
+            row.parameters[0] = self.parameters
+            rows.append(row)
+        return History.concatenate(rows)
+"""
+
+
+def test_state_outside_the_parameters_is_found_by_a_whole_audit(migrated_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "hidden.py"
+    file.write_text(HIDDEN)
+    settings = Settings(load(write_csv(tmp_path / "made.csv")), EPOCHS, 0.1, models=(f"{file}:Momentum",))
+    with Store(migrated_url) as store:
+        train_and_judge(start(store, settings), settings.dataset)
+    found = audited(migrated_url)
+    assert (found.passed, found.first_epoch) == (False, 1)
+    assert "or hidden keeps state outside its parameters (`job models check` finds that)" in found.detail
 
 
 def test_in_another_environment_the_verdict_shows_what_differs(stored: str) -> None:

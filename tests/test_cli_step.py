@@ -84,6 +84,9 @@ def test_a_changed_epoch_is_not_reproduced(column: str, stored: str, capsys: Out
     out = capsys.readouterr().out
     assert "paddle: FAILED: the replay does not have the stored bits: the stored " in out
     assert "python: the replay has the stored bits" in out
+    assert "or a model keeps state outside its parameters (`job models check` finds that)." in (
+        " ".join(out.split())
+    )
 
 
 def test_a_mistake_in_a_users_file_is_named_in_the_sentence(

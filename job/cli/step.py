@@ -22,6 +22,10 @@ MOST_VALUES = 20
 """values of an operation that are shown one by one"""
 MANY_UNITS = 1000
 WIDTH = 80
+WHY = (
+    "Either the environment is not that of the run (`job audit` compares them), or stored values, settings "
+    "or models were changed, or a model keeps state outside its parameters (`job models check` finds that)."
+)
 
 
 def step(
@@ -77,6 +81,9 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
             )
         else:
             print_line(f"{each.model}: the replay has the stored bits", style="green")
+    if any(each.unlike for each in steps):
+        for line in textwrap.wrap(WHY, WIDTH):
+            print_line(line)
 
 
 def print_values(each: Stepped) -> None:

@@ -21,6 +21,8 @@ from job.training.loop import BLOCK_VALUES
 
 STRETCH = 500
 """most consecutive epochs that one instance of a model replays; then the next begins at the stored row"""
+ALONE = 3
+"""the first epochs that are replayed in an instance each"""
 OnTried = Callable[[int], None]
 """told after each stretch of epochs how many were tried"""
 
@@ -89,10 +91,13 @@ def drawn(epochs: int, sample: int | None, seed: int) -> list[int]:
 
 
 def stretches(epochs: list[int], longest: int) -> Iterator[range]:
-    """The epochs as ranges of consecutive ones."""
+    """The epochs as ranges of consecutive ones; the first `ALONE` are alone.
+
+    A model that keeps state outside its parameters would reproduce its epochs in one instance, but not alone.
+    """
     first = 0
     for i in range(1, len(epochs) + 1):
-        if i == len(epochs) or epochs[i] != epochs[i - 1] + 1 or i - first == longest:
+        if i == len(epochs) or i <= ALONE or epochs[i] != epochs[i - 1] + 1 or i - first == longest:
             yield range(epochs[first], epochs[i - 1] + 1)
             first = i
 
@@ -151,7 +156,8 @@ def verdict(replay: Replay, draw: Draw, tried: dict[str, int], broken: dict[str,
     why = (
         f"this environment is another than the run's, which may be the reason: {'; '.join(changes)}"
         if changes
-        else "this environment is the run's, so the stored values, settings or models were changed"
+        else "this environment is the run's, so the stored values, settings or models were changed, "
+        f"or {name} keeps state outside its parameters (`job models check` finds that)"
     )
     made.detail = (
         f"not reproduced: {name} from epoch {first.epoch}{others}; "
