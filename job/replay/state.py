@@ -118,6 +118,7 @@ def prepare(store: Store, run: RunRow, data: Path | None = None) -> Replay:
         if stored != now:
             raise ModelError(
                 f"run {run.id}: parameter {i + 1} is {stored or 'missing'} in the store, and "
-                f"{now or 'missing'} in the models with target {dataset.target}; the store or the models were changed"
+                f"{now or 'missing'} in the models with target {dataset.target}; "
+                "the store or the models were changed"
             )
     return Replay(store, run, dataset, models)
