@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +74,10 @@ class History:
         good = np.isfinite(self.train_loss) & np.isfinite(self.test_loss)
         good &= np.isfinite(self.parameters).all(axis=1)
         return self if good.all() else self[: int(np.argmin(good))]
+
+    def as_stored(self) -> History:
+        """The history as the store has it: a loss of -0.0 is 0.0, as SQLite has no negative zero."""
+        return replace(self, train_loss=self.train_loss + 0, test_loss=self.test_loss + 0)
 
     def same_bits(self, other: History) -> bool:
         """Whether epochs, losses and parameters are equal bit for bit (`trained_at` is ignored)."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Update, func, insert, or_, select, update
@@ -271,8 +271,7 @@ class RunWriter:
 
     def append(self, model: str, history: History) -> None:
         """Store consecutive epochs of a model, their digest, and the heartbeat, in one transaction."""
-        # SQLite's DOUBLE has no negative zero.
-        history = replace(history, train_loss=history.train_loss + 0, test_loss=history.test_loss + 0)
+        history = history.as_stored()
         first, last = int(history.epoch[0]), int(history.epoch[-1])
         before = self._digests.get(model) or self.store.read(
             lambda session: digest_before(session, self.run_id, model, first)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.errors import StoreError
+from db.history import History
 from db.schema import VerdictRow
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
+from job.models.python import PythonModel
 from job.replay import audit as auditing
 from job.replay.audit import ALONE, draw, environment_at, judge, sampled, stretches
 from job.replay.state import prepare
@@ -301,3 +303,23 @@ def test_other_numerics_are_shown_and_not_taken_for_tampering(sqlite_url: str, j
     done = job("audit", "--all", *url, JOB_PIN_NUMERICS="0", OPENBLAS_CORETYPE="Sandybridge")
     assert done.returncode == 1, done.stdout
     assert "blas openblas kernel Sandybridge, was Haswell" in done.stdout
+
+
+class NegativeZero(PythonModel):
+    """Its losses are -0.0, which are stored as 0.0."""
+
+    def advance(self, epochs: int) -> History:
+        history = super().advance(epochs)
+        history.train_loss[:] = history.test_loss[:] = -0.0
+        return history
+
+
+def test_a_loss_of_negative_zero_is_reproduced(
+    stored: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("job.models.python.PythonModel", NegativeZero)
+    data = load(tmp_path / "made.csv")
+    with Store(stored) as store:
+        train_and_judge(start(store, Settings(data, EPOCHS, 0.1, models=("python",))), data)
+        replay = prepare(store, store.run(2))
+        assert judge(replay, draw(replay, None, 1)).passed

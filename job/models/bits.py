@@ -31,8 +31,8 @@ class Unlike(NamedTuple):
 
 
 def rows(history: History) -> Float32s:
-    """Losses and parameters, float32 [n, 2 + p]; a loss of -0.0 is 0.0, as it is stored."""
-    return np.column_stack([history.train_loss + 0, history.test_loss + 0, history.parameters])
+    """Losses and parameters, float32 [n, 2 + p]."""
+    return np.column_stack([history.train_loss, history.test_loss, history.parameters])
 
 
 def first_unlike(found: History, expected: History, names: Sequence[str]) -> Unlike | None:

@@ -75,7 +75,7 @@ class Replay:
         """The next epochs of a model after a state. Raises ModelError."""
         with np.errstate(over="ignore", invalid="ignore"):
             try:
-                return advance(self.at(name, state), state, epochs)
+                return advance(self.at(name, state), state, epochs).as_stored()
             except FailedModelError as error:
                 raise ModelError(
                     f"the model {name} cannot be replayed from epoch {state.epoch}: {error}"

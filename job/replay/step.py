@@ -105,7 +105,7 @@ def one(replay: Replay, name: str, epoch: int) -> Stepped:
     trained, trace = replay.advance(name, before, 1), replay.trace(name, before)
     names = replay.run.parameter_names
     unlike = first_unlike(trained, stored, names)
-    trace_unlike = first_unlike(epoch_of(trace, epoch), trained, names)
+    trace_unlike = first_unlike(epoch_of(trace, epoch).as_stored(), trained, names)
     return Stepped(
         name,
         before,
