@@ -15,7 +15,7 @@ from db.store import Store
 from job.cli import run
 from job.data.dataset import load
 from job.replay import audit as auditing
-from job.replay.audit import ALONE, draw, drawn, environment_at, judge, stretches
+from job.replay.audit import ALONE, draw, environment_at, judge, sampled, stretches
 from job.replay.state import prepare
 from job.training import Settings, start, train_and_judge
 from tests.conftest import Job
@@ -90,7 +90,9 @@ def test_each_tampering_is_found_at_its_first_epoch(what: str, stored: str) -> N
     assert not found.passed
     assert epoch is None or found.first_epoch == epoch
     assert f"; epoch {found.first_epoch} of {model}: " in found.detail
-    assert "the stored values, settings or models were changed" in found.detail
+    removed = what.endswith("removed")
+    assert ("the stored values, settings or models were changed" in found.detail) != removed
+    assert ("its row was removed from the store" in found.detail) == removed
 
 
 def test_a_completed_run_that_lacks_its_end_is_found_by_any_sample(stored: str) -> None:
@@ -101,8 +103,8 @@ def test_a_completed_run_that_lacks_its_end_is_found_by_any_sample(stored: str) 
 
 def test_a_drawn_epoch_is_found_broken_and_none_else(stored: str) -> None:
     change = "UPDATE epochs SET test_loss = test_loss + 1 WHERE model = 'paddle' AND epoch = 15"
-    with_it = next(seed for seed in range(100) if 15 in drawn(EPOCHS, 5, seed))
-    without = next(seed for seed in range(100) if 15 not in drawn(EPOCHS, 5, seed))
+    with_it = next(seed for seed in range(100) if 15 in sampled(EPOCHS, 5, seed))
+    without = next(seed for seed in range(100) if 15 not in sampled(EPOCHS, 5, seed))
     assert audited(stored, change, sample=5, seed=without).passed
     found = audited(stored, sample=5, seed=with_it)
     assert (found.passed, found.first_epoch) == (False, 15)
@@ -127,9 +129,9 @@ def test_the_first_epoch_of_all_models_counts_and_the_others_are_named(stored: s
 def test_the_drawn_epochs_are_others_each_with_epoch_0_and_the_same_for_a_seed(
     epochs: int, sample: int, seed: int
 ) -> None:
-    found = drawn(epochs, sample, seed)
+    found = sampled(epochs, sample, seed)
     assert found[0] == 0
-    assert found == sorted(set(found)) == drawn(epochs, sample, seed)
+    assert found == sorted(set(found)) == sampled(epochs, sample, seed)
     assert len(found) == min(sample, epochs)
     assert found[-1] < epochs
 
@@ -200,6 +202,22 @@ def test_in_another_environment_the_verdict_shows_what_differs(stored: str) -> N
     assert "changed" not in found.detail
 
 
+def test_another_environment_does_not_excuse_a_removed_row(stored: str) -> None:
+    found = audited(
+        stored,
+        "DELETE FROM epochs WHERE model = 'python' AND epoch = 30",
+        """UPDATE runs SET environment = '{"python"\\: "3.9.1"}'""",
+    )
+    assert (found.passed, found.first_epoch) == (False, 30)
+    assert "no environment explains this: its row was removed from the store" in found.detail
+    assert "may be the reason" not in found.detail
+
+
+def test_a_sample_of_all_epochs_was_not_drawn(stored: str) -> None:
+    assert "drawn" not in audited(stored, sample=EPOCHS).detail
+    assert "drawn with --seed 1" in audited(stored, sample=EPOCHS - 1).detail
+
+
 def test_the_environment_of_an_epoch_is_that_of_the_resume_before_it() -> None:
     recorded = {
         "cpu": "a",
@@ -248,6 +266,16 @@ def test_the_command_stores_its_verdict_and_fails_with_status_1(stored: str, cap
         (["--sample", "0"], None, "--sample"),
         (["2"], None, "there is no run 2"),
         ([], "UPDATE datasets SET sha256 = 'f00'", "which is not found; name its file with --data"),
+        (
+            [],
+            "UPDATE parameters SET name = 'x9' WHERE name = 'x1'",
+            "parameter 2 is x9 in the store, and x1 in the models with target y; the store or the",
+        ),
+        (
+            [],
+            "DELETE FROM parameters WHERE name = 'bias'",
+            "parameter 4 is missing in the store, and bias in the models",
+        ),
         (["--data", "made.csv"], "UPDATE datasets SET sha256 = 'f00'", "not what run 1 was trained on"),
     ],
 )

@@ -50,9 +50,9 @@ def audit(
     count = None if everything else sample or SAMPLE
     with open_store(database_url) as store:
         replay = prepare(store, store.run(run), data)
-        drawn = draw(replay, count, seed)
-        with counting("replaying epochs", sum(map(len, drawn.chosen.values()))) as advance:
-            verdict = judge(replay, drawn, advance)
+        plan = draw(replay, count, seed)
+        with counting("replaying epochs", sum(map(len, plan.chosen.values()))) as advance:
+            verdict = judge(replay, plan, advance)
         verdict = store.add_verdict(verdict)
     if as_json:
         print_json(verdict_record(verdict))

@@ -12,7 +12,7 @@ import numpy as np
 from db.downsampled import require_whole
 from db.errors import StoreError
 from db.history import History
-from db.schema import VerdictRow
+from db.schema import RunRow, VerdictRow
 from job.environment import environment, environment_changes
 from job.models.bits import first_unlike, rows
 from job.models.reference import reference_of, sources
@@ -28,7 +28,7 @@ OnTried = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class Plan:
     """The epochs of each model that an audit tries."""
 
     epochs: dict[str, int]
@@ -49,7 +49,7 @@ class Broken:
     """the largest gap in this epoch; None if it is not stored"""
 
 
-def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
+def draw(replay: Replay, sample: int | None, seed: int) -> Plan:
     """Draw `sample` epochs of each model, epoch 0 always among them; all if it is None.
 
     The first epoch that a completed run lacks is tried too, and found missing.
@@ -65,25 +65,26 @@ def draw(replay: Replay, sample: int | None, seed: int) -> Draw:
     for name in replay.models:
         stored = progress.get(name, 0)
         epochs[name] = run.epochs if run.status == "completed" else stored
-        chosen[name] = drawn(stored, sample, seed) + [stored] * (stored < epochs[name])
-    return Draw(epochs, chosen, None if sample is None else seed)
+        chosen[name] = sampled(stored, sample, seed) + [stored] * (stored < epochs[name])
+    everything = sample is None or all(sample >= progress.get(name, 0) for name in replay.models)
+    return Plan(epochs, chosen, None if everything else seed)
 
 
-def judge(replay: Replay, draw: Draw, on_tried: OnTried = lambda count: None) -> VerdictRow:
+def judge(replay: Replay, plan: Plan, on_tried: OnTried = lambda count: None) -> VerdictRow:
     """Replay the epochs that were drawn; the verdict, which is not stored.
 
     Of a model that does not reproduce an epoch, later epochs are not tried.
     """
     tried: dict[str, int] = {}
     broken: dict[str, Broken] = {}
-    for name, epochs in draw.chosen.items():
+    for name, epochs in plan.chosen.items():
         tried[name], found = audit(replay, name, epochs, on_tried)
         if found:
             broken[name] = found
-    return verdict(replay, draw, tried, broken)
+    return verdict(replay, plan, tried, broken)
 
 
-def drawn(epochs: int, sample: int | None, seed: int) -> list[int]:
+def sampled(epochs: int, sample: int | None, seed: int) -> list[int]:
     """Epoch 0 and further ones of so many epochs, `sample` in all, in order; all if it is None."""
     if sample is None or sample >= epochs:
         return list(range(epochs))
@@ -136,13 +137,13 @@ def gap(one: History, other: History, row: int) -> float:
     return float(np.abs(rows(one)[row].astype(np.float64) - rows(other)[row]).max())
 
 
-def verdict(replay: Replay, draw: Draw, tried: dict[str, int], broken: dict[str, Broken]) -> VerdictRow:
+def verdict(replay: Replay, plan: Plan, tried: dict[str, int], broken: dict[str, Broken]) -> VerdictRow:
     """The verdict in words."""
     run = replay.run
     counts = ", ".join(
-        f"{count:,} of {draw.epochs[name]:,} epochs of {name}" for name, count in tried.items()
+        f"{count:,} of {plan.epochs[name]:,} epochs of {name}" for name, count in tried.items()
     )
-    how = "" if draw.seed is None else f", drawn with --seed {draw.seed}; epoch 0 is always tried"
+    how = "" if plan.seed is None else f", drawn with --seed {plan.seed}; epoch 0 is always tried"
     made = VerdictRow(run_id=run.id, kind="audit", passed=not broken, tolerance=0.0)
     if not broken:
         made.detail = f"replayed {counts}: all have the stored bits{how}"
@@ -151,20 +152,26 @@ def verdict(replay: Replay, draw: Draw, tried: dict[str, int], broken: dict[str,
     made.first_epoch = first.epoch
     made.worst = first.gap if first.gap is not None and np.isfinite(first.gap) else None
     others = "".join(f", {other} from epoch {each.epoch}" for other, each in broken.items() if other != name)
-    models = sources([reference_of(each) for each in run.models])
-    changes = environment_changes(environment_at(run.environment, first.epoch), environment(models))
-    why = (
-        f"this environment is another than the run's, which may be the reason: {'; '.join(changes)}"
-        if changes
-        else "this environment is the run's, so the stored values, settings or models were changed, "
-        f"or {name} keeps state outside its parameters (`job models check` finds that)"
-    )
     made.detail = (
         f"not reproduced: {name} from epoch {first.epoch}{others}; "
         f"epoch {first.epoch} of {name}: {first.what}; "
-        f"replayed {counts}{how}; {why}"
+        f"replayed {counts}{how}; {reason(replay.run, name, first)}"
     )
     return made
+
+
+def reason(run: RunRow, name: str, first: Broken) -> str:
+    """What may be the reason that an epoch of a model was not reproduced."""
+    if first.gap is None:
+        return "no environment explains this: its row was removed from the store"
+    models = sources([reference_of(each) for each in run.models])
+    changes = environment_changes(environment_at(run.environment, first.epoch), environment(models))
+    if changes:
+        return f"this environment is another than the run's, which may be the reason: {'; '.join(changes)}"
+    return (
+        "this environment is the run's, so the stored values, settings or models were changed, "
+        f"or {name} keeps state outside its parameters (`job models check` finds that)"
+    )
 
 
 def environment_at(recorded: dict[str, Any], epoch: int) -> dict[str, Any]:

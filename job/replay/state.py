@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,12 @@ def prepare(store: Store, run: RunRow, data: Path | None = None) -> Replay:
         )
     require_unchanged(run, "its epochs can only be replayed with the file as it was")
     models = load_models([reference_of(model) for model in run.models])
-    if list(parameter_names(models, dataset)) != run.parameter_names:
-        raise ModelError(f"the models of run {run.id} have other parameters now than the run has")
+    names = parameter_names(models, dataset)
+    for i, (stored, now) in enumerate(zip_longest(run.parameter_names, names)):
+        if stored != now:
+            raise ModelError(
+                f"run {run.id}: parameter {i + 1} is {stored or 'missing'} in the store, and "
+                f"{now or 'missing'} in the models with target {dataset.target}; "
+                "the store or the models were changed"
+            )
     return Replay(store, run, dataset, models)
