@@ -183,6 +183,34 @@ def test_a_step_has_the_stored_bits_at_every_epoch(database_url: str, tmp_path: 
             assert [each.operation for each in python.own] == [BEFORE, *python.trace]
 
 
+CHANGES = """
+from job.models.python import PythonModel
+
+class Changes(PythonModel):
+    def trace(self, given=None):
+        values = super().trace(given)
+        if given is not None:
+            for value in given.values():
+                value += 1
+        return values
+"""
+
+
+def test_a_trace_that_changes_what_it_is_given_leaves_the_first_models_values(
+    small: Dataset, biased: State, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(CHANGES)
+    models = load_models(["python", f"{file}:Changes"])
+    replay = Replay(None, run_row(learning_rate=0.1), small, models)  # type: ignore[arg-type]
+    first, second = (stepped(replay, name, biased) for name in models)
+    values = {name: value.copy() for name, value in first.trace.items()}
+    found = against(replay, second, first)
+    assert all(value.tobytes() == first.trace[name].tobytes() for name, value in values.items())
+    assert found.crosswise is not None
+    assert not any(each.differs for each in found.crosswise)
+
+
 BARE = """
 from job.models.python import PythonModel
 

@@ -53,5 +53,5 @@ def epoch_of(values: Trace, epoch: int) -> History:
 
 
 def in_shapes_of(values: Trace, like: Trace) -> dict[str, NDArray[Any]]:
-    """The values of one trace in the shapes of another, which has the same names and sizes."""
-    return {name: np.reshape(values[name], np.shape(like[name])) for name in like}
+    """Copies of the values of one trace in the shapes of another, which has the same names and sizes."""
+    return {name: np.array(values[name]).reshape(np.shape(like[name])) for name in like}
