@@ -235,6 +235,29 @@ class Halved(PythonModel):
         values["parameters"] = values["parameters"][1:]
         return values
 
+class Flat(PythonModel):
+    def trace(self, given=None):
+        return {name: value.ravel() for name, value in super().trace(given).items()}
+
+class Renamed(PythonModel):
+    def trace(self, given=None):
+        values = super().trace(given)
+        if given is not None:
+            values["Error"] = values.pop("error")
+        return values
+
+class Ragged(PythonModel):
+    def trace(self, given=None):
+        return super().trace(given) | {"rows": [[1.0], [1.0, 2.0]]}
+
+class RaggedLoss(PythonModel):
+    def trace(self, given=None):
+        return super().trace(given) | {"train loss": [[1.0], [1.0, 2.0]]}
+
+class Empty(PythonModel):
+    def trace(self, given=None):
+        return super().trace(given) | {"rows": []}
+
 class NoGradient(PythonModel):
     def trace(self):
         print("not an answer")
@@ -254,6 +277,11 @@ class NoGradient(PythonModel):
             ("{}:Fails",),
             "the trace of own for epoch 1 fails: ZeroDivisionError: division by zero (own.py, line ",
         ),
+        (("python", "{}:Flat"), "has 24 values of 'error', own given python's values has 576 values"),
+        (("python", "{}:Renamed"), "24 values of 'error', own given python's values has no value"),
+        (("{}:Ragged",), "the trace of own for epoch 1: 'rows' is not an array"),
+        (("{}:RaggedLoss",), "the trace of own for epoch 1: 'train loss' is not an array"),
+        (("{}:Empty",), "the trace of own for epoch 1: 'rows' has no values"),
         (("{}:Halved",), "the trace of own for epoch 1: 'parameters' has 3 values, not 4"),
     ],
 )

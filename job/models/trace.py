@@ -30,15 +30,21 @@ def problem_with_trace(values: object, parameters: int) -> str:
     """What is wrong with the trace of a model of so many parameters; empty if nothing is."""
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         return f"not a dictionary of names and arrays: {values!r:.80}"
+    for name, value in values.items():
+        try:
+            array = np.asarray(value)
+        except ValueError:  # rows of different lengths
+            return f"{name!r} is not an array"
+        if not np.issubdtype(array.dtype, np.floating):
+            return f"{name!r} is {array.dtype}, not an array of floating point numbers"
+        if not array.size:
+            return f"{name!r} has no values"
     for name in REQUIRED:
         if name not in values:
             return f"has no {name!r}"
         size, expected = np.size(values[name]), parameters if name == "parameters" else 1
         if size != expected:
             return f"{name!r} has {size} values, not {expected}"
-    for name, value in values.items():
-        if not np.issubdtype(np.asarray(value).dtype, np.floating):
-            return f"{name!r} is {np.asarray(value).dtype}, not an array of floating point numbers"
     return ""
 
 

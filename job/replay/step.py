@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,16 +123,10 @@ def against(replay: Replay, made: Stepped, first: Stepped) -> Stepped:
     crosswise = None
     if takes_given(replay.models[made.model]):
         given = in_shapes_of(first.trace, made.trace)
-        crosswise = differences(replay.trace(made.model, first.before, given), first.trace)
-    return Stepped(
-        made.model,
-        made.before,
-        made.trace,
-        made.unlike,
-        made.trace_unlike,
-        differences(ours, theirs),
-        crosswise,
-    )
+        crossed = replay.trace(made.model, first.before, given)
+        require_alike(replace(made, model=f"{made.model} given {first.model}'s values", trace=crossed), first)
+        crosswise = differences(crossed, first.trace)
+    return replace(made, own=differences(ours, theirs), crosswise=crosswise)
 
 
 def require_alike(made: Stepped, first: Stepped) -> None:
