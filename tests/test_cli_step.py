@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from db.store import Store
 from job.cli import run
+from job.cli.step import described
 from job.data.dataset import DEFAULT_DATA, load
+from job.replay.step import Difference
 from job.training import Settings, start, train_and_judge
 from tests.conftest import ROOT
 from tests.samples import execute, write_csv
@@ -107,6 +111,58 @@ def test_a_mistake_in_a_users_file_is_named_in_the_sentence(
     assert "On python's values, these operations differ by themselves: 2/r error. The others only" in out
 
 
+TYPED = """
+import numpy as np
+from job.models.python import PythonModel
+
+class Typed(PythonModel):
+    def trace(self, given=None):
+        values = super().trace(given)
+        values["gradient of the weights"] = values["gradient of the weights"].astype(np.float64)
+        return values
+"""
+
+
+def test_a_type_alone_is_said_alone(migrated_url: str, tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    with Store(migrated_url) as store:
+        models = ("python", "typed.py:Typed")
+        train_and_judge(start(store, Settings(load(), epochs=1, models=models)), load())
+    assert run(["step", "1", "0", "--database-url", migrated_url]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^gradient of the weights +f64 +f64$", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 80
+    text = " ".join(out.split())
+    assert (
+        "typed first differs from python in: gradient of the weights, only in the type: float64, not float32."
+        " On python's values, these operations differ by themselves: gradient of the weights. python: the"
+        in text
+    )
+
+
+@pytest.mark.parametrize("model", ["paddle", "python"])
+def test_float64_fits_the_table(model: str, migrated_url: str, tmp_path: Path, capsys: Output) -> None:
+    text = (ROOT / "job" / "models" / "python.py").read_text()
+    assert text.count("self.train_x @ weights") == 2
+    file = tmp_path / "wrong.py"
+    file.write_text(text.replace("self.train_x @ weights", "self.train_x.astype(np.float64) @ weights"))
+    with Store(migrated_url) as store:
+        models = (model, f"{file}:PythonModel")
+        train_and_judge(start(store, Settings(load(), epochs=1, models=models)), load())
+    assert run(["step", "1", "0", "--database-url", migrated_url]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"^X w +[0-9]+/404 f64 ", out, re.MULTILINE)
+
+
+def test_only_a_small_gap_is_excused_by_tiny_units() -> None:
+    large = Difference("X w", 404, 404, 0.6, 8_388_608, "")
+    assert "tiny" not in described(large)
+    assert "8,388,608 units in the last place, which are tiny near zero" in described(
+        replace(large, gap=4e-8)
+    )
+
+
 WRONG = """
 from job.models.python import PythonModel
 
@@ -124,11 +180,12 @@ def test_a_trace_that_is_not_what_the_model_trains_is_said(
     (tmp_path / "wrong.py").write_text(WRONG)
     with Store(migrated_url) as store:
         train_and_judge(start(store, Settings(load(), epochs=2, models=("wrong.py:Wrong",))), load())
-    (found,) = answer(migrated_url, 1, capsys)["models"]
+    (found,) = answer(migrated_url, 1, capsys, status=1)["models"]
     assert found["trace_unlike"].startswith("test loss is ")
-    assert run(["step", "1", "1", "--database-url", migrated_url]) == 0
+    assert run(["step", "1", "1", "--database-url", migrated_url]) == 1
     out = capsys.readouterr().out
-    assert "wrong: its trace is not what it trains: test loss is " in out
+    said = out.index("wrong: FAILED: its trace is not what it trains: test loss is ")
+    assert said < out.index("operation  ")
     assert "wrong: the replay has the stored bits" in out
 
 

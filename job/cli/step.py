@@ -15,8 +15,9 @@ from job.cli.options import DEFAULT_DATABASE, MOST_EPOCHS, AsJson, DatabaseUrl, 
 from job.cli.output import Number, Short, print_json, print_line, print_table
 from job.cli.summary import MOST_PARAMETERS
 from job.replay.state import prepare
-from job.replay.step import Difference, Stepped
+from job.replay.step import BEFORE, Difference, Stepped
 from job.replay.step import step as replayed
+from job.verdicts.gap import TOLERANCE
 
 MOST_VALUES = 20
 """values of an operation that are shown one by one"""
@@ -42,7 +43,8 @@ def step(
     The models go on from the stored epoch before, or from their start. For each further model follows the
     first operation in which it differs from the first model; then each of its operations on the first
     model's values, which tells an operation that differs by itself from one that only inherits a difference.
-    Last, whether the replayed epochs have the stored bits. Exit status 1 when one has not.
+    Last, whether the replayed epochs have the stored bits. Exit status 1 when one does not, or when a model's
+    trace is not what it trains.
     """
     with open_store(database_url) as store:
         found = store.run(run)
@@ -51,7 +53,7 @@ def step(
         print_json(record(found, epoch, steps))
     else:
         print_steps(found, epoch, steps)
-    return 1 if any(each.unlike for each in steps) else 0
+    return 1 if any(each.unlike or each.trace_unlike for each in steps) else 0
 
 
 def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
@@ -61,19 +63,18 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
     print_line(f"learning rate {run.learning_rate:g}, r = {run.dataset.train_rows:,} training rows")
     for each in steps:
         print_line("")
+        print_wrong_trace(each)
         print_values(each)
         print_line("")
         print_parameters(run, each, steps[0])
     first, *others = steps
     for each in others:
         print_line("")
+        print_wrong_trace(first)
+        print_wrong_trace(each)
         print_differences(each, first.model)
     print_line("")
     for each in steps:
-        if each.trace_unlike:
-            print_line(
-                f"{each.model}: its trace is not what it trains: {each.trace_unlike}", style="bold red"
-            )
         if each.unlike:
             print_line(
                 f"{each.model}: FAILED: the replay does not have the stored bits: {each.unlike}",
@@ -84,6 +85,14 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
     if any(each.unlike for each in steps):
         for line in textwrap.wrap(WHY, WIDTH):
             print_line(line)
+
+
+def print_wrong_trace(each: Stepped) -> None:
+    """Say that a model's trace is not what it trains, if so: the values printed next are not the epoch's."""
+    if each.trace_unlike:
+        print_line(
+            f"{each.model}: FAILED: its trace is not what it trains: {each.trace_unlike}", style="bold red"
+        )
 
 
 def print_values(each: Stepped) -> None:
@@ -166,16 +175,19 @@ def sentences(each: Stepped, first: str) -> list[str]:
     if not differing:
         return [*said, f"On {first}'s values every operation has the same bits."]
     said.append(f"On {first}'s values, these operations differ by themselves: {', '.join(differing)}.")
-    if len(differing) < len(each.crosswise):
+    if any(found.differs and found.operation not in (BEFORE, *differing) for found in each.own):
         said.append("The others only pass on the differences of those before them.")
     return said
 
 
 def described(difference: Difference) -> str:
     """A difference in a few words."""
+    if not difference.differing:
+        return f"only in the type: {difference.types}"
     types = f", {difference.types}" if difference.types else ""
     many = "unit" if difference.ulps == 1 else "units"
-    near_zero = ", which are tiny near zero" if difference.ulps >= MANY_UNITS else ""
+    tiny = difference.ulps >= MANY_UNITS and difference.gap <= TOLERANCE
+    near_zero = ", which are tiny near zero" if tiny else ""
     return (
         f"{difference.differing:,} of {difference.values:,} values, largest gap {difference.gap:.2g}, up to "
         f"{difference.ulps:,} {many} in the last place{near_zero}{types}"
@@ -183,9 +195,12 @@ def described(difference: Difference) -> str:
 
 
 def count(difference: Difference) -> str:
-    """How many values differ."""
+    """How many values differ, and the model's type if it is another one, as in `f64`."""
+    kind = difference.types.partition(",")[0].replace("float", "f")
     if not difference.differing:
-        return difference.types or "none"
+        return kind or "none"
+    if kind:
+        return f"{difference.differing:,}/{difference.values:,} {kind}"
     return f"{difference.differing:,} of {difference.values:,}"
 
 
