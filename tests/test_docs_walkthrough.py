@@ -104,10 +104,10 @@ def test_what_the_page_says_of_the_gap_is_so(default_run: list[History]) -> None
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store with the first 330 epochs of the default run."""
+    """A store with the first 416 epochs of the default run."""
     url = f"sqlite:///{tmp_path_factory.mktemp('steps') / 'ledger.db'}"
     with Store(url, create=True) as store:
-        train_and_judge(start(store, Settings(load(), epochs=330)), load())
+        train_and_judge(start(store, Settings(load(), epochs=416)), load())
     return url
 
 
@@ -123,6 +123,20 @@ def test_a_step_prints_what_the_page_shows(
     assert len(parts) >= 3
     for part in parts:
         assert part in printed
+
+
+def test_given_paddles_values_only_sums_of_many_terms_differ(steps: str) -> None:
+    sums = {"X w", "test prediction", "gradient of the weights", "gradient of the bias"}
+    losses = {"train loss", "test loss"}
+    with Store(steps) as store:
+        replay = prepare(store, store.run(1))
+        found = [step(replay, epoch)[1].crosswise or () for epoch in (*range(0, 330, 5), 415)]
+    differing = [{each.operation for each in epoch if each.differs} for epoch in found]
+    assert set.union(*differing) == sums | losses
+    assert says("in many others they differ too, as the train loss in epoch 415")
+    assert "train loss" in differing[-1]
+    for loss in losses:
+        assert 0.2 < np.mean([loss in epoch for epoch in differing]) < 0.8
 
 
 def test_what_the_page_says_of_epoch_323_is_so(steps: str) -> None:
