@@ -15,12 +15,13 @@ import pytest
 from sqlalchemy.orm import Session
 
 from db.history import History
+from db.integrity import compute_digests
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run
 from job.models.reference import BUILT_IN
 from tests.conftest import ROOT
-from tests.samples import write_csv
+from tests.samples import execute, write_csv
 from tests.trainers import start_and_wait
 
 Output = pytest.CaptureFixture[str]
@@ -49,12 +50,19 @@ def assert_same(url: str, a: int, b: int) -> None:
 
 def cut(url: str, run_id: int, status: str = "interrupted", **kept: int) -> None:
     """Make a completed run look as if it was stopped after some epochs of each model."""
-    with Store(url) as store, store.engine.begin() as connection:
+    of = f"WHERE run_id = {run_id}"
+    with Store(url) as store:
+        execute(
+            store,
+            f"UPDATE runs SET status = '{status}' WHERE id = {run_id}",
+            f"UPDATE models SET digest = NULL {of}",
+            f"DELETE FROM blocks {of}",
+        )
         for model, count in kept.items():
-            connection.exec_driver_sql(
-                f"DELETE FROM epochs WHERE run_id = {run_id} AND model = '{model}' AND epoch >= {count}"
-            )
-        connection.exec_driver_sql(f"UPDATE runs SET status = '{status}' WHERE id = {run_id}")
+            execute(store, f"DELETE FROM epochs {of} AND model = '{model}' AND epoch >= {count}")
+            if count:
+                execute(store, f"INSERT INTO blocks VALUES ({run_id}, '{model}', {count - 1}, NULL)")
+        compute_digests(store, run_id)
 
 
 @pytest.mark.slow

@@ -79,7 +79,7 @@ def test_the_figure_of_the_gap_shows_what_the_run_was_judged_by(sqlite_url: str)
         verdict = {"run_id": 1, "kind": "parity", "passed": True, "detail": ""}
         for tolerance in (0.25, 0.5):
             store.add_verdict(VerdictRow(**verdict, tolerance=tolerance))
-        figure = gap([read_subject(store, run) for run in store.runs()])
+        figure = gap([read_subject(store, store.run(run.id)) for run in store.runs()])
     labels = [text.get_text() for text in figure.legends[0].texts]
     assert labels[-2:] == ["tolerance 2.38419e-05", "tolerance 0.5"]
     drawn = [np.asarray(line.get_ydata()).tolist() for line in figure.axes[0].lines[-2:]]
