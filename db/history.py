@@ -65,6 +65,11 @@ class History:
         return History(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @property
+    def values(self) -> Float32s:
+        """Losses and parameters, float32 [n, 2 + p]; `names_of_values` names the columns."""
+        return np.column_stack([self.train_loss, self.test_loss, self.parameters])
+
+    @property
     def state(self) -> State:
         """The state after the last epoch. Raises IndexError for a history of no epochs."""
         return State(self.parameters[-1], int(self.epoch[-1]) + 1)
@@ -89,3 +94,8 @@ class History:
                 (self.parameters, other.parameters),
             )
         )
+
+
+def names_of_values(parameters: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns of `History.values`, given those of the p parameters."""
+    return ("train loss", "test loss", *parameters)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from db.history import Float32s, History
+from db.history import History, names_of_values
 
 
 class Unlike(NamedTuple):
@@ -30,18 +30,13 @@ class Unlike(NamedTuple):
         return f"the stored {self.name} is {self.expected!s}, the replayed one {self.found!s}"
 
 
-def rows(history: History) -> Float32s:
-    """Losses and parameters, float32 [n, 2 + p]."""
-    return np.column_stack([history.train_loss, history.test_loss, history.parameters])
-
-
 def first_unlike(found: History, expected: History, names: Sequence[str]) -> Unlike | None:
     """The first value of `found` with other bits than in `expected`; None if there is none.
 
     Both have the same epochs; `names` are those of the p parameters.
     """
-    columns = ("train loss", "test loss", *names)
-    for epoch, wanted, got in zip(expected.epoch.tolist(), rows(expected), rows(found), strict=True):
+    columns = names_of_values(names)
+    for epoch, wanted, got in zip(expected.epoch.tolist(), expected.values, found.values, strict=True):
         for column in np.flatnonzero(wanted.view(np.uint32) != got.view(np.uint32)):
             return Unlike(epoch, columns[column], got[column], wanted[column])
     return None

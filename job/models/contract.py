@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from db.history import History, State
+from db.history import History, State, names_of_values
 from job.data.dataset import Dataset
 from job.errors import in_a_line
 from job.models.base import Model, problem_with_names
-from job.models.bits import first_unlike, rows
+from job.models.bits import first_unlike
 from job.models.trace import epoch_of, has_trace, problem_with_trace, takes_given
 
 LARGE = 1e9
@@ -207,7 +207,7 @@ def inputs_stay(trial: Trial) -> str:
 
 def values_are_finite(trial: Trial) -> str:
     """Every value is finite, until the run diverges."""
-    values, columns = rows(trial.whole), ("train loss", "test loss", *trial.names)
+    values, columns = trial.whole.values, names_of_values(trial.names)
     trial.whole = trial.whole.finite()
     row = len(trial.whole)
     if row == trial.epochs:
@@ -225,9 +225,9 @@ def histories_stay(trial: Trial) -> str:
     """A history does not change after it is returned."""
     made = trial.at(trial.start)
     history = made.advance(3)
-    before = rows(history)
+    before = history.values
     made.advance(3)
-    epochs = np.flatnonzero((rows(history).view(np.uint32) != before.view(np.uint32)).any(axis=1))
+    epochs = np.flatnonzero((history.values.view(np.uint32) != before.view(np.uint32)).any(axis=1))
     return f"advance(3), called again, changes the values of epoch {epochs[0]}" if len(epochs) else ""
 
 

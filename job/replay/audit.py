@@ -14,7 +14,7 @@ from db.errors import StoreError
 from db.history import History
 from db.schema import RunRow, VerdictRow
 from job.environment import environment, environment_changes
-from job.models.bits import first_unlike, rows
+from job.models.bits import first_unlike
 from job.models.reference import reference_of, sources
 from job.replay.state import Replay
 from job.training.loop import BLOCK_VALUES
@@ -134,7 +134,7 @@ def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
 
 def gap(one: History, other: History, row: int) -> float:
     """The largest gap between two rows; NaN if a value is not finite."""
-    return float(np.abs(rows(one)[row].astype(np.float64) - rows(other)[row]).max())
+    return float(np.abs(one.values[row].astype(np.float64) - other.values[row]).max())
 
 
 def verdict(replay: Replay, plan: Plan, tried: dict[str, int], broken: dict[str, Broken]) -> VerdictRow:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from db.history import Float64s, History, Int64s
+from db.history import Float64s, History, Int64s, names_of_values
 from db.schema import RunRow, VerdictRow
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression
 from job.models.reference import BUILT_IN
-from job.verdicts.gap import describe_beyond, values_of
+from job.verdicts.gap import describe_beyond
 from job.verdicts.path import ExactPath
 
 MOST_PARAMETERS = 300
@@ -95,7 +95,7 @@ def exact_verdict(run: RunRow, model: str, found: Distance) -> VerdictRow:
 
 def distances(path: ExactPath, histories: Mapping[str, History], names: Sequence[str]) -> dict[str, Distance]:
     """The distance of each model from the path; `names` are those of the parameters."""
-    columns = ("train loss", "test loss", *names)
+    columns = names_of_values(names)
     found = {model: Distance(len(history)) for model, history in histories.items()}
     for model, epoch, gap, bound in apart(path, histories):
         distance = found[model]
@@ -126,5 +126,5 @@ def apart(
             if begin < end:
                 part = history[begin:end]
                 rows = part.epoch - chunk.first
-                gap: Float64s = np.abs(values_of(part) - chunk.values[rows])
+                gap: Float64s = np.abs(part.values - chunk.values[rows])
                 yield model, part.epoch, gap, chunk.bound[rows]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from db.history import Float32s, History, Int64s
+from db.history import Float32s, History, Int64s, names_of_values
 from db.schema import DatasetRow
 
 MOST_NAMED = 5
@@ -120,11 +120,11 @@ def difference(
         if not same:
             raise ValueError("the two histories have no epoch in common")
         return Difference(same, None, 0.0, 0, "train loss", 0, (), missing)
-    left, right = values_of(a)[rows_a], values_of(b)[rows_b]
+    left, right = a.values[rows_a], b.values[rows_b]
     gap = np.abs(left.astype(np.float64) - right)
     scale = np.maximum(1, np.maximum(np.abs(left), np.abs(right)))
     different = left.view(np.uint32) != right.view(np.uint32)
-    columns = ("train loss", "test loss", *parameters)
+    columns = names_of_values(parameters)
     row, column = np.unravel_index(np.argmax(np.where(np.isnan(gap), np.inf, gap)), gap.shape)
     return Difference(
         epochs=same + len(common),
@@ -151,12 +151,6 @@ def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
         ordered.append(np.where(bits < 0, -(bits & 0x7FFFFFFF) - 1, bits))
     distance: Int64s = np.abs(ordered[0] - ordered[1])
     return distance
-
-
-def values_of(history: History) -> Float32s:
-    """All values of a history as columns, float32 [n, 2 + p]."""
-    losses = (history.train_loss[:, None], history.test_loss[:, None])
-    return np.ascontiguousarray(np.concatenate([*losses, history.parameters], axis=1))
 
 
 def _first(epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:
