@@ -23,10 +23,10 @@ pin()
 from benchmarks import databases  # noqa: E402
 from benchmarks.mlflow_store import size  # noqa: E402
 from benchmarks.results import Figure, in_turns, write  # noqa: E402
+from db.digest import BLOCK_EPOCHS  # noqa: E402
 from db.query import named_queries  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.named_query import run_named_query  # noqa: E402
-from job.training.loop import BLOCK_EPOCHS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 10_000

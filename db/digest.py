@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from db.history import History
 
 VERSION = "epoch-ledger 1"
+BLOCK_EPOCHS = 2000
+"""most epochs of a block. One ends at each multiple of this, so that any two runs have digests of the same
+epochs."""
 
 
 def start(parameters: Iterable[str]) -> bytes:

@@ -12,9 +12,9 @@ from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from db.blocks import blocks, set_digests
-from db.digest import extend, start
+from db.digest import BLOCK_EPOCHS, extend, start
 from db.downsampled import require_whole
-from db.epochs import HISTORY_COLUMNS, as_history
+from db.epochs import as_history
 from db.errors import CorruptedError, StoreError
 from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, RunRow
@@ -23,8 +23,8 @@ from db.types import first_not_packed
 
 PART = 20_000
 """epochs that are read at once, unless a block is longer"""
-BLOCK = 2_000
-"""epochs of a block whose digest is computed for a run of an earlier version"""
+DIFFERENT = "not what was written: the epochs or their digest were changed"
+DIGEST_CHANGED = "the digest was changed; the epochs were not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,31 +117,24 @@ def checked(
         yield Fault(f"{model.name}: the digest of the whole history {what}; the epochs were not changed")
 
 
-DIFFERENT = "not what was written: the epochs or their digest were changed"
-DIGEST_CHANGED = "the digest was changed; the epochs were not"
-
-
 def as_blocks(stored: Sequence[tuple[int, str | None]]) -> list[Block]:
     """The blocks of one model, from the last epoch and the digest of each, in order."""
     firsts = [0, *(last + 1 for last, _ in stored)]
     return [Block(first, *block) for first, block in zip(firsts, stored, strict=False)]
 
 
-def rows_by_block(store: Store, run_id: int, model: str, made: Sequence[Block]) -> Iterator[list[Any] | str]:
+def rows_by_block(
+    store: Store, run_id: int, model: str, made: Sequence[Block]
+) -> Iterator[Sequence[Any] | str]:
     """The rows of each block, in the order of their epochs, or why they cannot be read."""
-    epochs = EpochRow.__table__
-    columns = [epochs.c[name] for name in HISTORY_COLUMNS]
     begun = 0
     while begun < len(made):
         first, ended = made[begun].first, begun + 1
         while ended < len(made) and made[ended].last - first < PART:
             ended += 1
         group, begun = made[begun:ended], ended
-        wanted = select(*columns).where(
-            epochs.c.run_id == run_id, epochs.c.model == model, epochs.c.epoch.between(first, group[-1].last)
-        )
         try:
-            rows = store.read(lambda session, query=wanted: session.execute(query.order_by("epoch")).all())  # type: ignore[misc]
+            rows = store.epoch_rows(run_id, model, first, group[-1].last)
         except CorruptedError as error:
             if len(group) == 1:
                 yield str(error)
@@ -154,7 +147,7 @@ def rows_by_block(store: Store, run_id: int, model: str, made: Sequence[Block]) 
             yield rows[bisect_left(numbers, block.first) : bisect_right(numbers, block.last)]
 
 
-def as_written(block: Block, rows: list[Any]) -> History | str:
+def as_written(block: Block, rows: Sequence[Any]) -> History | str:
     """The history of a block's rows, or what shows, without its digest, that they are not as written."""
     expected = range(block.first, block.last + 1)
     epochs = [row[0] for row in rows]
@@ -219,7 +212,7 @@ def compute_digests(store: Store, run_id: int) -> Fault | None:
     found: list[dict[str, Any]] = []
     for model in trained:
         digest = start(run.parameter_names)
-        ends = (*range(BLOCK - 1, trained[model] - 1, BLOCK), trained[model] - 1)
+        ends = (*range(BLOCK_EPOCHS - 1, trained[model] - 1, BLOCK_EPOCHS), trained[model] - 1)
         made = as_blocks([(end, None) for end in ends])
         for block, rows in zip(made, rows_by_block(store, run_id, model, made), strict=True):
             history = rows if isinstance(rows, str) else as_written(block, rows)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Select, select, text
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, make_transient, selectinload
 
+from db.backends import sqlite
 from db.database import Database
 from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
@@ -82,16 +83,10 @@ class Store(Database):
         """What SQLite itself finds wrong with the file, a line each; nothing on PostgreSQL."""
         if not self.path:
             return []
-        check, strays = text("PRAGMA quick_check"), text("PRAGMA foreign_key_check")
         try:
-            found = self.read(lambda session: "\n".join(map(str, session.scalars(check))))
-            orphans = self.read(lambda session: {row[0] for row in session.execute(strays)})
+            return self.connected(sqlite.damage)
         except CorruptedError as error:
             return [str(error)]
-        lines = [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
-        return lines + [
-            f"the table {table} has rows of a run that does not exist" for table in sorted(orphans)
-        ]
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -227,6 +222,13 @@ class Store(Database):
         self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1
     ) -> History:
         """The stored epochs of one model from `first_epoch` to `last_epoch`, every `step`-th; maybe none."""
+        with naming(f"run {run_id}, {model}"):
+            return as_history(self.epoch_rows(run_id, model, first_epoch, last_epoch, step))
+
+    def epoch_rows(
+        self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1
+    ) -> Sequence[Any]:
+        """The same epochs in order, as rows of `HISTORY_COLUMNS` with the values that the database has."""
         epochs = EpochRow.__table__
         query = (
             select(*(epochs.c[name] for name in HISTORY_COLUMNS))
@@ -237,7 +239,7 @@ class Store(Database):
             query = query.where(epochs.c.epoch <= last_epoch)
         if step > 1:
             query = query.where(epochs.c.epoch % step == 0)
-        return self.read(lambda session: as_history(session.execute(query).all()), f"run {run_id}, {model}")
+        return self.read(lambda session: session.execute(query).all())
 
     # -- verdicts --------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -39,19 +40,24 @@ def summaries(database: Database, run_id: int | None = None) -> list[dict[str, A
     digests = DIGESTS_OF_ALL if run_id is None else DIGESTS
 
     def work(connection: Connection) -> list[dict[str, Any]]:
-        trained: dict[int, dict[str, int]] = {}
-        for row in connection.execute(progress, given):
-            trained.setdefault(row.run_id, {})[row.model] = row.epochs
-        known: dict[int, dict[str, str | None]] = {}
-        for row in connection.execute(digests, given):
-            known.setdefault(row.run_id, {})[row.name] = row.digest
+        by_model = {
+            "trained": by_run(connection.execute(progress, given)),
+            "digests": by_run(connection.execute(digests, given)),
+        }
         rows = connection.execute(summary, given).mappings()
         return [
-            {**row, "trained": trained.get(row["id"], {}), "digests": known.get(row["id"], {})}
-            for row in rows
+            {**row} | {name: found.get(row["id"], {}) for name, found in by_model.items()} for row in rows
         ]
 
     found = database.connected(work)
     if not found and run_id is not None:
         raise NotFoundError(f"there is no run {run_id}; `job runs` lists what there is")
+    return found
+
+
+def by_run(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
+    """The values of rows of a run's id, a model's name and a value: by run, and then by model."""
+    found: dict[int, dict[str, Any]] = {}
+    for run_id, model, value in rows:
+        found.setdefault(run_id, {})[model] = value
     return found

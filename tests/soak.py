@@ -51,7 +51,8 @@ def train_in_child(url: str, dataset: Dataset, run_id: int | None, block: int) -
 
 def train_in_this_process(url: str, dataset: Dataset, run_id: int | None, block: int) -> None:
     """What `job train` and `job resume` do, with blocks of the given number of epochs."""
-    job.training.loop.BLOCK_EPOCHS = job.training.loop.FIRST_BLOCK = block
+    for limit in ("BLOCK_EPOCHS", "FIRST_BLOCK"):
+        setattr(job.training.loop, limit, block)
     with Store(url) as store:
         settings = Settings(dataset, EPOCHS, LEARNING_RATE, SEED)
         writer = start(store, settings) if run_id is None else resume(store, run_id, settings.dataset)

@@ -109,3 +109,11 @@ def insert_epochs(
     rows = [(run_id, model, *row) for row in values]
     marks = ", ".join("?" * len(columns))
     connection.exec_driver_sql(f"INSERT INTO epochs ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
+
+
+def damage(connection: Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file, a line each."""
+    found = "\n".join(str(line) for (line,) in connection.exec_driver_sql("PRAGMA quick_check"))
+    lines = [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
+    orphans = {row[0] for row in connection.exec_driver_sql("PRAGMA foreign_key_check")}
+    return lines + [f"the table {table} has rows of a run that does not exist" for table in sorted(orphans)]

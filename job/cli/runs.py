@@ -48,20 +48,10 @@ def runs(
     elif not found:
         print_line(nothing)
     else:
-        several = (
-            len({run["sha256"] for run in found}) > 1
-        )  # else the name says nothing, and takes a sixth of a line
-        columns = [
-            "run",
-            "status",
-            "trigger",
-            *["dataset"] * several,
-            "epochs",
-            "rate",
-            "seed",
-            "created",
-            "digest",
-        ]
+        # A name that all have says nothing, and takes a sixth of a line.
+        several = len({run["sha256"] for run in found}) > 1
+        dataset = ["dataset"] * several
+        columns = ["run", "status", "trigger", *dataset, "epochs", "rate", "seed", "created", "digest"]
         print_table(
             columns,
             [

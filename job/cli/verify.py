@@ -55,7 +55,8 @@ def verify(
     else:
         for verdict in verdicts:
             print_verdict(verdict)
-        if isinstance(why := path_of(found, dataset), str):
+        exact = any(verdict.kind == "exact" for verdict in verdicts)
+        if not exact and isinstance(why := path_of(found, dataset), str):
             print_line(f"exact: not judged: {why}")
             if len(found.models) == 1:
                 print_line(ALONE)

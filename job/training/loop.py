@@ -12,15 +12,15 @@ from typing import Protocol
 
 import numpy as np
 
+from db.digest import BLOCK_EPOCHS
 from db.history import History, State
 from job.errors import in_a_line
 from job.models.base import Model
 from job.stop import StopRequest
 
-BLOCK_EPOCHS = 2000
 BLOCK_SECONDS = 0.5
-"""Limits of a block, which is stored in one transaction. A kill loses one block, and a signal waits for one;
-half a second leaves a margin for a machine that slows down."""
+"""With BLOCK_EPOCHS, limits of a block, which is stored in one transaction. A kill loses one block, and a
+signal waits for one; half a second leaves a margin for a machine that slows down."""
 BLOCK_VALUES = 4_000_000
 """parameter values in a block, which is held in memory several times"""
 FIRST_BLOCK = 1
@@ -73,7 +73,6 @@ def train(
         if stop.is_set():
             return Outcome("interrupted", f"stopped by {stop.by}")
         begun = states[name].epoch
-        # A block ends at each multiple of BLOCK_EPOCHS: so any two runs have blocks with the same end.
         count = min(size[name], epochs - begun, BLOCK_EPOCHS - begun % BLOCK_EPOCHS)
         started = time.perf_counter()
         with np.errstate(over="ignore", invalid="ignore"):  # a divergence is a result, not a warning
