@@ -13,7 +13,7 @@ import numpy as np
 from db.history import History, State
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression
-from job.models.python import gradient, mean_squared_error
+from job.models.python import mean_squared_error
 
 BATCH = 32
 
@@ -37,9 +37,9 @@ class MiniBatch(LinearRegression):
             for start in range(0, len(order), BATCH):
                 rows = order[start : start + BATCH]
                 x, y = self.train_x[rows], self.train_y[rows]
-                w_gradient, b_gradient = gradient(x, x @ w + b - y)
-                w = w - self.learning_rate * w_gradient
-                b = b - self.learning_rate * b_gradient
+                step = self.learning_rate * np.float32(2 / len(x)) * (x @ w + b - y)
+                w = w - x.T @ step
+                b = b - step.sum()
 
             history.parameters[i] = self.parameters = np.append(w, b)
             history.trained_at[i] = time.time()

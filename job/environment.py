@@ -19,10 +19,12 @@ SOURCE = Path(__file__).resolve().parent.parent
 PACKAGES = ("epoch-ledger", "numpy", "paddlepaddle", "sqlalchemy", "alembic", "psycopg", "visualdl")
 FRAMEWORKS = ("torch", "jax", "jaxlib", "tensorflow", "keras", "scipy", "scikit-learn", "numba")
 """what own models may use, if it is installed"""
+TRAINING: dict[str, str] = {}
+"""how a model trains in this process, if it can do so in two ways; models set it when they are made"""
 
 
 def environment(models: Sequence[ModelSource] = ()) -> dict[str, Any]:
-    """The current environment as JSON values. Call after the models' frameworks have loaded.
+    """The current environment as JSON values. Call after the models have been made.
 
     `blas` is what the loaded libraries report, `pins` what the environment variables request.
     """
@@ -45,7 +47,7 @@ def environment(models: Sequence[ModelSource] = ()) -> dict[str, Any]:
         "threads": {library["prefix"]: library["num_threads"] for library in libraries},
         "pins": {name: os.environ.get(name) for name in (*THREADS, *KERNELS)},
         "git": _git(),
-    } | ({"models": own} if own else {})
+    } | {name: value for name, value in (("models", own), ("training", TRAINING.copy())) if value}
 
 
 def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db.history import History, State
+from db.history import Float64s, History, State
 from job.data.dataset import Dataset
 
 LONGEST_NAME = 200
@@ -74,6 +75,11 @@ def problem_with_names(names: object) -> str:
             return f"not a printable string of 1 to {LONGEST_NAME} characters: {name!r:.80}"
     twice = [name for name, count in Counter(names).items() if count > 1]
     return f"{twice[0]!r} is there twice" if twice else ""
+
+
+def moments(started: float, epochs: int) -> Float64s:
+    """`trained_at` of one call's epochs: Unix seconds, float64 [epochs], evenly from `started` until now."""
+    return np.linspace(started, time.time(), epochs + 1)[1:]
 
 
 class LinearRegression(Model):

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import io
 import logging
+import os
 import signal
 import sys
 import threading
@@ -135,6 +136,7 @@ def importing() -> Iterator[None]:
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     interrupted: list[int] = []
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle logs how it runs a program; errors remain
     gc.disable()
     try:
         with noting_sigint(interrupted), warnings.catch_warnings():

@@ -1,21 +1,32 @@
-"""The same linear regression in PaddlePaddle: the framework's layer, loss, gradient and optimiser."""
+"""The same linear regression in PaddlePaddle: the framework's layer, loss, gradient and optimizer."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import lru_cache
 
 import numpy as np
 import paddle
 
 from db.history import Float32s, History, State
 from job.data.dataset import Dataset
-from job.models.base import LinearRegression
+from job.environment import TRAINING
+from job.errors import in_a_line
+from job.log import log_line
+from job.models.base import LinearRegression, moments
+from job.models.program import Program
+
+program = lru_cache(maxsize=4)(Program)
+"""programs, which take some hundredths of a second to build, for all models of the same shapes"""
 
 
-class PaddleModel(LinearRegression):
-    """`nn.Linear` trained by `optimizer.SGD` on the whole training set at once, float32, weights [k, 1]."""
+class EagerModel(LinearRegression):
+    """`nn.Linear` trained by `optimizer.SGD` on the whole training set at once, float32, weights [k, 1].
+
+    This is the notebook's loop, operation by operation.
+    """
 
     def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
         super().__init__(dataset, learning_rate, seed, state)
@@ -31,6 +42,7 @@ class PaddleModel(LinearRegression):
 
     def advance(self, epochs: int) -> History:
         """Train the next `epochs` epochs of full-batch gradient descent."""
+        started = time.time()
         mean_squared_error = paddle.nn.functional.mse_loss
         linear = self.linear
         weight, bias = linear.weight, linear.bias  # a layer looks its parameters up at each access
@@ -48,9 +60,9 @@ class PaddleModel(LinearRegression):
             history.test_loss[i] = test_loss.numpy()
             history.parameters[i, :-1] = weight.numpy()[:, 0]
             history.parameters[i, -1] = bias.numpy()[0]
-            history.trained_at[i] = time.time()
         self.parameters = np.append(weight.numpy(), bias.numpy())
         self.epoch += epochs
+        history.trained_at[:] = moments(started, epochs)
         return history
 
     def trace(self, given: Mapping[str, Float32s] | None = None) -> dict[str, Float32s]:
@@ -84,3 +96,43 @@ class PaddleModel(LinearRegression):
         paddle.optimizer.SGD(self.optimizer.get_lr(), parameters=[weight, bias]).step()
         values["parameters"] = np.append(weight.numpy(), bias.numpy())
         return values
+
+
+class PaddleModel(EagerModel):
+    """The same model, with the same bits, trained by one program for a block of epochs; so it is faster.
+
+    If this version of Paddle cannot build the program, the eager loop trains.
+    """
+
+    def __init__(self, dataset: Dataset, learning_rate: float, seed: int, state: State) -> None:
+        super().__init__(dataset, learning_rate, seed, state)
+        self.program: Program | None = None
+        self.data = {name: getattr(self, name) for name in ("train_x", "train_y", "test_x", "test_y")}
+        shapes = len(self.train_y), len(self.test_y), len(dataset.features)
+        try:
+            self.program = program(*shapes, learning_rate)
+            self.program.run(self.data, self.parameters, 1)
+            TRAINING["paddle"] = "static program"
+        except Exception as error:
+            self.program = None
+            if not TRAINING.get("paddle", "").startswith("eager"):
+                log_line(
+                    f"paddle trains epoch by epoch, since its program fails: {in_a_line(error)}"
+                )
+            TRAINING["paddle"] = "eager loop"
+
+    def advance(self, epochs: int) -> History:
+        """Train the next `epochs` epochs of full-batch gradient descent."""
+        if self.program is None or not epochs:
+            return super().advance(epochs)
+        started = time.time()
+        history = History.empty(epochs, len(self.parameters), self.epoch)
+        loss, test_loss, weight, bias = self.program.run(self.data, self.parameters, epochs)
+        history.train_loss[:], history.test_loss[:] = loss, test_loss
+        history.parameters[:, :-1], history.parameters[:, -1:] = weight[:, :, 0], bias
+        self.parameters = history.parameters[-1].copy()
+        self.linear.weight.set_value(weight[-1])
+        self.linear.bias.set_value(bias[-1])
+        self.epoch += epochs
+        history.trained_at[:] = moments(started, epochs)
+        return history

@@ -99,7 +99,7 @@ def require_models(settings: Settings) -> tuple[str, ...]:
     """The names of the parameters that a run of these settings has. Raises ModelError as `start` does."""
     models = load_models(settings.models)
     parameters = parameter_names(models, settings.dataset)
-    try_to_begin(models, settings, len(parameters))
+    try_to_begin(models, settings.dataset, settings.learning_rate, settings.seed, len(parameters))
     return parameters
 
 
@@ -122,11 +122,13 @@ def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tupl
     return names[first]
 
 
-def try_to_begin(models: Mapping[str, type[Model]], settings: Settings, parameters: int) -> None:
+def try_to_begin(
+    models: Mapping[str, type[Model]], dataset: Dataset, learning_rate: float, seed: int, parameters: int
+) -> None:
     """Raise ModelError if there is no start, or a model cannot be made at it, before anything is stored."""
     (first, model) = next(iter(models.items()))
     with naming_model(first):
-        state = model.initial(settings.dataset, settings.seed)
+        state = model.initial(dataset, seed)
         found = state.parameters
         if found.dtype != np.float32 or found.shape != (parameters,) or state.epoch != 0:
             raise ValueError(
@@ -135,7 +137,7 @@ def try_to_begin(models: Mapping[str, type[Model]], settings: Settings, paramete
             )
     for name, model in models.items():
         with naming_model(name):
-            model(settings.dataset, settings.learning_rate, settings.seed, state)
+            model(dataset, learning_rate, seed, state)
 
 
 @contextmanager
@@ -159,9 +161,11 @@ def resume(
     if not changed_model:
         require_unchanged(run)
     references = [reference_of(model) for model in run.models]
-    names = parameter_names(load_models(references), dataset)
+    models = load_models(references)
+    names = parameter_names(models, dataset)
     if list(names) != run.parameter_names:
         raise ModelError(f"the models of run {run_id} have other parameters now than the run has")
+    try_to_begin(models, dataset, run.learning_rate, run.seed, len(names))
     if run.whole and (fault := first_fault(store, run)):
         raise StoreError(
             f"run {run_id} cannot be resumed: its history is not as it was written: {fault.detail}; "

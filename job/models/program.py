@@ -1,0 +1,87 @@
+"""A block of epochs as one static program of Paddle, which trains without Python between the operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+
+from db.history import Float32s
+
+LONGEST = 200
+"""epochs in one call of the program; writing to a tensor array of Paddle takes longer the longer it is"""
+
+
+class Program:
+    """Epochs of an `nn.Linear` of k features on r training rows, with the losses on s test rows.
+
+    Raises an exception of Paddle's, of any type, if this version cannot build or run it.
+    """
+
+    def __init__(self, rows: int, test_rows: int, features: int, learning_rate: float) -> None:
+        # A thread for each operation costs more than these operations take.
+        paddle.set_flags({"FLAGS_new_executor_serial_run": True})
+        self.main, start = paddle.static.Program(), paddle.static.Program()
+        self.scope = paddle.static.Scope()
+        self.executor = paddle.static.Executor(paddle.CPUPlace())
+        with static_mode(), paddle.static.scope_guard(self.scope):
+            with paddle.static.program_guard(self.main, start):
+                self._build(rows, test_rows, features, learning_rate)
+            self.executor.run(start)
+
+    def _build(self, rows: int, test_rows: int, features: int, learning_rate: float) -> None:
+        data = paddle.static.data
+        train_x, train_y = data("train_x", [rows, features]), data("train_y", [rows, 1])
+        test_x, test_y = data("test_x", [test_rows, features]), data("test_y", [test_rows, 1])
+        epochs = data("epochs", [], "int64")
+        mean_squared_error = paddle.nn.functional.mse_loss
+        linear = paddle.nn.Linear(features, 1)
+        optimizer = paddle.optimizer.SGD(learning_rate)
+        self.parameters = [linear.weight, linear.bias]
+
+        epoch = paddle.full([], 0, "int64")
+        history = [paddle.tensor.create_array("float32") for _ in ("loss", "test loss", *self.parameters)]
+
+        def train(i: paddle.Tensor) -> list[paddle.Tensor]:
+            loss = mean_squared_error(linear(train_x), train_y)
+            gradients = paddle.static.gradients(loss, self.parameters)
+            with paddle.no_grad():
+                test_loss = mean_squared_error(linear(test_x), test_y)
+            optimizer.apply_gradients(list(zip(self.parameters, gradients, strict=True)))
+            for value, values in zip((loss, test_loss, *self.parameters), history, strict=True):
+                paddle.tensor.array_write(value, i, values)
+            return [i + 1]
+
+        paddle.static.nn.while_loop(lambda i: i < epochs, train, [epoch])
+        stack = paddle.tensor.manipulation.tensor_array_to_tensor
+        self.history = [stack(values, axis=0, use_stack=True)[0] for values in history]
+
+    def run(self, data: Mapping[str, Float32s], parameters: Float32s, epochs: int) -> list[Float32s]:
+        """Train at least one epoch from `parameters` [k + 1], the bias last; `data` are the four arrays.
+
+        Returns losses [epochs], test losses [epochs], and after each epoch weights [epochs, k, 1] and bias
+        [epochs, 1].
+        """
+        starts = (parameters[:-1].reshape(-1, 1), parameters[-1:])
+        for parameter, start in zip(self.parameters, starts, strict=True):
+            self.scope.find_var(parameter.name).get_tensor().set(start, paddle.CPUPlace())
+        calls: list[list[Float32s]] = []
+        with static_mode(), paddle.static.scope_guard(self.scope):
+            for done in range(0, epochs, LONGEST):
+                feed = {**data, "epochs": np.array(min(LONGEST, epochs - done))}
+                calls.append(self.executor.run(self.main, feed=feed, fetch_list=self.history))
+        return [np.concatenate(values) for values in zip(*calls, strict=True)]
+
+
+@contextmanager
+def static_mode() -> Iterator[None]:
+    """Paddle's static mode in this context; before and after it, Paddle is as it was."""
+    dynamic = paddle.in_dynamic_mode()
+    paddle.enable_static()
+    try:
+        yield
+    finally:
+        if dynamic:
+            paddle.disable_static()
