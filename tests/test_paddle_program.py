@@ -103,10 +103,10 @@ def test_without_a_program_the_eager_loop_trains_and_that_is_said_once_and_recor
     eager, history = both(dataset, 0.1, 4, 1)
     PaddleModel(dataset, 0.1, 0, State(history.parameters[-1], 5))
     assert history.same_bits(eager)
-    assert capsys.readouterr().err.splitlines() == [
-        "job: paddle trains epoch by epoch, since its program fails: module 'paddle.static' has no "
-        "attribute 'gradients'"
-    ]
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(
+        "job: paddle trains epoch by epoch, since its program fails: AttributeError: module 'p"
+    )
     assert environment()["training"] == {"paddle": "eager loop"}
 
 

@@ -116,9 +116,7 @@ class PaddleModel(EagerModel):
         except Exception as error:
             self.program = None
             if not TRAINING.get("paddle", "").startswith("eager"):
-                log_line(
-                    f"paddle trains epoch by epoch, since its program fails: {in_a_line(error)}"
-                )
+                log_line(f"paddle trains epoch by epoch, since its program fails: {in_a_line(error)}")
             TRAINING["paddle"] = "eager loop"
 
     def advance(self, epochs: int) -> History:

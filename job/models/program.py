@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -27,7 +28,8 @@ class Program:
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(paddle.CPUPlace())
         with static_mode(), paddle.static.scope_guard(self.scope):
-            with paddle.static.program_guard(self.main, start):
+            with paddle.static.program_guard(self.main, start), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Paddle warns of what its own functions call
                 self._build(rows, test_rows, features, learning_rate)
             self.executor.run(start)
 
