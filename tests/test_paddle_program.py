@@ -16,6 +16,7 @@ from job.environment import TRAINING, environment
 from job.models.base import LinearRegression
 from job.models.loading import importing
 from job.models.program import LONGEST
+from job.models.trace import epoch_of
 
 with importing():
     import paddle
@@ -120,3 +121,11 @@ def test_a_program_that_fails_while_it_runs_is_as_good_as_none(monkeypatch: pyte
     eager, history = both(dataset, 0.1, 4)
     assert history.same_bits(eager)
     assert TRAINING["paddle"] == "eager loop"
+
+
+def test_the_trace_after_a_block_is_that_of_the_next_epoch() -> None:
+    dataset = table(20, 5, 3, 1)
+    made = PaddleModel(dataset, 0.1, 0, LinearRegression.initial(dataset, 0))
+    made.advance(3)
+    traced = epoch_of(made.trace(), 3)
+    assert made.advance(1).same_bits(traced)
