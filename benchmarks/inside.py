@@ -1,8 +1,8 @@
 """One training without start-up, in its own process: `python -m benchmarks.inside STORE ...`.
 
 Prints JSON: the seconds of the training alone, the microseconds of these per stored value, and the peak
-memory of the process in MB. STORE is a URL. With `--beside-bare`, each stored block is followed by the bare
-loop over as many epochs, whose seconds are printed as `bare` and not counted elsewhere: if a machine's speed
+memory of the process in MB. STORE is a URL. With `--beside-bare`, each stored block is followed by as many
+epochs of the model alone, whose seconds are printed as `bare` and not counted elsewhere: if a machine's speed
 changes within seconds, only adjacent measurements can be compared.
 """
 
@@ -20,7 +20,6 @@ pin()
 
 import numpy as np  # noqa: E402
 
-from benchmarks import bare  # noqa: E402
 from db.history import History  # noqa: E402
 from db.lease import RunWriter  # noqa: E402
 from db.store import Store  # noqa: E402
@@ -63,25 +62,18 @@ class Timed(RunWriter):
 
 
 class Beside:
-    """The bare loops as a training's report: after each block, as many epochs, which are not stored."""
+    """The models alone as a training's report: after each stored block, as many epochs that nobody keeps."""
 
     def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.start = LinearRegression.initial(dataset, 0)
+        start = LinearRegression.initial(dataset, 0)
+        self.models = {name: model(dataset, 0.01, 0, start) for name, model in load_models().items()}
         self.seconds = 0.0
-        """of the loops alone"""
-        self.altogether = 0.0
-        """including each one's setup"""
 
     def __call__(self, model: str, history: History) -> None:
-        """Run a model's bare loop for as many epochs as the block has."""
+        """Train a model for as many epochs as its block has."""
         begun = time.perf_counter()
-        bare.LOOPS[model](self.dataset, len(history), 0.01, self.start)
-        between = time.perf_counter()
-        bare.LOOPS[model](self.dataset, 0, 0.01, self.start)
-        ended = time.perf_counter()
-        self.seconds += (between - begun) - (ended - between)
-        self.altogether += ended - begun
+        self.models[model].advance(len(history))
+        self.seconds += time.perf_counter() - begun
 
 
 def main() -> None:
@@ -94,15 +86,16 @@ def main() -> None:
     options = parser.parse_args()
     load_models()
     dataset = made_dataset(options.features) if options.features else load(DEFAULT_DATA)
-    bare.train(dataset, 200)  # both models warm
     beside = Beside(dataset)
+    for model in beside.models.values():
+        model.advance(200)  # warm
     with Store(options.store, create=True) as store:
         lease = start(store, Settings(dataset, options.epochs))
         writer = Timed(store, lease.run_id, lease.token)
         on_block = beside if options.beside_bare else lambda model, history: None
         begun = time.perf_counter()
         outcome = train_run(writer, dataset, on_block, StopRequest())
-        seconds = time.perf_counter() - begun - beside.altogether
+        seconds = time.perf_counter() - begun - beside.seconds
         assert outcome.status == "completed", outcome
     said = {
         "seconds": seconds,

@@ -1,4 +1,4 @@
-"""The benchmarks' bare loops give the right bits, and the table and the pages give the measured figures."""
+"""The table and the pages give the measured figures."""
 
 from __future__ import annotations
 
@@ -7,25 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bare
 from benchmarks.results import Figure, in_turns, quartiles, write
-from job.data.dataset import load
-from job.models.base import LinearRegression
 from tests.conftest import ROOT
-from tests.samples import model
 
 RESULTS = (ROOT / "benchmarks" / "results.md").read_text()
-
-
-@pytest.mark.parametrize("read", [True, False])
-@pytest.mark.parametrize("name", ["paddle", "python"])
-def test_a_bare_loop_comes_to_the_bits_of_the_jobs_model(name: str, read: bool) -> None:
-    data = load()
-    start = LinearRegression.initial(data, 3)
-    theirs = bare.LOOPS[name](data, 300, 0.01, start, read)
-    ours = model(name, data, 0.01, start).advance(300).state
-    assert theirs.parameters.tobytes() == ours.parameters.tobytes()
-    assert theirs.epoch == ours.epoch
 
 
 def test_measures_take_turns_in_each_round() -> None:
