@@ -11,8 +11,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.cells import cell_len
 
+from job.cli.tables import Columns, screen_width, wrapped
 from job.log import JOINERS, shown
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ STYLES: dict[str, dict[str, Any]] = {
 ALONE = "one model alone: there is nothing to compare it with"
 MEASURED = 1000
 """rows of a table that decide how wide its columns are"""
-WIDE = 200
-"""most characters that a column is wide; a longer cell moves the rest of its row to the right"""
 
 
 def print_json(value: Any) -> None:
@@ -50,22 +48,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     """
     rows = iter(rows)
     first = list(islice(rows, MEASURED))
-    names = [shown(name) for name in columns]
-    widths = [min(WIDE, max(map(cell_len, each))) for each in zip(names, *map(cells, first), strict=True)]
-    right = [any(isinstance(row[i], int | float) for row in first) for i in range(len(names))]
-
-    def line(row: Iterable[str]) -> str:
-        padded = []
-        for cell, width, numeric in zip(row, widths, right, strict=True):
-            blank = " " * (width - cell_len(cell))
-            padded.append(blank + cell if numeric else cell + blank)
-        return "  ".join(padded).rstrip()
-
+    numeric = [any(isinstance(row[i], int | float) for row in first) for i in range(len(columns))]
+    layout = Columns(
+        [shown(name) for name in columns], numeric, [cells(row) for row in first], screen_width()
+    )
     if title:
-        print_line(title, style="bold")
-    print_line(line(names), style="bold")
+        print_text(title, style="bold")
+    for line in layout.head():
+        print_line(line, style="bold")
     for row in chain(first, rows):
-        print(line(cells(row)))
+        for line in layout.lines(cells(row)):
+            print(line)
 
 
 def cells(row: Iterable[object]) -> list[str]:
@@ -74,6 +67,13 @@ def cells(row: Iterable[object]) -> list[str]:
         "" if value is None else moment(value) if isinstance(value, datetime) else shown(str(value))
         for value in row
     ]
+
+
+def print_text(text: str, style: str = "") -> None:
+    """Print a text, in lines that fit the screen."""
+    width = screen_width()
+    for line in wrapped(text, width) if width else [text]:
+        print_line(line, style)
 
 
 def print_line(text: str, style: str = "") -> None:
@@ -122,7 +122,7 @@ def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
 def print_verdict(verdict: VerdictRow) -> None:
     """Print one verdict as a sentence."""
     passed = verdict.passed
-    print_line(
+    print_text(
         f"{verdict.kind}: {'passed' if passed else 'FAILED'}: {verdict.detail}",
         style="green" if passed else "bold red",
     )

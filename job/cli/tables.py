@@ -1,0 +1,129 @@
+"""Lays tables out for the width of the screen: no column is left out, and no key or number is cut.
+
+A table that is too wide gets its column names in several lines, then its texts; a table that is still too
+wide is shown with each row on its side, a line for each column.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+
+from rich.cells import cell_len
+
+Row = Sequence[str]
+GAP = 2
+"""blanks between two columns"""
+WIDE = 200
+"""most characters that a column is wide; a longer cell moves the rest of its row to the right"""
+NARROW = 20
+"""fewest characters to which a column of texts is narrowed; dates and digests need fewer"""
+
+
+def screen_width() -> int | None:
+    """Characters in a line of the terminal, or as COLUMNS says; None if the output is no terminal's."""
+    if not ("COLUMNS" in os.environ or sys.stdout.isatty()):
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The lines of a text of words, none wider than `width`; a longer word is cut into several."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+            continue
+        lines += [""] * bool(lines[-1])
+        for letter in word:
+            if cell_len(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+def heading(name: str, width: int) -> list[str]:
+    """The lines of a column's name, which may be cut after each underscore or blank."""
+    lines = [""]
+    for part in re.findall(r"[^_ ]*[_ ]?", name):
+        if lines[-1] and cell_len((lines[-1] + part).rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table on a screen; `measured` are the rows that decide how wide they are."""
+
+    names: Row
+    numeric: Sequence[bool]
+    """which hold numbers; these stand to the right"""
+    measured: Sequence[Row]
+    screen: int | None
+
+    @cached_property
+    def widths(self) -> Sequence[int] | None:
+        """Characters of each column; None if each row is shown on its side."""
+        content = [[min(WIDE, cell_len(row[i])) for row in self.measured] for i in range(len(self.names))]
+        whole = [max([cell_len(name), *cells]) for name, cells in zip(self.names, content, strict=True)]
+        room = self.screen and self.screen - GAP * (len(whole) - 1)
+        if room is None or sum(whole) <= room:
+            return whole
+        parts = [max(map(cell_len, re.findall(r"[^_ ]+_?", name)), default=0) for name in self.names]
+        widths = [max([part, *cells]) for part, cells in zip(parts, content, strict=True)]
+        least = [
+            width if numeric else min(width, max(NARROW, part))
+            for width, numeric, part in zip(widths, self.numeric, parts, strict=True)
+        ]
+        if sum(least) > room:
+            return None
+        while sum(widths) > room:
+            widths[max(range(len(widths)), key=lambda i: (widths[i] - least[i], -i))] -= 1
+        for i, width in enumerate(whole):  # names in one line where there is room
+            widths[i] += max(0, min(width - widths[i], room - sum(widths)))
+        return widths
+
+    def head(self) -> list[str]:
+        """The lines with the columns' names; none if rows are on their side, or no column has a name."""
+        if self.widths is None or not any(self.names):
+            return []
+        return self._lines(
+            [heading(*pair) for pair in zip(self.names, self.widths, strict=True)], bottom=True
+        )
+
+    def lines(self, row: Row) -> list[str]:
+        """The lines of a row."""
+        if self.widths is not None:
+            cells = zip(row, self.widths, self.numeric, strict=True)
+            return self._lines([[cell] if number else wrapped(cell, width) for cell, width, number in cells])
+        left = max(map(cell_len, self.names))
+        room = max(NARROW, (self.screen or WIDE) - left - GAP)
+        lines = []
+        for name, cell in zip(self.names, row, strict=True):
+            for i, part in enumerate(wrapped(cell, room)):
+                lines.append(f"{padded('' if i else name, left)}{' ' * GAP}{part}".rstrip())
+        return [*lines, ""]
+
+    def _lines(self, cells: Sequence[list[str]], bottom: bool = False) -> list[str]:
+        """The lines of cells beside each other, which begin at the top or end at the bottom."""
+        height = max(map(len, cells))
+        filled = ([""] * (height - len(cell)) + cell if bottom else cell for cell in cells)
+        return [
+            (" " * GAP)
+            .join(padded(*piece) for piece in zip(line, self.widths or (), self.numeric, strict=True))
+            .rstrip()
+            for line in zip_longest(*filled, fillvalue="")
+        ]
+
+
+def padded(text: str, width: int, right: bool = False) -> str:
+    """A text with blanks after it, or before it, to that width."""
+    blank = " " * (width - cell_len(text))
+    return blank + text if right else text + blank

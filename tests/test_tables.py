@@ -1,0 +1,89 @@
+"""Tables fit the screen, and no column, key or number is lost or cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from job.cli.output import print_table, print_text
+from job.cli.tables import NARROW, Columns, heading, wrapped
+
+words = st.text(st.sampled_from("abc数é_"), min_size=1, max_size=12)
+texts = st.lists(words, max_size=9).map(" ".join)
+numbers = st.floats(allow_nan=False, allow_infinity=False).map(repr)
+SCREENS = (60, 80, 100, 200)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[str], list[bool], list[list[str]]]:
+    numeric = draw(st.lists(st.booleans(), min_size=1, max_size=14))
+    names = draw(st.lists(words, min_size=len(numeric), max_size=len(numeric)))
+    row = st.tuples(*(numbers if number else texts for number in numeric)).map(list)
+    return names, numeric, draw(st.lists(row, min_size=1, max_size=4))
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@given(table=tables())
+def test_every_line_fits_and_every_letter_is_there(
+    screen: int, table: tuple[list[str], list[bool], list[list[str]]]
+) -> None:
+    names, numeric, rows = table
+    layout = Columns(names, numeric, rows, screen)
+    head, lines = layout.head(), [line for row in rows for line in layout.lines(row)]
+    assert all(cell_len(line) <= screen for line in [*head, *lines])
+    expected = [*(names * len(rows) if layout.widths is None else names), *(c for row in rows for c in row)]
+    assert sorted("".join(head + lines).replace(" ", "")) == sorted("".join(expected).replace(" ", ""))
+    for row in rows:
+        shown = "\n".join(layout.lines(row))
+        assert all(cell in shown for cell, number in zip(row, numeric, strict=True) if number)
+
+
+@given(texts, st.integers(1, 40))
+def test_a_wrapped_text_fits_and_its_words_are_whole_where_they_can_be(text: str, width: int) -> None:
+    width = max(width, 2)  # a wide character takes two
+    lines = wrapped(text, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    if all(cell_len(word) <= width for word in text.split(" ")):
+        assert " ".join(lines).split() == text.split()
+
+
+def test_names_of_columns_are_cut_after_underscores() -> None:
+    assert heading("within_0_1_percent", 9) == ["within_", "0_1_", "percent"]
+    assert heading("run", 9) == ["run"]
+
+
+def test_a_table_that_fits_is_as_wide_as_its_content() -> None:
+    layout = Columns(["run", "a_name"], [True, False], [["1", "x"], ["10", "y z"]], 80)
+    assert [*layout.head(), *layout.lines(["1", "x"])] == ["run  a_name", "  1  x"]
+
+
+def test_texts_are_narrowed_before_a_row_is_put_on_its_side() -> None:
+    row = ["1", "all of it was not what it should have been"]
+    layout = Columns(["run", "why"], [True, False], [row], 40)
+    assert layout.lines(row) == ["  1  all of it was not what it should", "     have been"]
+    narrow = Columns(["run", "why"], [True, False], [row], 3 + 2 + NARROW - 1)
+    assert narrow.head() == []
+    assert narrow.lines(row)[0] == "run  1"
+
+
+def test_without_a_terminal_a_table_has_a_line_for_each_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(["a" * 70, "b" * 70], [["x" * 100, "y"]])
+    print_text("word " * 50)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_columns_says_how_wide_the_screen_is(
+    screen: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(screen))
+    names = [f"a_long_name_of_column_{i}" for i in range(8)]
+    print_table(names, [[i * 1e9 + 0.123456 for i in range(8)]], title="title " * 40)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= screen
