@@ -51,8 +51,8 @@ def test_a_wrapped_text_fits_and_its_words_are_whole_where_they_can_be(text: str
 
 
 def test_names_of_columns_are_cut_after_underscores() -> None:
-    assert heading("within_0_1_percent", 9) == ["within_", "0_1_", "percent"]
-    assert heading("run", 9) == ["run"]
+    assert heading("within_0_1_percent", 8) == ["within_", "0_1_", "percent"]
+    assert heading("run", 2) == ["run"]
 
 
 def test_a_table_that_fits_is_as_wide_as_its_content() -> None:

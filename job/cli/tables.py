@@ -25,6 +25,9 @@ WIDE = 200
 NARROW = 20
 """fewest characters to which a column of texts is narrowed; dates and digests need fewer"""
 
+PARTS = re.compile("[^_ ]+[_ ]?|[_ ]")
+"""what a column's name may be cut into"""
+
 
 def screen_width() -> int | None:
     """Characters in a line of the terminal, or as COLUMNS says; None if the output is no terminal's."""
@@ -51,7 +54,7 @@ def wrapped(text: str, width: int) -> list[str]:
 def heading(name: str, width: int) -> list[str]:
     """The lines of a column's name, which may be cut after each underscore or blank."""
     lines = [""]
-    for part in re.findall(r"[^_ ]*[_ ]?", name):
+    for part in PARTS.findall(name):
         if lines[-1] and cell_len((lines[-1] + part).rstrip()) > width:
             lines.append("")
         lines[-1] += part
@@ -76,7 +79,7 @@ class Columns:
         room = self.screen and self.screen - GAP * (len(whole) - 1)
         if room is None or sum(whole) <= room:
             return whole
-        parts = [max(map(cell_len, re.findall(r"[^_ ]+_?", name)), default=0) for name in self.names]
+        parts = [max([0, *map(cell_len, PARTS.findall(name))]) for name in self.names]
         widths = [max([part, *cells]) for part, cells in zip(parts, content, strict=True)]
         least = [
             width if numeric else min(width, max(NARROW, part))
@@ -102,7 +105,10 @@ class Columns:
         """The lines of a row."""
         if self.widths is not None:
             cells = zip(row, self.widths, self.numeric, strict=True)
-            return self._lines([[cell] if number else wrapped(cell, width) for cell, width, number in cells])
+            whole = self.screen is None
+            return self._lines(
+                [[cell] if number or whole else wrapped(cell, width) for cell, width, number in cells]
+            )
         left = max(map(cell_len, self.names))
         room = max(NARROW, (self.screen or WIDE) - left - GAP)
         lines = []
