@@ -60,6 +60,10 @@ def test_the_page_gets_the_stored_numbers(logs: reader.Logs, monkeypatch: pytest
     assert [list(value.histogram.hist) for value in histograms] == counts.tolist()
 
 
+def test_a_curve_can_be_the_first_request(log: Path) -> None:
+    assert len(steps(reader.Logs(ALL, 0))) == 40
+
+
 def test_what_is_no_number_is_text(log: Path, logs: reader.Logs) -> None:
     stored = history(3)
     stored.train_loss[:] = np.nan, np.inf, 1.0

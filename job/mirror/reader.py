@@ -132,6 +132,8 @@ class Logs:
 
     def read(self, run: str) -> Log:
         """A log, read to its end. Raises KeyError if it is not shown."""
+        if run not in self.logs:
+            self.runs()
         self.logs[run].read()
         return self.logs[run]
 
