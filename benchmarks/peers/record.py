@@ -123,7 +123,7 @@ def trackio(curves: Curves, directory: Path) -> tuple[Callable[[], None], Callab
 
 def aim(curves: Curves, directory: Path) -> tuple[Callable[[], None], Callable[[], list[float]]]:
     """`track` takes an epoch's values."""
-    from aim import Repo, Run
+    from aim import Run
     from aim.storage.context import Context
 
     run = Run(repo=str(directory), system_tracking_interval=None, log_system_params=False)
@@ -134,9 +134,9 @@ def aim(curves: Curves, directory: Path) -> tuple[Callable[[], None], Callable[[
         run.close()
 
     def read() -> list[float]:
-        metric = Repo(str(directory)).get_run(run.hash).get_metric(CURVE, Context({}))
-        values: list[float] = metric.values.values_list()
-        return values
+        stored = Run(run.hash, repo=str(directory))  # opened anew
+        _, (values, _, _) = stored.get_metric(CURVE, Context({})).data.items_list()
+        return list(values)
 
     return record, read
 

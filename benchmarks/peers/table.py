@@ -33,6 +33,8 @@ NAMES = {
 }
 SLOW = 120.0
 """seconds of a first round after which a tracker is not asked for more"""
+LONGEST = 900.0
+"""seconds after which it is given up"""
 
 Measure = Callable[[], dict[str, Any]]
 
@@ -86,7 +88,12 @@ def peer(name: str, python: Path, dump: Path, new_path: Callable[[], Path]) -> d
     if not python.exists():
         return {"error": "not installed"}
     command = [str(python), str(PROGRAM), name, str(dump), str(new_path())]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=dump.parent, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=dump.parent, check=False, timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done after {LONGEST / 60:.0f} minutes"}
     if done.returncode:
         return {"error": re.sub(r"[|`]", "'", (done.stderr.strip() or "it ended").splitlines()[-1])[:200]}
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
