@@ -3,6 +3,7 @@ PYTHON ?= python3.11 python3.12 python3.13
 VENV   := .venv
 BIN    := $(VENV)/bin
 TORCH  ?= torch
+PEERS  := aim dvclive mlflow tensorboardx trackio wandb
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -83,20 +84,22 @@ $(VENV)-torch/.installed: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference
 
-bench: $(VENV)/.installed-dev $(VENV)-bench/.installed  ## measure what recording costs, as ratios, into benchmarks/results.md (30 min)
-	$(BIN)/python -m benchmarks --mlflow $(VENV)-bench/bin/python
+bench: $(VENV)/.installed-dev $(PEERS:%=$(VENV)-peer-%/.installed)  ## measure what recording costs, as ratios, into benchmarks/results.md (45 min)
+	$(BIN)/python -m benchmarks --peers $(VENV)-peer
 
-$(VENV)-bench/.installed: requirements-bench.lock | $(BIN)/python
-	$(BIN)/python -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) -r $<
+# If one cannot be installed, the table says so.
+$(VENV)-peer-%/.installed: benchmarks/peers/%.lock | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)-peer-$*
+	-$(VENV)-peer-$*/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) -r $<
 	@touch $@
 
 lock: $(VENV)/.installed-dev  ## resolve the dependencies again (hashes, no URLs)
 	$(COMPILE) --extra notify --extra sweep -o requirements.lock pyproject.toml
 	$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	$(COMPILE) --group dashboard -c requirements.lock -o requirements-dashboard.lock
-	$(COMPILE) --group bench -o requirements-bench.lock
+	for peer in $(PEERS); do \
+		$(COMPILE) benchmarks/peers/$$peer.in -o benchmarks/peers/$$peer.lock || exit 1; done
 	$(COMPILE) --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove .venv and caches (never results/)
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-newest $(VENV)-torch $(VENV)-matrix-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-peer-* $(VENV)-newest $(VENV)-torch $(VENV)-matrix-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -21,9 +21,9 @@ from job.pins import pin
 pin()
 
 from benchmarks import databases  # noqa: E402
-from benchmarks.mlflow_store import size  # noqa: E402
-from benchmarks.results import Figure, in_turns, write  # noqa: E402
-from db.digest import BLOCK_EPOCHS  # noqa: E402
+from benchmarks.peers.table import NAMES, recorders, rows  # noqa: E402
+from benchmarks.results import Figure, in_turns, write, write_peers  # noqa: E402
+from db.history import History  # noqa: E402
 from db.query import named_queries  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.named_query import run_named_query  # noqa: E402
@@ -43,7 +43,8 @@ class Bench:
     server: str
     rounds: int
     runs: int
-    mlflow: Path | None
+    peers: Path | None
+    """how the names of the other trackers' environments begin"""
 
     def __post_init__(self) -> None:
         # Python's defaults: above all, its bytecode cached.
@@ -130,34 +131,31 @@ def long_and_wide(bench: Bench) -> Iterator[Figure]:
         yield Figure(f"500 features, storing a value, {name}", "13 features", ours, theirs, "us", 1.0)
 
 
+def one_history(bench: Bench) -> tuple[str, dict[str, History], tuple[str, ...]]:
+    """The URL of a store of one default run, the histories of its models, and the names of their columns."""
+    url = bench.sqlite()
+    bench.trained(lambda: url)
+    with Store(url) as store:
+        histories = {model: store.history(1, model) for model in store.progress(1)}
+        return url, histories, ("train", "test", *store.run(1).parameter_names)
+
+
 def trackers(bench: Bench) -> Iterator[Figure]:
     """One run's history written to MLflow's store, and by VisualDL's LogWriter."""
     from visualdl import LogWriter
 
-    from job.data.dataset import load
     from job.mirror.repair import rewrite
 
-    url = bench.sqlite()
-    bench.trained(lambda: url)
+    url, histories, names = one_history(bench)
+    if bench.peers:
+        measures = recorders(histories, names, bench.peers, bench.new_path)
+        ours, theirs = in_turns(bench.rounds, measures["ours"], measures["mlflow"])
+        against = f"{NAMES['mlflow']} ({theirs[0]['version']})"
+        for key, name, unit, goal in (("seconds", "time", "s", 0.01), ("megabytes", "size", "MB", 0.05)):
+            what = f"storing one run's history, SQLite, {name}"
+            yield Figure(what, against, column(ours, key), column(theirs, key), unit, goal)
     with Store(url) as store:
         run = store.run(1)
-        histories = {model: store.history(1, model) for model in store.progress(1)}
-        names = ("train", "test", *run.parameter_names)
-
-        def own_store() -> dict[str, float]:
-            path = bench.new_path()
-            Store(f"sqlite:///{path}", create=True).close()
-            empty = size(path)
-            with Store(f"sqlite:///{path}") as fresh:
-                lease = fresh.start_run(
-                    load().row(), epochs=EPOCHS, learning_rate=0.01, seed=0, environment={}
-                )
-                begun = time.perf_counter()
-                for start in range(0, EPOCHS, BLOCK_EPOCHS):
-                    for model, history in histories.items():
-                        lease.append(model, history[start : start + BLOCK_EPOCHS])
-                seconds = time.perf_counter() - begun
-            return {"seconds": seconds, "megabytes": (size(path) - empty) / 1e6}
 
         def mirrored() -> float:
             begun = time.process_time()
@@ -176,21 +174,6 @@ def trackers(bench: Bench) -> Iterator[Figure]:
                         writer.add_histogram("weights", history.parameters[i, :-1], step, moment, buckets=13)
             return time.process_time() - begun
 
-        if bench.mlflow:
-            values: dict[str, tuple[list[float], list[int]]] = {}
-            for model, history in histories.items():
-                columns = (history.train_loss, history.test_loss, *history.parameters.T)
-                moments = (history.trained_at * 1000).astype(int).tolist()
-                named = zip(names, columns, strict=True)
-                values |= {f"{model}/{name}": (column.tolist(), moments) for name, column in named}
-            dump = bench.new_path()
-            dump.write_text(json.dumps(values))
-            command = (bench.mlflow.absolute(), ROOT / "benchmarks" / "mlflow_store.py", dump)
-            ours, theirs = in_turns(bench.rounds, own_store, lambda: bench.said(*command, bench.new_path()))
-            what = "storing one run's history, SQLite"
-            against = f"MLflow {theirs[0]['version']}, `log_batch` of 1,000 values"
-            for key, name, unit, goal in (("seconds", "time", "s", 0.01), ("megabytes", "size", "MB", 0.05)):
-                yield Figure(f"{what}, {name}", against, column(ours, key), column(theirs, key), unit, goal)
         drawn, written = in_turns(bench.rounds, mirrored, log_writer)
         against = "LogWriter, an `add_` for each value"
         yield Figure("drawing one run's mirror, CPU", against, drawn, written, "s", 0.3)
@@ -261,12 +244,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=1000, help="runs of the large store: 4.5 MB each, twice")
-    parser.add_argument("--mlflow", type=Path, help="a Python that has MLflow; else its lines are left out")
-    parser.add_argument("--only", choices=[part.__name__ for part in PARTS], action="append")
+    parser.add_argument(
+        "--peers", type=Path, help="how the environments of other trackers begin; else they are left out"
+    )
+    parser.add_argument("--only", choices=[*(part.__name__ for part in PARTS), "peers"], action="append")
     options = parser.parse_args()
     figures = []
     with tempfile.TemporaryDirectory(prefix="ledger-bench-") as place, databases.postgresql() as server:
-        bench = Bench(Path(place), server, options.rounds, options.runs, options.mlflow)
+        bench = Bench(Path(place), server, options.rounds, options.runs, options.peers)
         version = databases.server_version(server)
         for part in PARTS:
             if options.only and part.__name__ not in options.only:
@@ -274,8 +259,13 @@ def main() -> None:
             for figure in part(bench):
                 print(figure.row(), flush=True)
                 figures.append(figure)
-    if not options.only:
-        write(figures, ROOT / "benchmarks" / "results.md", version)
+        results = ROOT / "benchmarks" / "results.md"
+        if not options.only:
+            write(figures, results, version)
+        if options.peers and (not options.only or "peers" in options.only):
+            _, histories, names = one_history(bench)
+            measures = recorders(histories, names, options.peers, bench.new_path)
+            write_peers(list(rows(measures, bench.rounds)), results)
 
 
 if __name__ == "__main__":

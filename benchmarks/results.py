@@ -15,6 +15,7 @@ import numpy as np
 import pyperf
 
 T = TypeVar("T")
+PEERS = "## What other trackers need for the same history"
 PACKAGES = ("numpy", "paddlepaddle", "sqlalchemy", "psycopg", "visualdl", "typer", "dask")
 
 
@@ -106,4 +107,23 @@ def write(figures: Iterable[Figure], path: Path, postgresql: str) -> None:
         "|---|---|---|---|---|---|---|---|",
         *(figure.row() for figure in figures),
     ]
-    path.write_text("\n".join(lines) + "\n")
+    section = "".join(path.read_text().partition(PEERS)[1:]) if path.exists() else ""
+    path.write_text("\n".join(lines) + "\n" + (f"\n{section}" if section else ""))
+
+
+def write_peers(table: Iterable[str], path: Path) -> None:
+    """Write the table of other trackers after the first one, in place of an older one."""
+    before = path.read_text().partition(PEERS)[0].rstrip("\n")
+    lines = [
+        PEERS,
+        "",
+        f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}: the 32 values of each epoch of a default run, "
+        "both models, 10,000 epochs, recorded by each in turn, in a process and an environment of its own. "
+        "Time is that until all is on the disk, without imports and without making an empty run or store; "
+        "size is what is added on the disk. Then the train loss of one model is read back, all its epochs: "
+        "`all` means every value, with the bits of its float32. Each cell has the **median** of the rounds "
+        "and the quartiles; one whose first round takes more than two minutes has no other.",
+        "",
+        *table,
+    ]
+    path.write_text("\n".join([before, "", *lines]) + "\n")

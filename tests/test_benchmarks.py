@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.results import Figure, in_turns, quartiles, write
+from benchmarks.peers import record, table
+from benchmarks.results import Figure, in_turns, quartiles, write, write_peers
 from tests.conftest import ROOT
+from tests.samples import history
 
 RESULTS = (ROOT / "benchmarks" / "results.md").read_text()
 
@@ -77,3 +82,69 @@ def test_a_figure_that_links_to_the_results_is_in_the_line_that_it_names(page: s
         cells = {cell.strip("* ").partition("** (")[0] for line in lines for cell in line.split("|")}
         wrong += [] if figure in cells else [f"{figure} is not in {lines or whats[link]}"]
     assert not wrong, "\n".join(wrong)
+
+
+def said(seconds: float, **other: Any) -> dict[str, Any]:
+    return {"seconds": seconds, "megabytes": 2.0, "read": 0.5, "found": "all", "version": "1.2"} | other
+
+
+def test_the_table_of_other_trackers_has_ratios_and_what_cannot_be_done() -> None:
+    measures: dict[str, table.Measure] = {"ours": lambda: said(1.0, megabytes=1.0)}
+    measures |= {name: lambda: said(4.0) for name in table.NAMES}
+    measures["wandb"] = lambda: said(4.0, read=None, found="no reader")
+    measures["aim"] = lambda: {"error": "not installed"}
+    calls: list[int] = []
+    measures["mlflow"] = lambda: calls.append(1) or said(500.0)  # type: ignore[func-returns-value]
+    lines = list(table.rows(measures, rounds=3))
+    cells = "**4 s** (4 to 4) | **2 MB** (2 to 2) | **0.25** (0.25 to 0.25) | **0.5** (0.5 to 0.5)"
+    assert f"| {table.NAMES['trackio']} (1.2) | {cells} | **500 ms** (500 to 500) | all | 3 |" in lines
+    assert f"| {table.NAMES['wandb']} (1.2) | {cells} |  | no reader | 3 |" in lines
+    assert f"| {table.NAMES['aim']} | not installed | | | | | | |" in lines
+    assert any("**500 s** | **2 MB** | **0.002** |" in line for line in lines)
+    assert calls == [1], "a slow tracker has one round"
+    assert {line.count("|") for line in lines} == {9}
+
+
+@pytest.mark.process
+def test_the_same_history_goes_to_each_tracker_and_comes_back(tmp_path: Path) -> None:
+    paths = (tmp_path / str(number) for number in itertools.count())
+    histories = {model: history(300) for model in ("paddle", "python")}
+    names = ("train", "test", "x0", "x1", "x2", "bias")
+    measures = table.recorders(histories, names, tmp_path / "none", lambda: next(paths))
+    assert measures["aim"]() == {"error": "not installed"}
+    for name in ("csv", "ours"):
+        answer = measures[name]()
+        assert answer["found"] == "all"
+        assert answer["megabytes"] > 0
+    (rows,) = (file.read_text().splitlines() for file in tmp_path.glob("*/curves.csv"))
+    assert rows[0] == "epoch," + ",".join(f"{model}/{name}" for model in histories for name in names)
+    assert len(rows) == 301
+    assert np.float32(rows[3].split(",")[2]) == histories["paddle"].test_loss[2]
+
+
+@pytest.mark.parametrize(
+    ("read", "found"),
+    [
+        ([0.1, 0.2], "all"),
+        ([0.1], "1 of 2 values"),
+        ([np.nextafter(np.float32(0.1), np.float32(1)), 0.2], "other float32 values"),
+    ],
+)
+def test_what_is_read_back_is_judged_by_the_bits_of_float32(read: list[float], found: str) -> None:
+    curve = np.array([0.1, 0.2], np.float32).tolist()
+    assert record.found(curve, read) == found
+
+
+def test_either_table_is_written_without_touching_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "results.md"
+    first, second = (Figure(what, "b", [1.0], [4.0], "s") for what in ("first", "second"))
+    write([first], path, "16.4")
+    write_peers(["| old |"], path)
+    write_peers(["| new |"], path)
+    write([second], path, "16.4")
+    text = path.read_text()
+    assert "| second |" in text
+    assert text.endswith("\n| new |\n")
+    assert text.count("\n## ") == 1
+    assert "| first |" not in text
+    assert "| old |" not in text

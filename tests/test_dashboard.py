@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -18,10 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import delete
 
+from db.schema import RunRow
 from db.store import Store
 from job.cli import run
-from job.mirror.memory import affordable_points, available_memory
+from job.mirror.logs import RunLogs
 from job.mirror.repair import repair_logs
 from tests.conftest import Job, job_command
 from tests.samples import dataset_row, history
@@ -69,8 +70,10 @@ def url(sqlite_url: str) -> str:
 
 
 @pytest.fixture
-def served(url: str) -> Iterator[Served]:
-    command = job_command("dashboard", "--port", 0, "--database-url", url, "--log-dir", "logs")
+def served(url: str, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A dashboard with the options that the test is parametrized with, if any."""
+    options = getattr(request, "param", ())
+    command = job_command("dashboard", "--port", 0, "--database-url", url, "--log-dir", "logs", *options)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield Served(process)
@@ -95,6 +98,7 @@ def gone(pid: int) -> bool:
 def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) -> None:
     page = served.url()
     assert page.startswith("http://127.0.0.1:")
+    served.read_until("checked the logs of 2 of 2 runs")
     assert run_query(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
     points = run_query(page, "scalar/list?run=2/paddle&tag=loss/train")
     assert [point[1] for point in points] == list(range(1_500))
@@ -117,8 +121,8 @@ def test_it_draws_and_shows_every_run_and_every_point(url: str, served: Served) 
 
 
 @pytest.mark.slow
-def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed(
-    url: str, served: Served, job: Job
+def test_it_starts_the_server_again_when_it_died_and_draws_logs_that_were_removed(
+    url: str, served: Served
 ) -> None:
     page = served.url()
     (server,) = served.children()
@@ -126,15 +130,13 @@ def test_it_starts_the_server_again_when_it_died_or_logs_were_redrawn_or_removed
     served.read_until("VisualDL ended with status -9")
     assert served.url() == page
 
+    served.read_until("checked the logs of 2 of 2 runs")
+    time.sleep(2)  # it looks once a second
     shutil.rmtree(Path("logs") / "1")
     served.read_until("logs were redrawn or removed")
-    assert served.url() == page
-    assert len(run_query(page, "scalar/list?run=1/python&tag=loss/test")) == 20
-
-    assert job("mirror", "2", "--database-url", url, "--log-dir", "logs").returncode == 0
-    served.read_until("logs were redrawn or removed")
-    assert served.url() == page
+    served.read_until("checked the logs of 2 of 2 runs")
     assert len(run_query(page, "runs")) == 4
+    assert len(run_query(page, "scalar/list?run=1/python&tag=loss/test")) == 20
 
     (server,) = served.children()
     served.process.kill()
@@ -164,6 +166,7 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
                 page = served.url()
                 assert run_query(page, "runs") == ["1/paddle", "1/python", "2/paddle", "2/python"]
                 assert len(run_query(page, "scalar/list?run=2/paddle&tag=loss/test")) == 1_500
+                served.read_until(f"{log} is torn")
             finally:
                 process.kill()
         Path(place).chmod(0o755)
@@ -171,11 +174,11 @@ def test_read_only_logs_are_shown_as_far_as_they_go(url: str) -> None:
             path.chmod(0o755)
     text = "".join(served.lines)
     assert f"the logs in {directory} are read only: mending them is left to `job mirror`" in text
-    assert f"{log} is torn" in text
     assert "the logs are shown as they are: there is no store" in text
     assert "1/vdlrecords.tmp is no VisualDL log" in text
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_while_it_draws(
     number: signal.Signals, url: str, monkeypatch: pytest.MonkeyPatch
@@ -188,7 +191,7 @@ def test_a_signal_ends_it_while_it_draws(
             time.sleep(0.05)
         drawn.append("every run")
 
-    monkeypatch.setattr("job.cli.mirror.repair_logs", draws_for_long)
+    monkeypatch.setattr("job.mirror.repair.repair_logs", draws_for_long)
     assert run(["dashboard", "--port", "0", "--database-url", url]) == 128 + number
     assert drawn == []
 
@@ -198,6 +201,8 @@ def test_a_signal_ends_it_while_it_draws(
     [
         (("--host", "192.0.2.1"), "the dashboard cannot have '192.0.2.1' port 8040"),
         (("--points", "9"), "9 are too few for a chart"),
+        (("--runs", "0"), "Input should be greater than or equal to 1"),
+        (("--all", "--run", "1"), "give either --run or --all"),
         (("--host", "..a"), "the dashboard cannot have '..a' port 8040"),
         (("--log-dir", "/proc/logs"), "the log directory /proc/logs cannot be made"),
     ],
@@ -211,36 +216,43 @@ def test_an_address_or_a_directory_that_cannot_be_had_is_one_line(
     assert message in done.stderr
 
 
-def test_a_sample_keeps_the_newest_point_and_the_extremes() -> None:
-    """In its own process, as `job.mirror.server` changes VisualDL."""
-    program = """
-from types import SimpleNamespace
-from job.mirror.server import NewestBucket
-bucket = NewestBucket(max_size=10)
-values = [5, 9, 1] + [5] * 500
-for i, value in enumerate(values):
-    bucket.add_scalar_item(SimpleNamespace(id=i, value=value))
-    assert bucket.items[-1].id == i
-assert len(bucket.items) == 10
-assert {1, 9} <= {item.value for item in bucket.items}
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent.parent)
+@pytest.mark.parametrize("reference", ["3", "x", "latest"])
+def test_a_run_that_is_not_there_is_one_line(job: Job, url: str, reference: str) -> None:
+    with Store(url) as store:
+        if reference == "latest":
+            store.write(lambda session, _: session.execute(delete(RunRow)))
+    done = job("dashboard", "--run", reference, "--database-url", url)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "run" in done.stderr
 
 
-def test_points_are_limited_only_by_memory() -> None:
-    million = 1_000_000_000
-    assert affordable_points([10_000] * 20, million) == 0
-    assert 2_000 < affordable_points([10_000] * 100, million) < 3_000
-    assert affordable_points([10] * 50 + [1_000_000], million) > 200_000
-    assert affordable_points([10_000] * 100_000, million) == 1_000
+@pytest.mark.slow
+@pytest.mark.parametrize("served", [["--run", "1"]], indirect=True)
+def test_only_the_named_run_is_drawn_and_shown(served: Served) -> None:
+    page = served.url()
+    served.read_until("checked the logs of 1 of 1 runs")
+    assert run_query(page, "runs") == ["1/paddle", "1/python"]
+    assert run_query(page, "scalar/tags")["runs"] == ["1/paddle", "1/python"]
+    assert not (Path("logs") / "2").exists()
+    assert "showing run 1; " in "".join(served.lines)
 
 
-def test_available_memory_heeds_a_containers_limit(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
-    assert available_memory(tmp_path, tmp_path) == 4_096_000
-    (tmp_path / "memory.current").write_text("1000000\n")
-    for limit, expected in (("max", 4_096_000), ("3000000", 2_000_000)):
-        (tmp_path / "memory.max").write_text(limit + "\n")
-        assert available_memory(tmp_path, tmp_path) == expected
-    (tmp_path / "memory.max").write_text("900000\n")
-    assert available_memory(tmp_path, tmp_path) == 0
+@pytest.mark.slow
+@pytest.mark.parametrize("served", [["--runs", "1"]], indirect=True)
+def test_a_new_run_takes_the_place_of_the_oldest(url: str, served: Served) -> None:
+    page = served.url()
+    served.read_until("checked the logs of 1 of 1 runs")
+    assert run_query(page, "runs") == ["2/paddle", "2/python"]
+    time.sleep(2)  # it looks once a second
+    with Store(url) as store:
+        run = store.start_run(dataset_row(), epochs=30, learning_rate=0.1, seed=0, environment={})
+        run.append("python", history(10))
+        with RunLogs(Path("logs"), store.run(3), print) as logs:
+            logs.write(store)
+            served.read_until("now shown: run 3; no longer: run 2")
+            assert run_query(page, "runs") == ["3/python"]
+            run.append("python", history(5, first_epoch=10))
+            logs.write(store)
+        assert len(run_query(page, "scalar/list?run=3/python&tag=loss/train")) == 15
+    assert run_query(page, "scalar/list?run=2/python&tag=loss/train") is None

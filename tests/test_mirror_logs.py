@@ -14,7 +14,7 @@ from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
 from job.mirror.logs import BusyError, RunLogs, lock_run
-from job.mirror.repair import about_epochs, repair_logs, rewrite
+from job.mirror.repair import repair_logs, rewrite
 from tests.conftest import Job
 from tests.samples import history, run_row, start
 from tests.visualdl_logs import assert_run_drawn, log_of, steps
@@ -264,18 +264,6 @@ def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str], content: byte
     (log_dir / "notes" / "vdlrecords.other.log").write_bytes(content)
     repair_logs(None, log_dir, said.append)
     assert (log_dir / "notes" / "set-aside.other.log").read_bytes() == content
-
-
-def test_the_epochs_of_each_log_are_estimated_from_its_size(
-    store: Store, log_dir: Path, said: list[str]
-) -> None:
-    for epochs in (1, EPOCHS):
-        draw(store, started(store, epochs), log_dir, said)
-    (log_dir / "vdlrecords.pipe").mkdir()
-    short, short_too, long, long_too = about_epochs(log_dir)
-    assert short == short_too == 1
-    assert 0.9 * EPOCHS < long < 1.1 * EPOCHS
-    assert 0.9 * EPOCHS < long_too < 1.1 * EPOCHS
 
 
 def test_a_pipe_among_the_logs_is_set_aside_and_not_waited_for(log_dir: Path, said: list[str]) -> None:

@@ -134,3 +134,13 @@ def test_a_log_without_epochs_reads_as_empty(tmp_path: Path) -> None:
     log = tmp_path / "vdlrecords.main.log"
     log.write_bytes(records.head(run_row(), "paddle"))
     assert read_log(log) == {"loss/train": [], "loss/test": [], "weights": []}
+
+
+@pytest.mark.parametrize("bad", [b"\xff\xff", b"", b"\n\0"], ids=["no message", "empty", "without a value"])
+def test_what_follows_a_record_that_is_none_is_not_read(bad: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "BATCH", 4)
+    good = records.epoch_records(history(2))
+    found = [end for end, _ in records.values(good)]
+    assert len(found) == 6
+    assert [end for end, _ in records.values(good + records.framed(bad) + good)] == found
+    assert [end for end, _ in records.values(good + good[:-1])][: len(found)] == found

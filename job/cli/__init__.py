@@ -35,7 +35,7 @@ COMMANDS = {
     "report": ("draw:report", "Write a page with a run's verdicts and figures."),
     "export": ("export:export", "Write a run's history as CSV or Parquet."),
     "mirror": ("mirror:mirror", "Write VisualDL logs again from the store."),
-    "dashboard": ("mirror:dashboard", "Show every run in VisualDL, in a browser."),
+    "dashboard": ("dashboard:dashboard", "Show the newest runs in VisualDL, in a browser."),
     "nightly": ("nightly:nightly", "Train on a schedule; compare each run with the last."),
     "nights": ("nights:nights", "List the scheduled runs; check that none was missed."),
     "sweep": ("sweep:sweep", "Train every seed with every learning rate."),

@@ -20,6 +20,8 @@ from job import log
 from job.log import log_line
 
 if TYPE_CHECKING:
+    import threading
+
     from db.schema import RunRow, VerdictRow
     from db.store import Store
     from job.stop import StopRequest
@@ -28,6 +30,8 @@ DEFAULT_DATABASE = "sqlite:///results/ledger.db"
 DEFAULT_LOG_DIR = Path("results/visualdl")
 AWAY, ANSWER = 3.0, 60.0
 """seconds that commands without --database-timeout wait for an absent database, and for an answer"""
+PATIENCE = 5.0
+"""seconds that VisualDL's logs wait for the database, or for another process that draws them"""
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
@@ -298,6 +302,13 @@ def open_store(
         stop=stop,
         log_line=log_line,
     )
+
+
+def quiet_store(url: str, stop: threading.Event) -> Store:
+    """The store for drawing logs; nothing is logged about a database that does not answer."""
+    from db.store import Store
+
+    return Store(url, database_timeout=PATIENCE, answer_timeout=ANSWER, stop=stop)
 
 
 def open_database(url: str) -> Database:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -131,3 +132,19 @@ def drawing_progress() -> Iterator[Drawing]:
             progress.update(tasks[model], completed=drawn, total=stored)
 
         yield on_progress
+
+
+class CheckingProgress:
+    """A report for the logs of runs that are checked: a line at the end, and every few seconds until then."""
+
+    EVERY = 5.0
+    """seconds"""
+
+    def __init__(self) -> None:
+        self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of so many checked runs of a total."""
+        if done == total or time.monotonic() - self.said >= self.EVERY:
+            self.said = time.monotonic()
+            log.log_line(f"checked the logs of {done} of {total} runs", "progress", runs=done, of=total)

@@ -1,9 +1,10 @@
-"""Supervises VisualDL's server: restarts it after it died or logs were redrawn."""
+"""Supervises VisualDL's server: restarts it if it dies, and has its logs checked."""
 
 from __future__ import annotations
 
 import http.client
 import ipaddress
+import json
 import socket
 import subprocess
 import sys
@@ -11,16 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from job.errors import MirrorError
-from job.mirror.logs import LogLine, identity
-from job.mirror.repair import log_files
+from job.mirror.files import Identity, LogLine, Shown, drawn_runs, identity, log_files
 
 POLL = 1.0
 """seconds between checks of the server and the logs"""
+STARTING = 0.1
+"""seconds between questions whether a new server is up"""
 SETTLED = 3.0
-"""seconds without another redrawn log before the server is restarted"""
+"""seconds without another redrawn or removed log before the logs are checked"""
 LONGEST_PAUSE = 30.0
 """longest pause in seconds before the restart of a server that dies at once"""
 FAREWELL = 5.0
@@ -32,14 +35,13 @@ OPTIONS = (
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
-Identities = dict[Path, tuple[int, int]]
-
 
 class Dashboard:
     """A server over `log_dir`, supervised until `stop` is set.
 
-    `repair_logs` is called before each start; `points` returns how many points a chart may have. Requests
-    must name this machine, `host` or its address, or one of `allowed_hosts`.
+    `repair_logs` is called once the server answers, and after logs were redrawn or removed. A curve has at
+    most `points` points, all for 0, as many as the page can draw for None. Requests must name this machine,
+    `host` or its address, or one of `allowed_hosts`.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Dashboard:
         host: str,
         port: int,
         *,
+        shown: Shown,
         allowed_hosts: Sequence[str],
-        points: Callable[[], int],
+        points: int | None,
         repair_logs: Callable[[], None],
         stop: threading.Event,
         log_line: LogLine,
@@ -57,6 +60,7 @@ class Dashboard:
         self.log_dir = log_dir
         self.host = host
         self.port = port
+        self.shown = shown
         self.allowed_hosts = {name.lower().strip("[]") for name in (*LOCAL_HOSTS, host, *allowed_hosts)}
         self.points = points
         self.repair_logs = repair_logs
@@ -71,65 +75,82 @@ class Dashboard:
             self.log_line(
                 f"warning: no login: anyone who reaches {self.host} port {self.port} can read all runs"
             )
+        self.log_line(f"showing {self.shown}; --runs, --run and --all show others")
         pause = 0.0
         while not self.stop.wait(pause):
-            self.repair_logs()
-            if self.stop.is_set():
-                return
             started = time.monotonic()
-            seen = identities(self.log_dir)
             server = self._start()
             try:
-                reason = self._watch(server, seen)
-                died = server.poll() is not None
+                self._watch(server)
             finally:
                 end(server)
             if self.stop.is_set():
                 return
-            short = died and time.monotonic() - started < LONGEST_PAUSE
+            short = time.monotonic() - started < LONGEST_PAUSE
             pause = min(LONGEST_PAUSE, 2 * pause or 1.0) if short else 0.0
-            self.log_line(f"{reason}; starting VisualDL again" + (f" in {pause:.0f} s" if pause else ""))
+            self.log_line(
+                f"VisualDL ended with status {server.returncode}; starting it again"
+                + (f" in {pause:.0f} s" if pause else "")
+            )
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Start a server. It ends when we do, even if we are killed: its standard input closes."""
-        points = self.points()
-        command = [sys.executable, "-m", "job.mirror.server", str(self.log_dir), str(points)]
+        settings = {
+            "log_dir": str(self.log_dir),
+            "hosts": sorted(self.allowed_hosts),
+            "points": self.points,
+            **asdict(self.shown),
+        }
         return subprocess.Popen(  # noqa: S603
             [
-                *(*command, ",".join(self.allowed_hosts), *OPTIONS),
+                *(sys.executable, "-m", "job.mirror.server", json.dumps(settings), *OPTIONS),
                 *("--host", self.host, "--port", str(self.port)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # Flask's startup message
         )
 
-    def _watch(self, server: subprocess.Popen[bytes], seen: Identities) -> str:
-        """Wait until the server must be restarted, or `stop` is set; return the reason."""
+    def _watch(self, server: subprocess.Popen[bytes]) -> None:
+        """Wait until the server ends or `stop` is set; have the logs checked when that is needed."""
+        seen: dict[Path, Identity | None] = {}
+        runs: list[int] = []
         changed_at: float | None = None
         alive = False
-        while not self.stop.wait(POLL):
-            if server.poll() is not None:
-                return f"VisualDL ended with status {server.returncode}"
-            if not alive and (alive := accepts_connections(self.host, self.port)):
-                self.log_line(f"the dashboard is at {url(self.host, self.port)}")
-            now = identities(self.log_dir)
-            if any(now.get(path) != was for path, was in seen.items()):
+        while server.poll() is None and not self.stop.wait(POLL if alive else STARTING):
+            if not alive:
+                if alive := accepts_connections(self.host, self.port):
+                    self.log_line(f"the dashboard is at {url(self.host, self.port)}")
+                    self.repair_logs()
+                    seen, runs = self._identities(), self._shown_runs()
+                continue
+            if any(identity_or_none(path) != was for path, was in seen.items()):
                 changed_at = time.monotonic()
-                seen = now
-            else:
-                seen = now  # VisualDL finds new logs by itself
-            if changed_at and time.monotonic() - changed_at > SETTLED:
-                return "logs were redrawn or removed"
-        return "told to stop"
+            elif changed_at and time.monotonic() - changed_at > SETTLED:
+                self.log_line("logs were redrawn or removed; checking them")
+                self.repair_logs()
+                changed_at = None
+            seen = self._identities()
+            runs = self._say_new_runs(runs)
+
+    def _shown_runs(self) -> list[int]:
+        return self.shown.of(drawn_runs(self.log_dir))
+
+    def _say_new_runs(self, before: list[int]) -> list[int]:
+        now = self._shown_runs()
+        new, old = (", ".join(map(str, sorted(a))) for a in ({*now} - {*before}, {*before} - {*now}))
+        if new:
+            self.log_line(f"now shown: run {new}" + (f"; no longer: run {old}" if old else ""))
+        return now
+
+    def _identities(self) -> dict[Path, Identity | None]:
+        return {path: identity_or_none(path) for path in log_files(self.shown.directories(self.log_dir))}
 
 
-def identities(log_dir: Path) -> Identities:
-    """The current identity of each log file."""
-    found = {}
-    for path in log_files(log_dir):
-        with suppress(OSError):  # removed since it was listed
-            found[path] = identity(path)
-    return found
+def identity_or_none(path: Path) -> Identity | None:
+    """The identity of a file, None if there is none."""
+    with suppress(OSError):
+        return identity(path)
+    return None
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
@@ -174,7 +195,7 @@ def url(host: str, port: int) -> str:
 
 
 def accepts_connections(host: str, port: int) -> bool:
-    """Whether the server is up; it takes most of a minute to load a hundred runs."""
+    """Whether the server is up."""
     connection = http.client.HTTPConnection(reachable(host).strip("[]"), port, timeout=POLL)
     try:
         connection.request("GET", "/alive")

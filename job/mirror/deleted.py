@@ -11,8 +11,8 @@ from pathlib import Path
 
 from db.errors import LedgerError, NotFoundError
 from db.store import Store
-from job.mirror.logs import NEW_NAME, STORE_NAME, BusyError, LogLine, lock_run
-from job.mirror.records import FILE_NAME
+from job.mirror.files import FILE_NAME, LogLine
+from job.mirror.logs import NEW_NAME, STORE_NAME, BusyError, lock_run
 
 
 def remove_deleted(store: Store, log_dir: Path, log_line: LogLine) -> None:

@@ -14,7 +14,8 @@ from types import FrameType
 from db.errors import NotFoundError, StoreError
 from db.store import Store
 from job.errors import MirrorError
-from job.mirror.logs import LogLine, OnProgress, RunLogs
+from job.mirror.files import LogLine
+from job.mirror.logs import OnProgress, RunLogs
 
 POLL = 1.0
 """seconds between checks of the store"""

@@ -14,7 +14,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
-from job.mirror.records import FILE_NAME, MARK
+from job.mirror.files import FILE_NAME, MARK, Identity, LogLine, identity
 
 NEW_NAME = "new.log"
 """a log that is being redrawn, under a name that VisualDL ignores"""
@@ -24,7 +24,6 @@ LOCKS = ".locks"
 CHUNK = 1_000
 """epochs that are read and written at a time"""
 
-LogLine = Callable[[str], None]
 OnProgress = Callable[[str, int, int], None]
 """called after each chunk with a model, its epochs drawn, its epochs stored"""
 
@@ -46,7 +45,7 @@ class ModelLog:
         self.epochs = 0
         self._target = self.path
         self._size = 0
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
 
     def open(self, stored: int, anew: bool = False) -> str | None:
         """Continue the file, or begin a new one; return what was repaired, if anything was.
@@ -205,9 +204,3 @@ def rename_aside(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.name.replace(MARK, 'set-aside')}.{number}")
     return path.rename(free)
-
-
-def identity(path: Path) -> tuple[int, int]:
-    """Device and inode, which tell a file from another of the same name."""
-    state = path.stat()
-    return state.st_dev, state.st_ino

@@ -9,26 +9,28 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from db.history import Float32s, Float64s, History, Int64s
-from db.schema import RunRow
 from job.mirror.home import ensure_home
+
+if TYPE_CHECKING:  # the server needs no SQLAlchemy
+    from db.schema import RunRow
 
 ensure_home()
 from visualdl.component import base_component  # noqa: E402
 from visualdl.proto.record_pb2 import Record  # noqa: E402
 
-MARK = "vdlrecords"
-"""VisualDL reads the files that have this in their name, and only the last by name in a directory"""
-FILE_NAME = f"{MARK}.main.log"
 TRAIN, TEST, WEIGHTS = "loss/train", "loss/test", "weights"
 TAGS = (TRAIN, TEST, WEIGHTS)
 """the tags of an epoch, in the order of its records"""
 LENGTH = struct.Struct("<Q")
+BATCH = 1_000
+"""records that are parsed at a time"""
 
 
 def framed(message: bytes) -> bytes:
@@ -117,35 +119,45 @@ def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
     return counts.astype(np.int64), edges
 
 
-def next_end(content: bytes, start: int) -> int | None:
-    """The end of the record that begins at `start`; None if it is incomplete or no record."""
-    if start + LENGTH.size > len(content):
-        return None
-    (length,) = LENGTH.unpack_from(content, start)
-    end: int = start + LENGTH.size + length
-    if end > len(content):
-        return None
-    try:
-        SCRATCH.ParseFromString(content[start + LENGTH.size : end])
-    except DecodeError:
-        return None
-    if len(SCRATCH.values) != 1 or SCRATCH.values[0].WhichOneof("one_value") is None:
-        return None
-    return end
-
-
-SCRATCH = Record()
-"""reused for parsing: making a message costs more than parsing it"""
-
-
 def values(content: bytes, start: int = 0) -> Iterator[tuple[int, Any]]:
-    """The end and value of each whole record, up to the first that is torn or no record.
+    """The end and value of each whole record, up to the first that is incomplete or no record."""
+    while ends := record_ends(content, start):
+        found = parsed([content[a + LENGTH.size : b] for a, b in pairwise([start, *ends])])
+        yield from zip(ends, found, strict=False)
+        if len(found) < len(ends):
+            return
+        start = ends[-1]
 
-    A value is valid only until the next one is parsed.
+
+def record_ends(content: bytes, start: int) -> list[int]:
+    """The ends of up to BATCH records by their lengths."""
+    ends: list[int] = []
+    while len(ends) < BATCH and start + LENGTH.size <= len(content):
+        start += LENGTH.size + LENGTH.unpack_from(content, start)[0]
+        if start > len(content):
+            break
+        ends.append(start)
+    return ends
+
+
+def parsed(messages: list[bytes]) -> list[Any]:
+    """The value of each serialised record, up to the first that is none.
+
+    All are parsed as one record, whose values are theirs; that takes half of the time.
     """
-    while (end := next_end(content, start)) is not None:
-        yield end, SCRATCH.values[0]
-        start = end
+    try:
+        found = list(Record.FromString(b"".join(messages)).values)
+    except DecodeError:
+        found = []
+    if len(found) == len(messages) and all(value.WhichOneof("one_value") for value in found):
+        return found
+    found = []
+    if len(messages) > 1:
+        for message in messages:
+            if not (one := parsed([message])):
+                break
+            found += one
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +220,3 @@ def whole(content: bytes) -> int:
     for end, _ in found:  # noqa: B007
         pass
     return end
-
-
-def about_epochs(content: bytes, size: int) -> int:
-    """About how many epochs a log of `size` bytes has, judging by `content`, its beginning."""
-    first: int | None = None
-    for end, value in values(content):
-        if value.id == 0 and value.tag == WEIGHTS:
-            first = end
-        elif value.tag == WEIGHTS and first is not None:
-            return size // (end - first)
-    return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,16 +13,11 @@ from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
 from job.mirror.deleted import remove_deleted
-from job.mirror.logs import BusyError, LogLine, OnProgress, RunLogs, lock_run, rename_aside
-from job.mirror.records import FILE_NAME, MARK
+from job.mirror.files import ALL, FILE_NAME, LogLine, Shown, drawn_runs, log_files, make_log_dir
+from job.mirror.logs import BusyError, OnProgress, RunLogs, lock_run, rename_aside
 
-
-def make_log_dir(log_dir: Path) -> None:
-    """Make the log directory if it is missing. Raises MirrorError if it cannot be made."""
-    try:
-        log_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MirrorError(f"the log directory {log_dir} cannot be made: {error.strerror or error}") from None
+OnRun = Callable[[int, int], None]
+"""called after each run with how many were checked, and how many there are"""
 
 
 def rewrite(
@@ -36,39 +32,48 @@ def rewrite(
             raise MirrorError(f"{error.filename or log_dir}: {error.strerror or error}") from error
 
 
-def repair_logs(store: Store | None, log_dir: Path, log_line: LogLine) -> None:
-    """Check every log: draw missing epochs, cut torn ends, set aside what is no log; log what was done.
+def repair_logs(
+    store: Store | None,
+    log_dir: Path,
+    log_line: LogLine,
+    shown: Shown = ALL,
+    on_run: OnRun = lambda *_: None,
+) -> None:
+    """Check the shown logs: draw missing epochs, cut torn ends, set aside what is no log; log what was done.
 
     The logs of deleted runs are removed. Runs that another process draws are skipped. Without a store logs
-    are only cut and set aside; in a read-only directory nothing is changed.
+    are only cut and set aside; in a read-only directory nothing is changed. The newest run comes first.
     """
     make_log_dir(log_dir)
     if not os.access(log_dir, os.W_OK | os.X_OK):
         log_line(f"the logs in {log_dir} are read only: mending them is left to `job mirror`")
-        for path, whole in broken(log_dir):
+        for path, whole in broken(shown.directories(log_dir)):
             log_line(
                 f"{path} is {'torn' if whole else 'no VisualDL log'}; the part that can be read is shown"
             )
         return
     if store:
         remove_deleted(store, log_dir, log_line)
-    for run in store.runs() if store else ():
-        try:
-            with RunLogs(log_dir, run, log_line) as logs:
-                logs.write(store)  # type: ignore[arg-type]
-        except BusyError:
-            continue
-        except (LedgerError, OSError) as error:
-            log_line(f"the logs of run {run.id} are shown as they are: {error}")
-    for path, whole in broken(log_dir):
+        runs = {run.id: run for run in store.runs()}
+        numbers = [run for run in shown.of({*runs, *drawn_runs(log_dir)}) if run in runs]
+        for done, number in enumerate(reversed(numbers), 1):
+            try:
+                with RunLogs(log_dir, runs[number], log_line) as logs:
+                    logs.write(store)
+            except BusyError:
+                pass
+            except (LedgerError, OSError) as error:
+                log_line(f"the logs of run {number} are shown as they are: {error}")
+            on_run(done, len(numbers))
+    for path, whole in broken(shown.directories(log_dir)):
         with suppress(BusyError):
             log_line(repair(path, whole, log_dir))
 
 
-def broken(log_dir: Path) -> list[tuple[Path, int]]:
+def broken(directories: Iterable[Path]) -> list[tuple[Path, int]]:
     """The files that VisualDL takes for logs and cannot read to their end, and how many bytes it can read."""
     found = []
-    for path in log_files(log_dir):
+    for path in log_files(directories):
         if not path.is_file():  # opening a pipe would wait for a writer
             found.append((path, 0))
             continue
@@ -97,24 +102,3 @@ def repair(path: Path, whole: int, log_dir: Path) -> str:
     finally:
         if lock:
             lock.release()
-
-
-def log_files(log_dir: Path) -> list[Path]:
-    """Every file under a directory that VisualDL takes for a log."""
-    return sorted(
-        Path(root) / name
-        for root, _, names in os.walk(log_dir, followlinks=True)
-        for name in names
-        if MARK in name
-    )
-
-
-def about_epochs(log_dir: Path) -> list[int]:
-    """About how many epochs each log has, by its size."""
-    found = []
-    for path in log_files(log_dir):
-        if not path.is_file():
-            continue
-        with suppress(OSError), path.open("rb") as file:
-            found.append(records.about_epochs(file.read(1 << 16), path.stat().st_size))
-    return found

@@ -27,7 +27,7 @@ def stored(project: Project) -> set[str]:
 def test_visualdl_shows_every_run_on_loopback(trained: Project) -> None:
     trained.compose("up", "--detach", "visualdl")
     wait_until(lambda: healthy(trained), "VisualDL's health", 180)
-    assert shown(trained) == stored(trained)
+    wait_until(lambda: shown(trained) == stored(trained), "the logs")
     bindings = trained.inspect("visualdl")["HostConfig"]["PortBindings"]
     assert bindings == {"8040/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(trained.port)}]}
 
@@ -47,7 +47,7 @@ def test_deleted_logs_are_drawn_again(trained: Project) -> None:
     docker("volume", "rm", f"{trained.name}_logs")
     trained.compose("up", "--detach", "visualdl")
     wait_until(lambda: healthy(trained), "VisualDL's health", 180)
-    assert shown(trained) == stored(trained)
+    wait_until(lambda: shown(trained) == stored(trained), "the logs")
 
 
 def test_visualdl_reads_the_store_as_a_role_that_cannot_write(trained: Project) -> None:
