@@ -9,7 +9,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from db.errors import StoreError
-from job.plots import figures
+from job.plots import figures, gaps
 from job.plots.style import COLOURS, styled
 from job.plots.subject import Subject
 from job.verdicts.exact import path_of
@@ -24,7 +24,7 @@ def all_figures(subjects: Sequence[Subject]) -> dict[str, Callable[[Sequence[Sub
     return {
         "losses": figures.losses,
         **{PARAMETERS + model: partial(figures.parameters, model=model) for model in models},
-        "gap": figures.gap,
+        "gap": gaps.gap,
         "overfitting": figures.overfitting,
         "predictions": figures.predicted,
     }

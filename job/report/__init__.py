@@ -25,7 +25,9 @@ CAPTIONS = {
     "gap": "How far the others are from the first model: pale, every epoch; strong, the largest of the "
     "epochs around. Epochs without a gap leave no mark. If the data file is found, the last panel shows how "
     "far each model is from gradient descent in float64, and the bound that float32's rounding allows.",
-    "overfitting": "Train and test loss, with the epoch of the best test loss marked.",
+    "overfitting": "Train and test loss; the dot is the best test loss. Where the background is shaded, the "
+    "test loss rises while the train loss falls; the second panel shows the largest such stretch, and which "
+    "parameters turn around it.",
     "predictions": "Predicted against true values of the test rows after the last epoch, in original units.",
 }
 
