@@ -11,7 +11,9 @@ import pytest
 from db.schema import VerdictRow
 from db.store import Store
 from job.cli import run
-from job.report import flat, newest_verdicts, page
+from job.data.dataset import load
+from job.plots.subject import Subject
+from job.report import flat, newest_verdicts, outcome, page, unbroken
 from job.report.sentences import (
     SENTENCES,
     cell,
@@ -22,7 +24,7 @@ from job.report.sentences import (
     sections,
     turning_points,
 )
-from tests.samples import dataset_row, histories
+from tests.samples import dataset_row, histories, history, regression, run_row
 
 Output = pytest.CaptureFixture[str]
 
@@ -51,7 +53,9 @@ def test_the_page_has_verdict_answers_figures_and_environment(filled: Store, tmp
     page = (tmp_path / "sub/report.html").read_text()
     assert "was True" in page
     assert "was False" not in page, "only the newest verdict of a kind counts"
-    assert page.index("Verdicts") < page.index("Answers") < page.index("Figures") < page.index("Environment")
+    parts = [f"{part}</h2>" for part in ("Verdicts", "Answers", "Figures", "Environment of the run")]
+    order = [page.index(each) for each in ("Outcome</h2>", "train</td>", "<nav", *parts)]
+    assert order == sorted(order)
     for name in SENTENCES:
         assert f'id="{name}"' in page
     assert page.count("data:image/svg+xml;base64,") == 5
@@ -59,7 +63,7 @@ def test_the_page_has_verdict_answers_figures_and_environment(filled: Store, tmp
     assert "20 of paddle, 20 of python" in page
     assert "&lt;made&gt; &amp; so.csv" in page
     assert "<made>" not in page
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
     assert "<script" not in page
 
 
@@ -101,6 +105,34 @@ def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.Mon
     assert parity
     assert (drift.groups(), parity.groups()) == (("failed", "FAILED"), ("passed", "passed"))
     assert drift.start() < parity.start()
+
+
+def test_the_outcome_has_the_last_losses_and_the_errors_and_names_models_with_the_same_together() -> None:
+    own, other = history(5), history(5, seed=3)
+    row = regression(run_row(), load().row())
+    found = outcome(Subject(row, {"paddle": own, "python": other}, None))
+    assert found.columns == ["", "rows", "loss", "RMSE", "R2"]
+    assert found.groups == {
+        name: [
+            [part, f"{loss[-1]:.6g}", f"{45 * float(loss[-1]) ** 0.5:#.5g}", ""]
+            for part, loss in (("train", each.train_loss), ("test", each.test_loss))
+        ]
+        for name, each in (("paddle", own), ("python", other))
+    }
+    assert "housing.data, which is not found" in found.note
+    known = outcome(Subject(row, {"paddle": own, "python": own}, load()))
+    assert list(known.groups) == ["paddle and python", "training mean"]
+    assert [line[1] for line in known.groups["training mean"]] == ["", ""]
+    row.models[0].source = "mine.py:Mine"
+    assert outcome(Subject(row, {"paddle": own}, load())).columns == ["", "rows", "loss"]
+
+
+def test_numbers_are_not_broken_at_a_hyphen_and_text_is_escaped() -> None:
+    assert unbroken("a-b <4.8e-07> is below 2e-06, -1") == (
+        'a-b <span class="n">&lt;4.8e-07&gt;</span> is below <span class="n">2e-06,</span> '
+        '<span class="n">-1</span>'
+    )
+    assert unbroken("a" * 20 + "-" + "1" * 20) == "a" * 20 + "-" + "1" * 20  # would be wider than a phone
 
 
 def test_nested_settings_become_dotted_names() -> None:
@@ -223,11 +255,12 @@ def test_turns_are_listed_by_model_with_how_the_loss_bends() -> None:
     assert turning_points(rows) == [
         "paddle: AGE at 1,200, RAD at 80.",
         "paddle: RAD turn while the test loss rises and the train loss falls.",
+        "paddle: the exact path has 1 of these turns, 0 of them at the very epoch, the others up to 3 away.",
         "python: TAX at 7, DIS at 90.",
         "python: TAX turn while the test loss rises and the train loss falls.",
-        "The exact path has 3 of these turns, 1 of them at the very epoch, the others at most 3 away. A "
-        "parameter turns when the faster of two modes that move it in opposite directions has faded; their "
-        "half-lives in epochs: AGE 108 and 2,444.",
+        "python: the exact path has 2 of these turns, 1 of them at the very epoch, the others up to 1 away.",
+        "A parameter turns when the faster of two modes that move it in opposite directions has faded; the "
+        "table has their half-lives in epochs.",
         "After a turn the train loss falls -1.50 to 0.50 times as fast as before: 1 is no bend at all, and "
         "below 0 the loss turned as well.",
     ]

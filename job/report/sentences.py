@@ -26,6 +26,8 @@ class Section:
     sentences: list[str]
     columns: tuple[str, ...]
     rows: list[list[str]]
+    right: list[bool]
+    """for each column whether it holds numbers"""
 
 
 def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Section]:
@@ -37,6 +39,7 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
         if name == "parity" and len(run.models) == 1:
             continue
         found = run_named_query(store, name, run, parameters.get(name), data=data, limit=None)
+        columns = list(zip(*found.rows, strict=True)) or [()] * len(found.columns)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
         said.append(
             Section(
@@ -45,6 +48,7 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
                 put(rows),
                 found.columns,
                 cells(found),
+                [any(isinstance(value, int | float) for value in column) for column in columns],
             )
         )
     return said
@@ -156,8 +160,18 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
         rising = [row["parameter"] for row in own if row["test_rises_from"] is not None]
         if rising:
             said.append((model, f"{listed(rising)} turn while the test loss rises and the train loss falls."))
+        off = [
+            abs(row["predicted_epoch"] - row["epoch"]) for row in own if row["predicted_epoch"] is not None
+        ]
+        if off:
+            on_time = f"{off.count(0):,} of them at the very epoch, the others up to {max(off):,} away"
+            said.append((model, f"the exact path has {len(off):,} of these turns, {on_time}."))
     sentences = by_models(said)
-    sentences += predicted([row for row in rows if row["predicted_epoch"] is not None])
+    if any(row["predicted_epoch"] is not None for row in rows):
+        sentences.append(
+            "A parameter turns when the faster of two modes that move it in opposite directions has faded; "
+            "the table has their half-lives in epochs."
+        )
     rates = [
         row["loss_fall_after"] / row["loss_fall_before"]
         for row in rows
@@ -169,23 +183,6 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
             "before: 1 is no bend at all, and below 0 the loss turned as well."
         )
     return sentences
-
-
-def predicted(rows: Sequence[Row]) -> list[str]:
-    """What the exact path says of the turns that it has too, with the modes of the first model's turns."""
-    if not rows:
-        return []
-    off = [abs(row["predicted_epoch"] - row["epoch"]) for row in rows]
-    modes = [
-        f"{row['parameter']} {row['short_half_life']:,.0f} and {row['long_half_life']:,.0f}"
-        for row in rows
-        if row["model"] == rows[0]["model"]
-    ]
-    return [
-        f"The exact path has {len(rows):,} of these turns, {off.count(0):,} of them at the very epoch, the "
-        f"others at most {max(off):,} away. A parameter turns when the faster of two modes that move it in "
-        f"opposite directions has faded; their half-lives in epochs: {listed(modes)}."
-    ]
 
 
 def final_parameters(rows: Sequence[Row]) -> list[str]:
@@ -242,4 +239,6 @@ def cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(cell, value))
     return "" if value is None else str(value)
