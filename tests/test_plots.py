@@ -182,14 +182,48 @@ def test_the_gap_is_that_of_the_epochs_that_both_models_have(subject: Subject) -
 def test_the_gaps_of_several_runs_have_a_panel_for_each_quantity(subjects: list[Subject]) -> None:
     figure = gaps.gap(subjects)
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles[:3] == ["train loss", "test loss", "parameters (largest)"]
+    assert titles[:3] == [
+        f"Gap between paddle and python: {quantity}"
+        for quantity in ("train loss", "test loss", "parameters (largest)")
+    ]
     assert titles[3:] == ["Distance from the exact path: parameters (largest)"]
     lines = shown(figure)
-    assert list(lines)[:2] == ["run 1", "run 2"]
+    assert list(lines)[:2] == ["run 1: paddle and python", "run 2: paddle and python"]
     for i, subject in enumerate(subjects, 1):
-        drawn = [points(line) for line in lines[f"run {i}"]]
+        drawn = [points(line) for line in lines[f"run {i}: paddle and python"]]
         assert drawn == [gaps for gaps in gaps_of(subject).values() for _ in range(2)]
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "", "epoch"]
+
+
+def test_the_drift_is_the_gap_between_two_runs_a_panel_for_each_model(subjects: list[Subject]) -> None:
+    one, other = subjects
+    assert "drift" in all_figures(subjects)
+    assert "drift" not in all_figures([one])
+    assert "drift" not in all_figures([one, other, one])
+    figure = gaps.drift(subjects)
+    for axes, model in zip(figure.axes, ("paddle", "python"), strict=True):
+        assert axes.get_title("left") == f"Gap between runs 1 and 2, {model} model"
+        a, b = one.histories[model], other.histories[model]
+        expected = [
+            abs(a.train_loss.astype(float) - b.train_loss),
+            abs(a.test_loss.astype(float) - b.test_loss),
+            abs(a.parameters.astype(float) - b.parameters).max(axis=1),
+        ]
+        drawn = [points(line) for line in axes.lines]
+        assert drawn == [[a.epoch.tolist(), values.tolist()] for values in expected for _ in range(2)]
+    assert list(shown(figure)) == ["train loss", "test loss", "parameters (largest)"]
+
+
+def test_runs_without_a_gap_or_a_model_in_common_have_no_drift_to_draw(subjects: list[Subject]) -> None:
+    one, other = subjects
+    assert drawable("drift", subjects) is None
+    same = "runs 1 and 2 have no gap at any epoch that both have"
+    assert drawable("drift", [one, Subject(other.run, one.histories, None)]) == same
+    parts = ((one, "paddle"), (other, "python"))
+    alone = [Subject(each.run, {model: each.histories[model]}, None) for each, model in parts]
+    assert drawable("drift", alone) == "runs 1 and 2 have no model in common"
+    other.run.parameters[0].name = "other"
+    assert drawable("drift", subjects) == "runs 1 and 2 have other parameters"
 
 
 def test_the_distance_from_the_exact_path_is_drawn_where_the_data_are_known(subject: Subject) -> None:

@@ -6,14 +6,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from db.schema import VerdictRow
+from db.sources import ModelSource
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
-from job.plots.subject import Subject
-from job.report import flat, newest_verdicts, outcome, page, unbroken
+from job.plots.subject import Subject, read_subject
+from job.report import drift, flat, newest_verdicts, outcome, page, unbroken
 from job.report.sentences import (
     SENTENCES,
     cell,
@@ -24,7 +26,8 @@ from job.report.sentences import (
     sections,
     turning_points,
 )
-from tests.samples import dataset_row, histories, history, regression, run_row
+from job.verdicts.drift import compare
+from tests.samples import dataset_row, execute, histories, history, regression, run_row
 
 Output = pytest.CaptureFixture[str]
 
@@ -133,6 +136,38 @@ def test_numbers_are_not_broken_at_a_hyphen_and_text_is_escaped() -> None:
         '<span class="n">-1</span>'
     )
     assert unbroken("a" * 20 + "-" + "1" * 20) == "a" * 20 + "-" + "1" * 20  # would be wider than a phone
+
+
+def test_a_drift_has_its_tables_and_its_figure(store: Store) -> None:
+    other = history(20)
+    other.test_loss[7] += 0.5
+    for own, cpu in ((history(20), "old"), (other, "<new>")):
+        writer = store.start_run(
+            dataset_row(),
+            epochs=20,
+            learning_rate=0.1,
+            seed=0,
+            environment={"cpu": cpu},
+            models=[ModelSource("paddle", "paddle")],
+        )
+        writer.append("paddle", own)
+        writer.finish("completed")
+    assert not drift(store, read_subject(store, store.run(2)), None)
+    compare(store, store.run(2), store.run(1))
+    text = page(store, store.run(2))
+    assert re.search(r"against run 1: <a href=\"#drift\">", text)
+    section = text[text.index('<section id="drift">') :].partition("</section>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", section)
+    gap = float(other.test_loss[7]) - float(history(20).test_loss[7])
+    bits = [int(own.test_loss.view(np.int32)[7]) for own in (other, history(20))]
+    units = abs(bits[0] - bits[1])
+    assert cells[:5] == ["paddle", "7", f"{gap:.2g}", "test loss, epoch 7", f"{units:,}"]
+    assert cells[5:] == ["cpu", "old", "&lt;new&gt;"]
+    assert section.count("data:image/svg+xml") == 1
+    execute(store, "DELETE FROM runs WHERE id = 1")
+    gone = drift(store, read_subject(store, store.run(2)), None)
+    assert gone == (None, "the other run was deleted", None)
+    assert "The two runs cannot be compared again: the other run was deleted." in page(store, store.run(2))
 
 
 def test_nested_settings_become_dotted_names() -> None:

@@ -1,4 +1,4 @@
-"""The figure `gap`: how far models are from each other and from the exact path."""
+"""The figures `gap` and `drift`: models against each other and the exact path, runs against each other."""
 
 from __future__ import annotations
 
@@ -48,20 +48,22 @@ def gap(subjects: Sequence[Subject]) -> Figure:
 def draw_gaps(axes: Sequence[Axes], pairs: Sequence[tuple[Subject, str]]) -> list[tuple[str, Look]]:
     """Draw how far each model is from the first of its run; return the legend's entries."""
     several = len(pairs) > 1
+    names = {f"{subject.models[0]} and {model}" for subject, model in pairs}
+    same = names.pop() if len(names) == 1 else "two models of a run"
     entries: list[tuple[str, Look]] = []
     for i, (subject, model) in enumerate(pairs):
         epoch, gaps = gap_history(subject, model)
-        pair = f"run {subject.run.id}" if len(subject.models) == 2 else f"run {subject.run.id} {model}"
+        pair = f"{subject.models[0]} and {model}"
         for j, (quantity, values) in enumerate(zip(QUANTITIES, gaps, strict=True)):
             colour = COLOURS[(i if several else j) % len(COLOURS)]
             axis = axes[j if several else 0]
-            # Epochs without a gap are not drawn.
-            axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
-            axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
-            title = f"Gap between {' and '.join(subject.models)}, run {subject.run.id}"
-            axis.set_title(quantity if several else title)
+            draw_gap(axis, epoch, values, colour)
+            axis.set_title(f"Gap between {same if several else pair}" + f": {quantity}" * several)
             if not several or j == 0:
-                entries.append((pair if several else quantity, {"color": colour}))
+                run = f"run {subject.run.id}"
+                entries.append((f"{run}: {pair}" if several else quantity, {"color": colour}))
+        if not several:
+            axes[0].set_title(f"Gap between {pair}, run {subject.run.id}")
     # A logarithmic axis has no zero.
     tolerances = sorted({subject.tolerance for subject, _ in pairs} - {0.0})
     for axis in axes[: len(QUANTITIES) if several else 1]:
@@ -94,9 +96,47 @@ def from_path(path: ExactPath, histories: Mapping[str, History]) -> dict[str, tu
     return {model: tuple(map(np.concatenate, zip(*own, strict=True))) for model, own in parts.items()}
 
 
+def drift(subjects: Sequence[Subject]) -> Figure:
+    """The gap between two runs by epoch, a panel for each model: losses, and the largest of a parameter."""
+    one, other = subjects
+    models = [model for model in one.histories if model in other.histories]
+    figure, axes = blank(rows=len(models), height=3.2 if len(models) > 1 else 4.2, sharex=True)
+    for axis, model in zip(axes, models, strict=True):
+        epoch, gaps = apart_by(one.histories[model], other.histories[model])
+        for values, colour in zip(gaps, COLOURS, strict=False):
+            draw_gap(axis, epoch, values, colour)
+        alike = "" if any(values.any() for values in gaps) else ": none"
+        axis.set_title(f"Gap between runs {one.run.id} and {other.run.id}, {model} model{alike}")
+        axis.set_yscale("log")
+        axis.set_ylabel("absolute gap (log)")
+        epoch_axis(axis, last_epoch(subjects))
+        axis.label_outer()
+    entries = [(quantity, {"color": colour}) for quantity, colour in zip(QUANTITIES, COLOURS, strict=False)]
+    legend_below(figure, entries)
+    return figure
+
+
+def no_gap(subjects: Sequence[Subject]) -> bool:
+    """Whether two runs have no gap in any model and epoch that both have."""
+    one, other = (subject.histories for subject in subjects)
+    return not any(
+        values.any() for model in one if model in other for values in apart_by(one[model], other[model])[1]
+    )
+
+
+def draw_gap(axis: Axes, epoch: Any, values: Float64s, colour: str) -> None:
+    """Draw a gap: pale at every epoch, strong the largest of the nearby; epochs without one are not drawn."""
+    axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
+    axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
+
+
 def gap_history(subject: Subject, model: str) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
-    """Epochs that a model and the first have, and the gaps: train loss, test loss, largest parameter's."""
-    first, second = subject.histories[subject.models[0]], subject.histories[model]
+    """`apart_by` of a model and the run's first."""
+    return apart_by(subject.histories[subject.models[0]], subject.histories[model])
+
+
+def apart_by(first: History, second: History) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
+    """Epochs that two histories have, and the gaps: train loss, test loss, largest parameter's."""
     epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
 
     def apart(a: Any, b: Any) -> Float64s:

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from db.downsampled import described
+from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job import __version__
@@ -21,7 +22,8 @@ from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
 from job.plots.gaps import gap_history
 from job.plots.subject import Subject, read_subject
-from job.report.sentences import sections
+from job.report.sentences import cell, sections
+from job.verdicts.drift import COLUMNS, Comparison, judge
 
 LONGEST_UNBROKEN = 24
 """characters of a number or a date"""
@@ -43,6 +45,16 @@ CAPTIONS = {
 }
 
 
+class Drift(NamedTuple):
+    """A run beside the one that its newest drift verdict is about."""
+
+    comparison: Comparison | None
+    """None if they cannot be compared any more"""
+    remark: str
+    svg: str | None
+    """the figure, in base64, if there is a gap"""
+
+
 class Outcome(NamedTuple):
     """A table, and what its columns are."""
 
@@ -62,6 +74,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     files = {name: base64.b64encode(content).decode() for name, _, content in drawn}
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template.filters["moment"] = moment
+    template.filters["cell"] = cell
     template.filters["unbroken"] = unbroken
     return template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
@@ -69,6 +82,8 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
         rows={model: len(history) for model, history in subject.histories.items()},
         verdicts=newest_verdicts(store.verdicts(run.id)),
         outcome=outcome(subject),
+        drift=drift(store, subject, data),
+        columns=COLUMNS,
         sections=sections(store, run, data),
         figures=[
             {"name": name, "caption": caption(name, subject), "svg": files.get(name), "problem": problem}
@@ -104,6 +119,24 @@ def outcome(subject: Subject) -> Outcome:
         note += f" RMSE is the root mean squared error in units of {run.dataset.target}."
         note += f" {R2_IN_WORDS}" if subject.dataset else f" {remark(run)}."
     return Outcome(["", "rows", "loss", *(["RMSE", "R2"] if errors else [])], groups, note)
+
+
+def drift(store: Store, subject: Subject, data: Path | None) -> Drift | None:
+    """The run compared again with the one of its newest drift verdict; None without such a verdict."""
+    judged = [each for each in store.verdicts(subject.run.id) if each.kind == "drift"]
+    if not judged:
+        return None
+    if judged[-1].against_run_id is None:
+        return Drift(None, "the other run was deleted", None)
+    try:
+        against = store.run(judged[-1].against_run_id)
+        comparison = judge(store, subject.run, against, judged[-1].tolerance)
+        subjects = [read_subject(store, against, data), subject]
+    except StoreError as error:
+        return Drift(None, str(error), None)
+    names = [] if drawable("drift", subjects) else ["drift"]
+    files = [base64.b64encode(content).decode() for *_, content in draw(subjects, names, ["svg"])]
+    return Drift(comparison, "", next(iter(files), None))
 
 
 def moment(value: datetime | None) -> Markup:
