@@ -195,7 +195,7 @@ def many_runs(bench: Bench) -> Iterator[Figure]:
         one, each = [databases.multiply(few, 1)], [databases.multiply(many, bench.runs)]
         yield Figure(f"one of {bench.runs:,} runs, size, {name}", "in a store of 1 run", each, one, "MB")
         with Store(few) as small, Store(many) as large:
-            for query in named_queries(small.url.get_backend_name()):
+            for query in named_queries():
                 if "run" not in query.parameters:
                     continue
                 measures = [partial(answered, store, query.name) for store in (large, small)]

@@ -55,25 +55,20 @@ class NamedQuery:
 
 def names() -> list[str]:
     """The names of the named queries."""
-    return sorted(path.stem for path in FOLDER.glob("*.sql") if "." not in path.stem)
+    return sorted(path.stem for path in FOLDER.glob("*.sql"))
 
 
-def named_queries(backend: str) -> list[NamedQuery]:
-    """All named queries, by name, for `backend`: "sqlite" or "postgresql"."""
-    return [named_query(name, backend) for name in names()]
+def named_queries() -> list[NamedQuery]:
+    """All named queries, by name."""
+    return [named_query(name) for name in names()]
 
 
 @cache
-def named_query(name: str, backend: str) -> NamedQuery:
-    """The query of that name. Raises QueryError, listing the known names.
-
-    Both databases share one text unless SQLite cannot run it or runs another much faster.
-    """
+def named_query(name: str) -> NamedQuery:
+    """The query of that name; both databases share its text. Raises QueryError, listing the known names."""
     if name not in names():
         raise QueryError(f"there is no query {name!r}; there are {', '.join(names())}")
-    for_sqlite = FOLDER / f"{name}.sqlite.sql"
-    path = for_sqlite if backend == "sqlite" and for_sqlite.exists() else FOLDER / f"{name}.sql"
-    sql = path.read_text(encoding="utf-8")
+    sql = (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
     comment = [line for line in sql.splitlines() if line.startswith("--")]
     declared = [match for line in comment if (match := _PARAMETER.match(line))]
     return NamedQuery(

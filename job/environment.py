@@ -8,7 +8,7 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_info
 
@@ -50,11 +50,22 @@ def environment(models: Sequence[ModelSource] = ()) -> dict[str, Any]:
     } | {name: value for name, value in (("models", own), ("training", TRAINING.copy())) if value}
 
 
-def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The differences between two runs' environments, a few words each, with the changes at resumes."""
+class Change(NamedTuple):
+    """A setting, package or the like that two runs do not have in common."""
+
+    what: str
+    before: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.now}, was {self.before}"
+
+
+def environment_changes(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
+    """The differences between two runs' environments, with the changes at resumes."""
     one, other = _flat(before), _flat(now)
     return [
-        f"{name} {other.get(name, 'absent')}, was {one.get(name, 'absent')}"
+        Change(name, one.get(name, "absent"), other.get(name, "absent"))
         for name in sorted(one.keys() | other.keys())
         if one.get(name) != other.get(name)
     ]

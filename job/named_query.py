@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from db.backends.watch import Row
 from db.errors import QueryError
-from db.query import Answer, Value, named_query, run_query
+from db.query import LIMIT, Answer, Value, named_query, run_query
 from db.schema import RunRow
 from db.store import Store
+from job.computed import COMPUTED, Course
+from job.data.dataset import Dataset
 from job.data.source import least_squares, source
-from job.verdicts.exact import path_of
-from job.verdicts.path import ExactPath
+from job.stretches import rounding
 
 LARGEST_PARAMETER = 2**31 - 1
 """larger than any epoch that the store can hold"""
@@ -31,53 +31,60 @@ def run_named_query(
 ) -> Answer:
     """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
 
-    `:optimum` is computed from a linear regression's data file, and null if that file is not found. So are
-    the columns that `explained` adds to `turning-points`.
+    `:optimum` is computed from a linear regression's data file, and null if that file is not found. `:least`
+    of `overfitting` is by default what rounding may explain. The queries in `COMPUTED` are answered in NumPy.
 
     Raises QueryError for an unknown query or parameter, and DataError if `data` is not the run's file.
     """
-    query = named_query(name, store.url.get_backend_name())
+    query = named_query(name)
     given = dict(parameters or {})
     for unknown in given.keys() - query.parameters.keys():
         known = ", ".join(f":{parameter}" for parameter in query.parameters) or "none"
         raise QueryError(f"the query {name} has no parameter :{unknown}; its parameters: {known}")
     if run is not None and "run" in given:
         raise QueryError("name the run with --run, not as a parameter")
-    for parameter, default in query.defaults.items():
+    if run is None and "run" in given:
+        run = store.run(str(given.pop("run")))
+    if "run" not in query.parameters:
+        run = None
+    defaults = dict(query.defaults)
+    if run is not None and name == "overfitting":
+        defaults["least"] = rounding(run.dataset)
+    for parameter, default in defaults.items():
         check(parameter, given.get(parameter, default), default)
-    bound: dict[str, Value] = {**query.defaults, **given}
-    if "run" in query.parameters and run is not None:
-        bound.setdefault("run", run.id)
-    if (
-        "optimum" in query.parameters
-        and "optimum" not in given
-        and run is not None
-        and run.is_linear_regression
-    ):
+    bound: dict[str, Value] = {**defaults, **given}
+    if "optimum" in bound and "optimum" not in given and run is not None and run.is_linear_regression:
         dataset = source(run, data)
         bound["optimum"] = None if dataset is None else least_squares(dataset)
-    if name == "turning-points":
-        path = path_of(run, source(run, data)) if run is not None else ""
-        bounds["adding"] = partial(explained, path, [] if run is None else run.parameter_names)
     try:
+        if run is not None and name in COMPUTED:
+            return computed(store, name, run, bound, source(run, data), **bounds)
+        if run is not None:
+            bound["run"] = run.id
         return run_query(store.url, query.sql, bound, **bounds)
     except QueryError as error:  # a corrupted page, for example
         raise QueryError(f"run {run.id}: {error}" if run else str(error)) from error
 
 
-def explained(path: ExactPath | str, parameters: Sequence[str], rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows of `turning-points`, each with the turn of the exact path; nulls if there is none."""
-    columns = next(rows)
-    yield (*columns, "predicted_epoch", "short_half_life", "long_half_life")
-    for row in rows:
-        found = None
-        if isinstance(path, ExactPath):
-            turn = dict(zip(columns, row, strict=True))
-            found = path.turn(parameters.index(turn["parameter"]), turn["epoch"], turn["went_before"])
-        if found is None:
-            yield (*row, None, None, None)
-        else:
-            yield (*row, found.epoch, round(found.short_half_life, 1), round(found.long_half_life, 1))
+def computed(
+    store: Store,
+    name: str,
+    run: RunRow,
+    bound: Mapping[str, Any],
+    dataset: Dataset | None,
+    *,
+    limit: int | None = LIMIT,
+    take: Callable[[Iterator[Row]], object] | None = None,
+    **_: Any,
+) -> Answer:
+    """The answer to a query in `COMPUTED`, as `run_query` gives it."""
+    compute, columns = COMPUTED[name]
+    histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
+    found = compute(Course(run, histories, dataset), **bound)
+    rows = found[:limit]
+    if take is not None:
+        take(iter([columns, *rows]))
+    return Answer(columns, [] if take else rows, len(rows) < len(found))
 
 
 def check(name: str, value: Value, default: Value) -> None:

@@ -278,7 +278,7 @@ def test_runs_of_other_models_are_another_specification(store: Store, others: li
     assert baseline.id == first
     assert scheduled_runs.baseline(store, store.run(other)) is None
     (change,) = specification_changes(store.run(other), store.run(first))
-    assert change.startswith("models ")
+    assert change.what == "models"
     for sources in (pair, others):
         store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
         with pytest.raises(LeaseHeldError, match=r"has run \d+ of these settings already"):

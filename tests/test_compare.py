@@ -53,8 +53,12 @@ def test_the_last_bit_of_one_weight_is_found(store: Store, capsys: Output) -> No
     add(store, paddle=other)
     assert compare(store, 1, 2) == 1
     said = capsys.readouterr().out
-    where = f"largest gap {gap:.2g} (x1, epoch 4: 1 unit in the last place)"
-    assert f"paddle: first differing epoch 4, {where}\n" in said
+    lines = [line.split("  ") for line in said.splitlines()]
+    assert ["model", "first differing epoch", "largest gap", "where", "units"] in [
+        [*filter(None, (cell.strip() for cell in line))] for line in lines
+    ]
+    assert said.splitlines()[2].split() == ["paddle", "4", f"{gap:.2g}", "x1,", "epoch", "4", "1"]
+    assert all(len(line) <= 80 for line in said.splitlines())
     assert "drift: FAILED: runs 1 and 2 differ" in said
     verdict = store.verdicts(1)[0]
     assert (verdict.passed, verdict.first_epoch, verdict.worst) == (False, 4, gap)
@@ -124,28 +128,34 @@ def other_data() -> DatasetRow:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"seed": 1}, "seed 1, was 0"),
-        ({"learning_rate": 0.2}, "learning rate 0.2, was 0.1"),
-        ({"epochs": 1234}, "epochs 1,234, was 9"),
-        ({"dataset": None}, f"data other.csv (sha256 {'1' * 12}), was made3.csv (sha256 {'0' * 12})"),
-        ({"epochs": 8, "seed": 2}, "epochs 8, was 9; seed 2, was 0"),
+        ({"seed": 1}, [("seed", "0", "1")]),
+        ({"learning_rate": 0.2}, [("learning rate", "0.1", "0.2")]),
+        ({"epochs": 1234}, [("epochs", "9", "1,234")]),
+        ({"dataset": None}, [("data", f"made3.csv (sha256 {'0' * 12})", f"other.csv (sha256 {'1' * 12})")]),
+        ({"epochs": 8, "seed": 2}, [("epochs", "9", "8"), ("seed", "0", "2")]),
     ],
 )
 def test_what_differs_in_the_specification_is_said_first_and_is_no_drift(
-    store: Store, capsys: Output, settings: dict[str, Any], told: str
+    store: Store, capsys: Output, settings: dict[str, Any], told: list[tuple[str, str, str]]
 ) -> None:
     if "dataset" in settings:
         settings = {"dataset": other_data()}
     add(store, paddle=history(9))
     add(store, settings=settings, paddle=history(9, seed=1))
     assert compare(store, 2, 1) == 1
-    first, *_, last = capsys.readouterr().out.splitlines()
-    assert first == f"specification: {told}"
+    first, *rows, last = capsys.readouterr().out.splitlines()
+    assert first.split() == ["specification", "before", "now"]
+    for line, row in zip(rows, told, strict=False):
+        assert " ".join(line.split()) == " ".join(row)
     assert last == "drift: not judged: runs 2 and 1 differ, and so do their specifications"
     assert compare(store, 2, 1, "--tolerance", 100) == 0  # the histories are near
     assert compare(store, 2, 1, "--json") == 1
-    *_, record = capsys.readouterr().out.partition("{")
-    assert f"against run 1: specification: {told}; paddle: first differing epoch 0" in record
+    _, brace, rest = capsys.readouterr().out.partition("{")
+    record = json.loads(brace + rest)
+    words = "; ".join(f"{what} {now}, was {before}" for what, before, now in told)
+    assert f"against run 1: specification: {words}; paddle: first differing epoch 0" in record["detail"]
+    names = ("what", "before", "now")
+    assert record["specification_changes"] == [dict(zip(names, row, strict=True)) for row in told]
     assert list(store.verdicts(2)) == []
 
 
@@ -201,7 +211,7 @@ def test_the_environment_is_told_with_what_it_was_in_the_other(store: Store, cap
         add(store, settings={"environment": {"cpu": cpu}}, paddle=history(9))
     assert compare(store, 1, 2) == 0
     said = capsys.readouterr().out
-    assert "environment: cpu new, was old\n" in said
+    assert "environment  before  now\ncpu          old     new\n" in said
     assert "tolerance" not in said
     assert compare(store, 1, 2, "--tolerance", 0.25) == 0
     said = capsys.readouterr().out
@@ -216,3 +226,64 @@ def test_a_thinned_run_is_compared_with_none(store: Store, capsys: Output) -> No
     for a, b in ((1, 2), (2, 1)):
         assert compare(store, a, b) == 2
         assert "run 1 is downsampled to every 2th epoch" in capsys.readouterr().err
+
+
+def test_the_json_has_every_difference_as_a_field(store: Store, capsys: Output) -> None:
+    other = history(9)
+    other.test_loss[3] = np.nextafter(other.test_loss[3], np.float32(9))
+    other.test_loss[5] += 0.5
+    add(store, settings={"environment": {"packages": {"numpy": "1"}}}, a=history(9), b=history(9))
+    environment = {"packages": {"numpy": "2"}, "cpu": "new"}
+    add(store, settings={"environment": environment}, a=other, b=history(9)[:7])
+    assert compare(store, 2, 1, "--json") == 1
+    record = json.loads(capsys.readouterr().out)
+    units = abs(
+        int(other.test_loss[5:6].view(np.int32)[0]) - int(history(9).test_loss[5:6].view(np.int32)[0])
+    )
+    assert record["differences"] == [
+        {
+            "model": "a",
+            "epochs": 9,
+            "first_epoch": 3,
+            "largest_gap": float(other.test_loss[5]) - float(history(9).test_loss[5]),
+            "value": "test loss",
+            "epoch": 5,
+            "units_in_the_last_place": units,
+            "missing": None,
+        },
+        {
+            "model": "b",
+            "epochs": 7,
+            "first_epoch": None,
+            "largest_gap": 0.0,
+            "value": None,
+            "epoch": None,
+            "units_in_the_last_place": 0,
+            "missing": "run 2 lacks 2 epochs, the first of them 7",
+        },
+    ]
+    assert record["environment_changes"] == [
+        {"what": "cpu", "before": "absent", "now": "new"},
+        {"what": "packages numpy", "before": "1", "now": "2"},
+    ]
+    assert (record["lacking"], record["specification_changes"]) == ([], [])
+    assert (record["kind"], record["passed"]) == ("drift", False)
+    assert compare(store, 2, 1) == 1
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["b", "none"] in rows
+    assert ["packages", "numpy", "1", "2"] in rows
+
+
+def test_long_changes_take_two_lines_and_hashes_are_cut(store: Store, capsys: Output) -> None:
+    for letter in "ab":
+        environment = {"git": {"commit": letter * 40}, "platform": f"Linux-{letter}-" + "x" * 40}
+        add(store, settings={"environment": environment}, paddle=history(9))
+    assert compare(store, 2, 1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert [line.split() for line in lines[2:6]] == [
+        ["git", "commit", "before", "a" * 12],
+        ["now", "b" * 12],
+        ["platform", "before", "Linux-a-" + "x" * 40],
+        ["now", "Linux-b-" + "x" * 40],
+    ]

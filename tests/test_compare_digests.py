@@ -62,7 +62,7 @@ def test_equal_digests_are_the_same_bits_without_an_epoch_being_read(
     execute(store, "DELETE FROM epochs WHERE epoch < 11")
     found = compared(store, *runs)
     assert (found.epochs, found.same_bits) == (12, True)
-    assert judge(store, store.run(1), store.run(2))[0].passed
+    assert judge(store, store.run(1), store.run(2)).verdict.passed
 
 
 def test_only_the_epochs_after_the_last_equal_digest_are_read(

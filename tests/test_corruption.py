@@ -110,7 +110,7 @@ def test_a_corrupted_moment_or_environment_is_one_line(url: str, capsys: Output,
     assert "a value in the store is corrupted: " in refusal(line, url, capsys)
 
 
-@pytest.mark.parametrize("name", ["parity", "losses", "turning-points"])
+@pytest.mark.parametrize("name", ["losses", "convergence"])
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_named_query_names_its_run(url: str, capsys: Output, name: str) -> None:
     zero_a_page(url)
@@ -118,7 +118,7 @@ def test_a_named_query_names_its_run(url: str, capsys: Output, name: str) -> Non
     assert "run 2: the database refused the query: database disk image is malformed" in said
 
 
-@pytest.mark.parametrize("line", [*READERS, "verify 1", "compare 1 2"])
+@pytest.mark.parametrize("line", [*READERS, "verify 1", "compare 1 2", "query parity"])
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_page_of_zeros_is_one_line(url: str, capsys: Output, line: str) -> None:
     path = zero_a_page(url)

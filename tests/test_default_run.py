@@ -114,6 +114,9 @@ def test_the_notebooks_table_is_printed(default_run: tuple[Path, str]) -> None:
     first = next(words for words in lines if words and words[0] == "0")
     assert [float(word) for word in first[1:]] == pytest.approx([1.989452, 1.495933] * 2, abs=2e-6)
     assert "LSTAT" in printed
+    readme = (ROOT / "README.md").read_text()
+    errors = readme[readme.index("Errors in units of MEDV") :].partition("\n\n")[0]
+    assert errors in printed
     assert "parity: passed" in printed
     assert "reference: passed" in printed
 

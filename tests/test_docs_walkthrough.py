@@ -8,15 +8,18 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from db.history import History
+from db.history import History, State
 from db.store import Store
 from job.cli import run
+from job.computed import Course, overfitting, turning_points
 from job.data.dataset import DEFAULT_DATA, load
+from job.data.source import predictions
 from job.replay.state import prepare
 from job.replay.step import step
+from job.stretches import rounding
 from job.training import Settings, start, train_and_judge
 from tests.conftest import ROOT
-from tests.samples import model
+from tests.samples import model, regression, run_row
 
 PAGE = (ROOT / "docs" / "walkthrough.md").read_text()
 SOURCES = [path.read_text() for path in sorted((ROOT / "job" / "models").glob("*.py"))]
@@ -79,8 +82,48 @@ def test_what_the_page_says_of_the_losses_is_so(default_run: list[History]) -> N
         assert says(f"climbs back to {test[high]:.2f} by epoch {high}")
         assert says("and then falls for good")
         assert (np.diff(test[high:]) <= 0).all()
-        assert says("where the test loss was best. With 14 parameters and 404 rows that is the last epoch")
+        assert says("With 14 parameters and 404 rows the test loss is best at the last epoch")
         assert test.argmin() == 9999
+
+
+@pytest.mark.slow
+def test_what_the_page_says_of_overfitting_is_so(default_run: list[History]) -> None:
+    dataset = load()
+    table = np.loadtxt(DEFAULT_DATA)
+    train, test = table[:404], table[404:]
+    run_of = regression(run_row(learning_rate=0.01, epochs=10_000), dataset.row())
+    for history in default_run:
+        course = Course(run_of, {"python": history}, dataset)
+        stretch, end = overfitting(course, rounding(run_of.dataset))
+        assert says(f"The default run overfits from epoch {stretch.from_epoch} to {stretch.to_epoch}.")
+        *most, last = stretch.parameters or []
+        assert says(f"{', '.join(most)} and {last} turn in these epochs, and TAX at epoch 533.")
+        assert ("TAX", 533) in [(turn.parameter, turn.epoch) for turn in turning_points(course)]
+        assert end.from_epoch == end.to_epoch == 9999
+        assert says("so the run does not end overfitted")
+
+        guessed = [
+            predictions(dataset, State(history.parameters[epoch - 1], epoch))[1]
+            for epoch in (stretch.from_epoch, stretch.to_epoch)
+        ]
+        growth = (guessed[1] - test[:, 13]) ** 2 - (guessed[0] - test[:, 13]) ** 2
+        rows = np.argsort(-growth)[: stretch.rows_for_half]
+        assert growth[rows[:-1]].sum() < growth.sum() / 2 <= growth[rows].sum()
+        assert says(f"Half of the rise comes from {len(rows)} of the {len(test)} test rows.")
+        behind = test[rows]
+        assert says(
+            f"All {len(rows)} have RAD 24, TAX 666 and a B of at most {np.ceil(behind[:, 11].max()):.0f}"
+        )
+        assert {*behind[:, 8]} == {24}
+        assert {*behind[:, 9]} == {666}
+        shares = [100 * (part[:, 8] == 24).mean() for part in (test, train)]
+        assert says(
+            "{:.0f} % of the test rows have RAD 24, but {:.0f} % of the training rows".format(*shares)
+        )
+        assert says(f"whose B is {train[:, 11].mean():.0f} on the mean")
+        means = [values[rows].mean() for values in guessed]
+        assert says("for the {} rows go from {:.0f} to {:.0f} on the mean".format(len(rows), *means))
+        assert says(f"their true values are {behind[:, 13].mean():.1f}.")
 
 
 @pytest.mark.slow

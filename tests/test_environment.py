@@ -120,7 +120,9 @@ def test_changes_are_named_by_their_place_and_both_values() -> None:
         "git": {"commit": "abc", "dirty": False},
         "same": [1, 3],
     }
-    assert environment_changes(before, now) == [
+    changes = environment_changes(before, now)
+    assert changes[0] == ("blas openblas kernel", "Haswell", "Zen")
+    assert [str(change) for change in changes] == [
         "blas openblas kernel Zen, was Haswell",
         "git commit abc, was absent",
         "git dirty False, was absent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from db.history import History
 from db.query import named_queries, named_query, run_query
 from db.schema import DatasetRow, FeatureRow, RunRow
 from db.store import Store
+from job.computed import COMPUTED
 from job.data.dataset import DEFAULT_DATA, load
 from job.data.source import least_squares
 from job.named_query import run_named_query
@@ -141,17 +143,55 @@ def test_parity(store: Store, run: RunRow, histories: dict[str, History]) -> Non
 
 def test_overfitting(store: Store, run: RunRow, histories: dict[str, History]) -> None:
     found = rows(store, "overfitting", run)
-    assert [row["model"] for row in found] == ["paddle", "python"]
+    assert [(row["model"], row["what"]) for row in found] == [
+        (model, what) for model in histories for what in ("stretch", "stretch", "best to last")
+    ]
     for row in found:
         own = histories[row["model"]]
-        best, test = int(own.test_loss.argmin()), own.test_loss.astype(float)
-        assert best == row["best_epoch"] == 70
-        assert row["best_test_loss"] == test[best]
-        assert (row["last_epoch"], row["last_test_loss"]) == (EPOCHS - 1, test[-1])
-        assert row["rise"] == test[-1] - test[best]
-        assert row["rise_percent"] == pytest.approx(100 * (test[-1] / test[best] - 1))
-        assert row["train_loss_at_best"] == own.train_loss[best]
-        assert row["last_train_loss"] == own.train_loss[-1]
+        first, last = row["from_epoch"], row["to_epoch"]
+        test = own.test_loss.astype(float)
+        assert (row["from_test_loss"], row["to_test_loss"]) == (test[first], test[last])
+        assert row["rise"] == test[last] - test[first]
+        assert row["rise_percent"] == pytest.approx(100 * (test[last] / test[first] - 1))
+        assert row["from_train_loss"] == own.train_loss[first]
+        assert row["to_train_loss"] == own.train_loss[last]
+        assert (row["rows_for_half"], row["test_rows"], row["shares"]) == (None, None, None)  # no data file
+    for model, own in histories.items():
+        *stretches, end = (row for row in found if row["model"] == model)
+        rising = np.diff(np.r_[0, np.diff(own.test_loss) > 0, 0])  # its bounds, as the losses have no noise
+        bounds = [*zip(*(np.flatnonzero(rising == way).tolist() for way in (1, -1)), strict=True)]
+        assert [(row["from_epoch"], row["to_epoch"]) for row in stretches] == bounds
+        assert bounds == [(70, 72), (73, EPOCHS - 1)]
+        assert (end["from_epoch"], end["to_epoch"]) == (int(own.test_loss.argmin()), EPOCHS - 1)
+        for row in stretches:
+            assert row["parameters"] == [
+                name
+                for epoch, name in sorted(
+                    (turn[0], NAMES[i])
+                    for i, column in enumerate(values(own).T)
+                    for turn in turns(column, 0.001)
+                )
+                if row["from_epoch"] <= epoch <= row["to_epoch"]
+            ]
+    assert "x0" in found[1]["parameters"]
+    large = rows(store, "overfitting", run, least=0.01)
+    assert [(row["model"], row["from_epoch"]) for row in large if row["what"] == "stretch"] == [
+        ("paddle", 70),  # with a fall of less than 0.01 inside
+        ("python", 70),
+    ]
+
+
+def test_a_turn_says_in_which_stretch_it_is(store: Store, run: RunRow) -> None:
+    stretches = [row for row in rows(store, "overfitting", run) if row["what"] == "stretch"]
+    found = rows(store, "turning-points", run)
+    assert {row["test_rises_from"] for row in found} == {None, 73}
+    for row in found:
+        inside = [
+            (each["from_epoch"], each["to_epoch"])
+            for each in stretches
+            if each["model"] == row["model"] and each["from_epoch"] <= row["epoch"] <= each["to_epoch"]
+        ]
+        assert [(row["test_rises_from"], row["test_rises_to"])] == (inside or [(None, None)])
 
 
 def turns(value: np.ndarray[Any, Any], least: float) -> list[tuple[int, float, float]]:
@@ -300,20 +340,19 @@ def test_sweep(store: Store) -> None:
 def test_every_query_says_what_it_answers_and_names_its_parameters() -> None:
     from db.backends import placeholders
 
-    here, there = named_queries("sqlite"), named_queries("postgresql")
-    for query in here + there:
+    for query in named_queries():
         assert query.question.endswith("?")
-        assert sorted(query.parameters) == sorted(placeholders.names(query.sql)), query.name
-    described = [
-        [(q.name, q.question, q.parameters, q.defaults) for q in queries] for queries in (here, there)
-    ]
-    assert described[0] == described[1]
+        names = [name for name in query.parameters if name == "run" or query.name not in COMPUTED]
+        assert sorted(names) == sorted(placeholders.names(query.sql)), query.name
+        if query.name in COMPUTED:
+            _, *known = inspect.signature(COMPUTED[query.name][0]).parameters
+            assert ["run", *known] == list(query.parameters)
 
 
 def test_an_unknown_query_or_parameter_is_named(store: Store, run: RunRow) -> None:
     with pytest.raises(QueryError, match="there is no query 'loss'; there are convergence, "):
-        named_query("loss", "sqlite")
+        named_query("loss")
     with pytest.raises(QueryError, match=r"no parameter :evry; its parameters: :run, :every"):
         run_named_query(store, "losses", run, {"evry": 2})
     with pytest.raises(QueryError, match=r"--param run=VALUE"):
-        run_query(store.url, named_query("parity", store.url.get_backend_name()).sql)
+        run_query(store.url, named_query("parity").sql)

@@ -18,9 +18,9 @@ def test_overfitting_names_the_first_of_equally_good_epochs(store: Store) -> Non
     made = history(9)
     made.test_loss[:] = [4, 3, 1, 2, 1, 3, 1, 2, 2]
     writer.append("paddle", made)
-    (row,) = rows(store, "overfitting", store.run(writer.run_id))
-    assert (row["best_epoch"], row["rise"], row["rise_percent"]) == (2, 1, 100)
-    assert row["train_loss_at_best"] == made.train_loss[2]
+    *_, row = rows(store, "overfitting", store.run(writer.run_id))
+    assert (row["from_epoch"], row["rise"], row["rise_percent"]) == (2, 1, 100)
+    assert row["from_train_loss"] == made.train_loss[2]
 
 
 @pytest.mark.parametrize(("paddle", "python"), [(90, 70), (70, 90), (90, 0), (0, 90)])
@@ -44,7 +44,8 @@ def test_of_models_that_stopped_at_different_epochs_each_has_its_own_end(
     ends = {model: len(own) - 1 for model, own in trained.items()}
     last = [(model, ends[model], float(own.train_loss[-1])) for model, own in trained.items()]
     assert answered("convergence", "last_epoch", "final_train_loss") == last
-    assert answered("overfitting", "last_epoch", "last_train_loss") == last
+    ended = answered("overfitting", "to_epoch", "to_train_loss", "what")
+    assert [row[:3] for row in ended if row[3] == "best to last"] == last
     whole = [row for row in rows(store, "runs-by-final-loss", None) if row["run"] == run.id]
     assert sorted((row["model"], row["last_epoch"], row["train_loss"]) for row in whole) == last
     assert sorted(answered("losses", "epoch", "train_loss", every=1000)) == sorted(
@@ -77,15 +78,15 @@ def test_of_a_loss_of_zero_nothing_is_a_percentage(store: Store) -> None:
     made.test_loss[:] = [2, 0, 1]
     writer.append("python", made)
     run = store.run(writer.run_id)
-    (row,) = rows(store, "overfitting", run)
-    assert (row["best_test_loss"], row["rise"], row["rise_percent"]) == (0, 1, None)
+    *_, row = rows(store, "overfitting", run)
+    assert (row["from_test_loss"], row["rise"], row["rise_percent"]) == (0, 1, None)
     (row,) = rows(store, "convergence", run, optimum=0.0)
     assert (row["above_optimum"], row["above_optimum_percent"]) == (made.train_loss[2], None)
 
 
 def test_a_run_without_epochs_has_empty_answers(store: Store) -> None:
     run = store.run(store.start_run(made_dataset(), epochs=1, learning_rate=1, seed=0, environment={}).run_id)
-    for query in named_queries("sqlite"):
+    for query in named_queries():
         if "name" in query.parameters:
             continue  # about sweeps: it needs a name
         assert rows(store, query.name, run) == []

@@ -275,7 +275,7 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
-    found = run_query(store.url, named_query("nights", "sqlite").sql)
+    found = run_query(store.url, named_query("nights").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     expected = nights.newest(store)
     assert [row["night"] for row in rows] == [scheduled_run.row.id for scheduled_run in expected]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
 from db.errors import StoreError
@@ -17,7 +18,7 @@ from db.history import History
 from db.store import Store
 from job.data.source import predictions
 from job.models.base import LinearRegression
-from job.plots import figures
+from job.plots import figures, gaps
 from job.plots.draw import all_figures, draw, drawable
 from job.plots.style import blank, epoch_axis, spread, styled
 from job.plots.subject import Subject, read_subject
@@ -165,7 +166,7 @@ def gaps_of(subject: Subject) -> dict[str, Any]:
 def test_the_gap_is_that_of_the_epochs_that_both_models_have(subject: Subject) -> None:
     subject.histories["python"] = subject.histories["python"][4:]
     subject.histories["paddle"] = subject.histories["paddle"][:25]
-    figure = figures.gap([subject])
+    figure = gaps.gap([subject])
     lines = shown(figure)
     *names, tolerance, paddle, python, bound = lines
     assert names == ["train loss", "test loss", "parameters (largest)"]
@@ -179,23 +180,57 @@ def test_the_gap_is_that_of_the_epochs_that_both_models_have(subject: Subject) -
 
 
 def test_the_gaps_of_several_runs_have_a_panel_for_each_quantity(subjects: list[Subject]) -> None:
-    figure = figures.gap(subjects)
+    figure = gaps.gap(subjects)
     titles = [axes.get_title("left") for axes in figure.axes]
-    assert titles[:3] == ["train loss", "test loss", "parameters (largest)"]
+    assert titles[:3] == [
+        f"Gap between paddle and python: {quantity}"
+        for quantity in ("train loss", "test loss", "parameters (largest)")
+    ]
     assert titles[3:] == ["Distance from the exact path: parameters (largest)"]
     lines = shown(figure)
-    assert list(lines)[:2] == ["run 1", "run 2"]
+    assert list(lines)[:2] == ["run 1: paddle and python", "run 2: paddle and python"]
     for i, subject in enumerate(subjects, 1):
-        drawn = [points(line) for line in lines[f"run {i}"]]
+        drawn = [points(line) for line in lines[f"run {i}: paddle and python"]]
         assert drawn == [gaps for gaps in gaps_of(subject).values() for _ in range(2)]
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "", "epoch"]
+
+
+def test_the_drift_is_the_gap_between_two_runs_a_panel_for_each_model(subjects: list[Subject]) -> None:
+    one, other = subjects
+    assert "drift" in all_figures(subjects)
+    assert "drift" not in all_figures([one])
+    assert "drift" not in all_figures([one, other, one])
+    figure = gaps.drift(subjects)
+    for axes, model in zip(figure.axes, ("paddle", "python"), strict=True):
+        assert axes.get_title("left") == f"Gap between runs 1 and 2, {model} model"
+        a, b = one.histories[model], other.histories[model]
+        expected = [
+            abs(a.train_loss.astype(float) - b.train_loss),
+            abs(a.test_loss.astype(float) - b.test_loss),
+            abs(a.parameters.astype(float) - b.parameters).max(axis=1),
+        ]
+        drawn = [points(line) for line in axes.lines]
+        assert drawn == [[a.epoch.tolist(), values.tolist()] for values in expected for _ in range(2)]
+    assert list(shown(figure)) == ["train loss", "test loss", "parameters (largest)"]
+
+
+def test_runs_without_a_gap_or_a_model_in_common_have_no_drift_to_draw(subjects: list[Subject]) -> None:
+    one, other = subjects
+    assert drawable("drift", subjects) is None
+    same = "runs 1 and 2 have no gap at any epoch that both have"
+    assert drawable("drift", [one, Subject(other.run, one.histories, None)]) == same
+    parts = ((one, "paddle"), (other, "python"))
+    alone = [Subject(each.run, {model: each.histories[model]}, None) for each, model in parts]
+    assert drawable("drift", alone) == "runs 1 and 2 have no model in common"
+    other.run.parameters[0].name = "other"
+    assert drawable("drift", subjects) == "runs 1 and 2 have other parameters"
 
 
 def test_the_distance_from_the_exact_path_is_drawn_where_the_data_are_known(subject: Subject) -> None:
     assert subject.dataset is not None
     start = LinearRegression.initial(subject.dataset, subject.run.seed).parameters
     (chunk,) = ExactPath(subject.dataset, subject.run.learning_rate, start).chunks(30)
-    lines = shown(figures.gap([subject]))
+    lines = shown(gaps.gap([subject]))
     for model, own in subject.histories.items():
         (line,) = lines[f"{model} from the exact path"]
         expected = np.abs(own.parameters - chunk.values[:, 2:]).max(axis=1)
@@ -203,11 +238,11 @@ def test_the_distance_from_the_exact_path_is_drawn_where_the_data_are_known(subj
     (line,) = lines["float32's bound"]
     assert points(line)[1] == pytest.approx(chunk.bound[:, 2:].max(axis=1).tolist(), rel=0.5)
     unknown = Subject(subject.run, subject.histories, None)
-    assert list(shown(figures.gap([unknown])))[3:] == ["tolerance 2e-06"]
+    assert list(shown(gaps.gap([unknown])))[3:] == ["tolerance 2e-06"]
     unknown.run.models = unknown.run.models[:1]
     alone = Subject(unknown.run, {"paddle": subject.histories["paddle"]}, subject.dataset)
     assert drawable("gap", [alone]) is None
-    assert list(shown(figures.gap([alone]))) == ["paddle from the exact path", "float32's bound"]
+    assert list(shown(gaps.gap([alone]))) == ["paddle from the exact path", "float32's bound"]
     why = "run 1 has one model only, and no exact path: the data file of run 1 (made.csv) is not found"
     assert str(drawable("gap", [unknown])).startswith(why)
 
@@ -216,21 +251,53 @@ def test_a_gap_of_no_bits_leaves_no_mark_and_a_spike_is_seen() -> None:
     assert np.isnan(figures.above_zero(np.array([0.0, 1.0]))).tolist() == [True, False]
     values = np.random.RandomState(0).rand(450)
     expected = [values[max(0, i - 2) : i + 3].max() for i in range(450)]
-    assert figures.largest_nearby(values).tolist() == expected
+    assert gaps.largest_nearby(values).tolist() == expected
+
+
+def test_where_the_test_loss_rises_is_shaded_and_shown_again_with_the_turns(filled: Store) -> None:
+    own = history(40)
+    own.train_loss[:] = np.linspace(1, 0.5, 40)
+    own.test_loss[:] = np.r_[np.linspace(1, 0.4, 15), np.linspace(0.5, 0.9, 10), np.linspace(0.8, 0.6, 15)]
+    own.parameters[:] = np.linspace(1, 2, 40)[:, None]
+    own.parameters[20:, 1] = np.linspace(1.5, 1, 20)
+    subject = Subject(filled.run(1), {"paddle": own}, None)
+    figure = figures.overfitting([subject])
+    whole, part = figure.axes
+    for axes in (whole, part):
+        (shaded,) = axes.patches
+        assert isinstance(shaded, Rectangle)
+        assert (shaded.get_x(), shaded.get_width()) == (14, 10)
+    assert "test rises: epochs 14 to 24" in shown(figure)
+    assert part.get_xlim() == (4, 34)
+    assert [points(line) for line in part.lines[:2]] == [
+        losses_of(own[4:35], "train"),
+        losses_of(own[4:35], "test"),
+    ]
+    assert [
+        (text.get_text(), line.get_xdata()) for text, line in zip(part.texts, part.lines[2:], strict=True)
+    ] == [("x1", [20, 20])]
+    assert len(figures.overfitting([subject, subject]).axes) == 1
 
 
 def test_the_best_test_loss_is_marked(subjects: list[Subject]) -> None:
     one, two = (subject.histories["paddle"] for subject in subjects)
     best = [int(own.epoch[own.test_loss.argmin()]) for own in (one, two)]
     marks = [[[epoch], [float(own.test_loss[epoch])]] for own, epoch in zip((one, two), best, strict=True)]
-    lines = shown(figures.overfitting(subjects[:1]))
-    assert {name: [points(line) for line in found] for name, found in lines.items()} == {
+
+    def whole(figure: Figure) -> dict[str, list[Any]]:
+        """What is drawn over all epochs."""
+        found = {name: lines for name, lines in shown(figure).items() if "test rises" not in name}
+        return {
+            name: [points(line) for line in lines if line.axes is figure.axes[0]]
+            for name, lines in found.items()
+        }
+
+    assert whole(figures.overfitting(subjects[:1])) == {
         "train": [losses_of(one, "train")],
         "test": [losses_of(one, "test")],
         f"best test: epoch {best[0]}": [marks[0]],
     }
-    lines = shown(figures.overfitting(subjects))
-    assert {name: [points(line) for line in found] for name, found in lines.items()} == {
+    assert whole(figures.overfitting(subjects)) == {
         "run 1 train": [losses_of(one, "train")],
         "run 1 test": [losses_of(one, "test")],
         f"best test: epoch {best[0]}": [marks[0]],

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from db.schema import VerdictRow
+from db.sources import ModelSource
 from db.store import Store
 from job.cli import run
-from job.report import flat, newest_verdicts, page
+from job.data.dataset import load
+from job.plots.subject import Subject, read_subject
+from job.report import drift, flat, newest_verdicts, outcome, page, unbroken
 from job.report.sentences import (
     SENTENCES,
     cell,
@@ -21,7 +26,8 @@ from job.report.sentences import (
     sections,
     turning_points,
 )
-from tests.samples import dataset_row, histories
+from job.verdicts.drift import compare
+from tests.samples import dataset_row, execute, histories, history, regression, run_row
 
 Output = pytest.CaptureFixture[str]
 
@@ -50,7 +56,9 @@ def test_the_page_has_verdict_answers_figures_and_environment(filled: Store, tmp
     page = (tmp_path / "sub/report.html").read_text()
     assert "was True" in page
     assert "was False" not in page, "only the newest verdict of a kind counts"
-    assert page.index("Verdicts") < page.index("Answers") < page.index("Figures") < page.index("Environment")
+    parts = [f"{part}</h2>" for part in ("Verdicts", "Answers", "Figures", "Environment of the run")]
+    order = [page.index(each) for each in ("Outcome</h2>", "train</td>", "<nav", *parts)]
+    assert order == sorted(order)
     for name in SENTENCES:
         assert f'id="{name}"' in page
     assert page.count("data:image/svg+xml;base64,") == 5
@@ -58,7 +66,7 @@ def test_the_page_has_verdict_answers_figures_and_environment(filled: Store, tmp
     assert "20 of paddle, 20 of python" in page
     assert "&lt;made&gt; &amp; so.csv" in page
     assert "<made>" not in page
-    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
     assert "<script" not in page
 
 
@@ -102,6 +110,66 @@ def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.Mon
     assert drift.start() < parity.start()
 
 
+def test_the_outcome_has_the_last_losses_and_the_errors_and_names_models_with_the_same_together() -> None:
+    own, other = history(5), history(5, seed=3)
+    row = regression(run_row(), load().row())
+    found = outcome(Subject(row, {"paddle": own, "python": other}, None))
+    assert found.columns == ["", "rows", "loss", "RMSE", "R2"]
+    assert found.groups == {
+        name: [
+            [part, f"{loss[-1]:.6g}", f"{45 * float(loss[-1]) ** 0.5:#.5g}", ""]
+            for part, loss in (("train", each.train_loss), ("test", each.test_loss))
+        ]
+        for name, each in (("paddle", own), ("python", other))
+    }
+    assert "housing.data, which is not found" in found.note
+    known = outcome(Subject(row, {"paddle": own, "python": own}, load()))
+    assert list(known.groups) == ["paddle and python", "training mean"]
+    assert [line[1] for line in known.groups["training mean"]] == ["", ""]
+    row.models[0].source = "mine.py:Mine"
+    assert outcome(Subject(row, {"paddle": own}, load())).columns == ["", "rows", "loss"]
+
+
+def test_numbers_are_not_broken_at_a_hyphen_and_text_is_escaped() -> None:
+    assert unbroken("a-b <4.8e-07> is below 2e-06, -1") == (
+        'a-b <span class="n">&lt;4.8e-07&gt;</span> is below <span class="n">2e-06,</span> '
+        '<span class="n">-1</span>'
+    )
+    assert unbroken("a" * 20 + "-" + "1" * 20) == "a" * 20 + "-" + "1" * 20  # would be wider than a phone
+
+
+def test_a_drift_has_its_tables_and_its_figure(store: Store) -> None:
+    other = history(20)
+    other.test_loss[7] += 0.5
+    for own, cpu in ((history(20), "old"), (other, "<new>")):
+        writer = store.start_run(
+            dataset_row(),
+            epochs=20,
+            learning_rate=0.1,
+            seed=0,
+            environment={"cpu": cpu},
+            models=[ModelSource("paddle", "paddle")],
+        )
+        writer.append("paddle", own)
+        writer.finish("completed")
+    assert not drift(store, read_subject(store, store.run(2)), None)
+    compare(store, store.run(2), store.run(1))
+    text = page(store, store.run(2))
+    assert re.search(r"against run 1: <a href=\"#drift\">", text)
+    section = text[text.index('<section id="drift">') :].partition("</section>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", section)
+    gap = float(other.test_loss[7]) - float(history(20).test_loss[7])
+    bits = [int(own.test_loss.view(np.int32)[7]) for own in (other, history(20))]
+    units = abs(bits[0] - bits[1])
+    assert cells[:5] == ["paddle", "7", f"{gap:.2g}", "test loss, epoch 7", f"{units:,}"]
+    assert cells[5:] == ["cpu", "old", "&lt;new&gt;"]
+    assert section.count("data:image/svg+xml") == 1
+    execute(store, "DELETE FROM runs WHERE id = 1")
+    gone = drift(store, read_subject(store, store.run(2)), None)
+    assert gone == (None, "the other run was deleted", None)
+    assert "The two runs cannot be compared again: the other run was deleted." in page(store, store.run(2))
+
+
 def test_nested_settings_become_dotted_names() -> None:
     settings = {"b": {"y": None, "x": [1, {"z": 2}]}, "a": "text"}
     assert flat(settings) == [("a", "text"), ("b.x.1", "1"), ("b.x.2.z", "2"), ("b.y", "not set")]
@@ -122,11 +190,15 @@ def test_the_answers_rest_on_the_stored_numbers(filled: Store) -> None:
         for model, each in own.items()
     ]
     assert [row[0] for row in said["losses"].rows[::2]] == [f"{epoch}" for epoch in [*range(0, 20, 2), 19]]
-    for model, each, sentence in zip(own, own.values(), said["final-parameters"].sentences, strict=True):
+    expected: dict[str, list[str]] = {}
+    for model, each in own.items():
         up = [f"x{i}" for i in range(3) if each.parameters[-1, i] > 0]
         down = [f"x{i}" for i in range(3) if each.parameters[-1, i] < 0]
         rises = f"rises with {', '.join(up) or 'nothing'} and falls with {', '.join(down) or 'nothing'}."
-        assert sentence == f"{model}: the prediction {rises}"
+        expected.setdefault(rises, []).append(model)
+    assert said["final-parameters"].sentences == [
+        f"{' and '.join(models)}: the prediction {rises}" for rises, models in expected.items()
+    ]
     assert "first differ at epoch 0;" in said["parity"].sentences[0]
 
 
@@ -142,25 +214,55 @@ def test_sentences_say_what_the_rows_say() -> None:
         "paddle and python first differ at epoch 1,200; they are never further apart than 0.5, in CRIM at "
         "epoch 7."
     )
-    row = {"model": "paddle", "best_epoch": 9, "last_epoch": 9, "best_test_loss": 0.5}
-    assert overfitting([row]) == [
-        "paddle: the test loss was still the lowest at the last epoch (9), at 0.5: no overfitting so far."
-    ]
-    risen = row | {"best_epoch": 4, "rise": 0.25, "rise_percent": 50.0}
-    risen |= {"train_loss_at_best": 0.4, "last_train_loss": 0.3}
-    doubled = risen | {"rise_percent": 110.4, "last_train_loss": 1.5e38}
-    assert overfitting([risen, doubled]) == [
-        "paddle: the test loss was best at epoch 4 (0.5) and has risen by 0.25 (50 %) up to epoch 9, while "
-        "the train loss went from 0.4 to 0.3.",
-        "paddle: the test loss was best at epoch 4 (0.5) and has risen by 0.25 (110 %) up to epoch 9, while "
-        "the train loss went from 0.4 to 1.5e+38.",
-    ]
     done = {"model": "paddle", "final_train_loss": 0.5, "within_1_percent": 3, "within_0_1_percent": 8}
     begin = "paddle: the train loss came within 1 % of its final 0.5 at epoch 3 and within 0.1 % at epoch 8; "
     known = done | {"optimum": 0.4, "above_optimum": 0.1, "above_optimum_percent": 25.0}
     assert convergence([done | {"optimum": None}, known]) == [
         begin + "the data file is not found, so the optimum is not known.",
         begin + "that is 0.1 (25 %) above the least-squares optimum of 0.4000000.",
+    ]
+
+
+def rise(model: str, what: str, epochs: tuple[int, int], rise: float = 0, **more: Any) -> dict[str, Any]:
+    names = ("parameters", "rows_for_half", "test_rows")
+    row = dict.fromkeys(names) | {
+        "model": model,
+        "what": what,
+        "from_epoch": epochs[0],
+        "to_epoch": epochs[1],
+    }
+    row |= {"from_test_loss": 0.5, "to_test_loss": 0.5 + rise, "rise": rise, "rise_percent": 200 * rise}
+    return row | {"from_train_loss": 0.4, "to_train_loss": 0.3} | more
+
+
+def test_a_run_that_ends_at_its_best_does_not_end_overfitted() -> None:
+    end = "at the last epoch (9) the test loss is the lowest of all, 0.5: no overfitting at the end."
+    rows = [rise("paddle", "best to last", (9, 9)), rise("python", "best to last", (9, 9))]
+    assert overfitting(rows[:1]) == [f"paddle: {end}"]
+    assert overfitting(rows) == [f"paddle and python: {end}"]
+
+
+def test_every_stretch_is_told_of_and_what_it_is_made_of() -> None:
+    behind = {"parameters": ["B", "ZN"], "rows_for_half": 12, "test_rows": [20, 8]}
+    rows = [
+        *(rise("a", "stretch", (10 * i, 10 * i + 5), size) for i, size in enumerate((0.1, 0.4, 0.01, 0.3))),
+        rise("a", "best to last", (4, 99), 0.25),
+        rise("b", "stretch", (2, 3), 1.5, **behind),
+        rise("b", "best to last", (3, 99), 1.5e38),
+    ]
+    train = "while the train loss falls from 0.4 to 0.3."
+    assert overfitting(rows) == [
+        f"a: overfitting from epoch 0 to 5: the test loss rises from 0.5 to 0.6 (by 20 %) {train}",
+        f"a: overfitting from epoch 10 to 15: the test loss rises from 0.5 to 0.9 (by 80 %) {train}",
+        f"a: overfitting from epoch 30 to 35: the test loss rises from 0.5 to 0.8 (by 60 %) {train}",
+        "a: 1 more stretch with a smaller rise.",
+        "a: the test loss was best at epoch 4 (0.5) and has risen by 0.25 (50 %) up to the last epoch, 99, "
+        "while the train loss went from 0.4 to 0.3.",
+        "b: overfitting from epoch 2 to 3: the test loss rises from 0.5 to 2 (by 300 %) "
+        f"{train} B, ZN turn in these epochs. Half of the rise comes from 12 test rows, "
+        "most of all from the rows 20, 8 of the test set.",
+        "b: the test loss was best at epoch 3 (0.5) and has risen by 1.5e+38 (3e+40 %) up to the last epoch, "
+        "99, while the train loss went from 0.4 to 0.3.",
     ]
 
 
@@ -173,6 +275,7 @@ def test_turns_are_listed_by_model_with_how_the_loss_bends() -> None:
             "epoch": epoch,
             "loss_fall_before": before,
             "loss_fall_after": after,
+            "test_rises_from": 7 if epoch < 90 else None,
             "predicted_epoch": on_path,
             "short_half_life": 108.4,
             "long_half_life": 2444.0,
@@ -186,14 +289,17 @@ def test_turns_are_listed_by_model_with_how_the_loss_bends() -> None:
     ]
     assert turning_points(rows) == [
         "paddle: AGE at 1,200, RAD at 80.",
+        "paddle: RAD turn while the test loss rises and the train loss falls.",
+        "paddle: the exact path has 1 of these turns, 0 of them at the very epoch, the others up to 3 away.",
         "python: TAX at 7, DIS at 90.",
-        "The exact path has 3 of these turns, 1 of them at the very epoch, the others at most 3 away. A "
-        "parameter turns when the faster of two modes that move it in opposite directions has faded; their "
-        "half-lives in epochs: AGE 108 and 2,444.",
+        "python: TAX turn while the test loss rises and the train loss falls.",
+        "python: the exact path has 2 of these turns, 1 of them at the very epoch, the others up to 1 away.",
+        "A parameter turns when the faster of two modes that move it in opposite directions has faded; the "
+        "table has their half-lives in epochs.",
         "After a turn the train loss falls -1.50 to 0.50 times as fast as before: 1 is no bend at all, and "
         "below 0 the loss turned as well.",
     ]
-    assert turning_points(rows[2:3]) == ["paddle: RAD at 80."]
+    assert turning_points(rows[3:]) == ["python: DIS at 90.", *turning_points(rows[3:])[1:]]
 
 
 def test_of_many_features_the_first_20_are_named() -> None:

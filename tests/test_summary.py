@@ -15,6 +15,7 @@ from db.store import Store
 from job.cli import run, train
 from job.cli.options import FailOn, Mirroring
 from job.cli.summary import print_conclusion, print_losses, print_parameters
+from job.data.dataset import load
 from job.training import Conclusion, judge
 from job.training.loop import Outcome
 from tests.samples import dataset_row, execute, history
@@ -84,6 +85,10 @@ def test_the_list_has_digests_and_names_several_datasets(store: Store, capsys: O
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_show_has_every_fact_and_the_last_losses_of_each_model(unequal: Store, capsys: Output) -> None:
     paddle, python = history(11), history(7, seed=1)
+
+    def rmse(loss: float) -> str:
+        return f"{loss**0.5:#.5g}"  # the target's range is 1
+
     assert run(words(unequal, "show", "1")) == 0
     *facts, note = cells(capsys.readouterr().out)
     assert dict(facts) == {
@@ -101,6 +106,9 @@ def test_show_has_every_fact_and_the_last_losses_of_each_model(unequal: Store, c
         "resumes": "0",
         "paddle loss": f"train {paddle.train_loss[10]:.8f}, test {paddle.test_loss[10]:.8f}",
         "python loss": f"train {python.train_loss[6]:.8f}, test {python.test_loss[6]:.8f}",
+        "paddle RMSE": f"train {rmse(paddle.train_loss[10])}, test {rmse(paddle.test_loss[10])}",
+        "python RMSE": f"train {rmse(python.train_loss[6])}, test {rmse(python.test_loss[6])}",
+        "units of RMSE": "y; R2 and the training mean need the data file, made.csv, which is not found",
         "blas": "library a, kernel K; library b",
         "cpu": "some",
         "threads": "x 1",
@@ -193,7 +201,7 @@ def test_the_table_of_parameters_has_each_models_last_row(unequal: Store, capsys
 def conclude(store: Store, row: RunRow, outcome: Outcome, *, quiet: bool, fail_on: FailOn) -> int:
     verdicts = judge(store, row) if outcome.status == "completed" else []
     output = train.Output(Mirroring(), store.url.render_as_string(), quiet=quiet, fail_on=fail_on)
-    return print_conclusion(store, row, Conclusion(outcome, verdicts), output)
+    return print_conclusion(store, row, Conclusion(outcome, verdicts), output, load())
 
 
 def completed(store: Store, trigger: str = "manual", shift: float = 0.0) -> RunRow:

@@ -92,7 +92,7 @@ def test_an_interrupted_combination_goes_on_to_the_same_bits(
     assert rest.run_id is not None
     with Store(database_url) as store:
         assert store.run(rest.run_id).resumes == 1
-        assert compare(store, store.run(rest.run_id), store.run(whole.run_id))[0].passed
+        assert compare(store, store.run(rest.run_id), store.run(whole.run_id)).verdict.passed
 
 
 def test_a_stopped_sweep_begins_nothing(database_url: str, housing: Dataset) -> None:
@@ -207,8 +207,8 @@ def test_the_same_seed_on_two_workers_gives_the_same_bits(
     with Store(database_url) as store:
         first, second = (store.run(runs_of(store, f"on-{i}")[0].id) for i in range(2))
         assert first.environment["pins"] == second.environment["pins"]
-        verdict, lines = compare(store, first, second)
-        assert verdict.passed, lines
+        verdict = compare(store, first, second).verdict
+        assert verdict.passed, verdict.detail
     assert (one.status, two.status) == ("completed", "completed")
 
 

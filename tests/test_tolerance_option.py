@@ -66,7 +66,7 @@ def test_the_command_that_goes_on_names_the_tolerance(sqlite_url: str) -> None:
 
 
 def test_the_figure_of_the_gap_shows_what_the_run_was_judged_by(sqlite_url: str) -> None:
-    from job.plots.figures import gap
+    from job.plots.gaps import gap
     from job.plots.subject import read_subject
 
     with Store(sqlite_url, create=True) as store:

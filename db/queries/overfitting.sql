@@ -1,20 +1,11 @@
--- Did the run overfit: at which epoch was the test loss best, and how far has it risen since?
+-- Where does the test loss rise while the train loss falls, and has it risen since its best?
 -- :run  the run
-WITH last AS (
-    SELECT model, max(epoch) AS epoch, min(test_loss) AS best FROM epochs WHERE run_id = :run GROUP BY model
-), best AS (
-    SELECT e.model, min(e.epoch) AS epoch
-    FROM epochs e
-    JOIN last l ON l.model = e.model AND l.best = e.test_loss
-    WHERE e.run_id = :run
-    GROUP BY e.model
-)
-SELECT b.model, b.epoch AS best_epoch, l.best AS best_test_loss, l.epoch AS last_epoch,
-    e.test_loss AS last_test_loss, e.test_loss - l.best AS rise,
-    100 * (e.test_loss - l.best) / nullif(l.best, 0) AS rise_percent,
-    s.train_loss AS train_loss_at_best, e.train_loss AS last_train_loss
-FROM best b
-JOIN last l ON l.model = b.model
-JOIN epochs e ON e.run_id = :run AND e.model = l.model AND e.epoch = l.epoch
-JOIN epochs s ON s.run_id = :run AND s.model = b.model AND s.epoch = b.epoch
-ORDER BY b.model
+-- :least = null  rise of the test loss that counts, relative to losses beyond 1; null for what rounding may explain
+-- One row for each stretch, and one from the best test loss to the last epoch. parameters are those that turn in the
+-- stretch. rows_for_half is the fewest test rows whose squared errors together grow by half of the rise. test_rows are
+-- those whose squared errors grow most, counted from 1 in the test set, and shares their shares of the rise.
+-- `job query` computes the answer from these rows in NumPy (job/computed.py).
+SELECT model, epoch, train_loss, test_loss, parameters
+FROM epochs
+WHERE run_id = :run
+ORDER BY model, epoch

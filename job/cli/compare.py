@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, finite, open_store
-from job.cli.output import print_json, print_line, verdict_record
+from job.cli.output import Number, print_json, print_line, print_table, verdict_record
+from job.environment import Change
+from job.verdicts.drift import COLUMNS, Comparison
 from job.verdicts.drift import compare as judge
+
+WIDTH = 80
+
+
+class Gap(Number):
+    """A float that prints with two significant digits."""
+
+    digits = 2
 
 
 def compare(
@@ -32,12 +44,14 @@ def compare(
     reason.
     """
     with open_store(database_url) as store:
-        verdict, lines = judge(store, store.run(run), store.run(against), tolerance)
+        found = judge(store, store.run(run), store.run(against), tolerance)
+    verdict = found.verdict
     if as_json:
-        print_json(verdict_record(verdict))
+        print_json(verdict_record(verdict) | found.record())
         return 0 if verdict.passed else 1
-    for line in lines:
-        print_line(line)
+    print_comparison(found)
+    if tolerance:
+        print_line(f"tolerance {tolerance:g}")
     if verdict.passed:
         same = "the same" if not tolerance else f"the same to {tolerance:g}"
         print_line(
@@ -50,3 +64,51 @@ def compare(
     else:
         print_line(f"drift: FAILED: {differ}", style="bold red")
     return 1
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print where two runs differ: what changed, then a row for each model."""
+    print_changes("specification", found.specification)
+    alike = all(each.first_epoch is None for each in found.differences.values())
+    for model, each in found.differences.items():
+        if alike:
+            print_line(f"{model}: the same bits on all {each.epochs:,} epochs")
+    if not alike:
+        rows = [
+            (model, "none" if first is None else first, None if gap is None else Gap(gap), *rest)
+            for model, first, gap, *rest in found.rows()
+        ]
+        print_table(COLUMNS, rows, title=title(found))
+        print_line("")
+    for model, each in found.differences.items():
+        if each.missing:
+            print_line(f"{model}: {each.missing}")
+    for model, lacks in found.lacking.items():
+        print_line(f"{model}: run {lacks} lacks it")
+    print_changes("environment", found.environment)
+    if not found.environment:
+        print_line("environment: the same")
+
+
+def print_changes(what: str, changes: Sequence[Change]) -> None:
+    """Print a row for each change, or two where they would not fit on 80 columns."""
+    if not changes:
+        return
+    rows = [[change.what, brief(change.before), brief(change.now)] for change in changes]
+    if sum(max(map(len, column)) for column in zip(*rows, strict=True)) + 4 <= WIDTH:
+        print_table([what, "before", "now"], rows)
+    else:
+        halves = [[[name, "before", before], ["", "now", now]] for name, before, now in rows]
+        print_table([what, "", ""], [half for both in halves for half in both])
+    print_line("")
+
+
+def brief(value: str) -> str:
+    """A value, of a hash its first 12 digits."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", value)
+
+
+def title(found: Comparison) -> str:
+    """The title of a table of differences."""
+    verdict = found.verdict
+    return f"Run {verdict.run_id} against run {verdict.against_run_id}; units are units in the last place"

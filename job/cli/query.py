@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import typer
 
 from db.backends.watch import Row
-from db.engine import parse_url
 from db.errors import QueryError
 from db.query import Value, named_queries, named_query, read_value, run_query
 from job.cli.options import (
@@ -89,7 +88,7 @@ def query(
     if [listed, sql is not None, name is not None].count(True) != 1:
         raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')
     if listed:
-        list_queries(output, database_url)
+        list_queries(output)
         return
     parameters = read_parameters(param or [])
     if sweep is not None:
@@ -102,9 +101,9 @@ def query(
             from job.named_query import run_named_query  # which loads NumPy
 
             assert name is not None
-            if "name" in named_query(name, store.url.get_backend_name()).parameters and sweep is None:
+            if "name" in named_query(name).parameters and sweep is None:
                 raise QueryError(f"the query {name} is about a sweep: give its name with --name")
-            about_a_run = "run" in named_query(name, store.url.get_backend_name()).parameters
+            about_a_run = "run" in named_query(name).parameters
             if run is not None and not about_a_run:
                 raise QueryError(f"the query {name} is about all runs; it takes no --run")
             found = store.run(run or "latest") if about_a_run else None
@@ -119,10 +118,10 @@ def query(
         log_line(f"only the first {limit:,} rows; --limit 0 gives all")
 
 
-def list_queries(output: Format, database_url: str) -> None:
+def list_queries(output: Format) -> None:
     """Print what the named queries answer, and their parameters; as JSON with their text there."""
     columns = ("name", "question", "parameters")
-    queries = named_queries(parse_url(database_url).get_backend_name())
+    queries = named_queries()
     if output is Format.json:
         print_json(
             [
@@ -142,7 +141,7 @@ def list_queries(output: Format, database_url: str) -> None:
             each.name,
             each.question,
             ", ".join(
-                f":{name}" + (f" = {each.defaults[name]}" if name in each.defaults else "")
+                f":{name}" + (f" = {each.defaults[name]}" if each.defaults.get(name) is not None else "")
                 for name in each.parameters
                 if name != "optimum"
             ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from db.downsampled import described
 from db.summaries import summaries
 from job.cli.options import (
@@ -13,6 +15,8 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
+from job.data.source import source
+from job.fit import PARTS, fits, last_losses, remark
 
 
 def show(
@@ -30,11 +34,9 @@ def show(
         summary = summaries(store, found.id)[0]
         progress = summary["trained"]
         verdicts = store.verdicts(found.id)
-        last = {model: store.history(found.id, model, count - 1) for model, count in progress.items()}
-    losses = {
-        model: {"train": float(history.train_loss[-1]), "test": float(history.test_loss[-1])}
-        for model, history in last.items()
-    }
+        losses = last_losses(store, found.id)
+    dataset = source(found)
+    errors = fits(found, losses, dataset)
     if as_json:
         print_json(
             summary
@@ -45,19 +47,23 @@ def show(
                     for model in found.models
                 ],
                 "parameters": found.parameter_names,
-                "last_losses": losses,
+                "last_losses": {model: dict(zip(PARTS, own, strict=True)) for model, own in losses.items()},
+                "errors": {
+                    name: {part: asdict(fit) for part, fit in zip(PARTS, own, strict=True)}
+                    for name, own in errors.items()
+                },
                 "verdicts": [verdict_record(verdict) for verdict in verdicts],
                 "environment": found.environment,
             }
         )
         return
-    dataset = found.dataset
+    table = found.dataset
     facts: list[tuple[str, object]] = [
         ("run", f"{found.id} ({found.trigger})"),
         ("status", found.status + (f": {found.stop_reason}" if found.stop_reason else "")),
-        ("dataset", f"{dataset.name} (sha256 {dataset.sha256[:12]}), target {dataset.target}"),
-        ("rows", f"{dataset.train_rows} to train, {dataset.test_rows} to test"),
-        ("features", ", ".join(feature.name for feature in dataset.features)),
+        ("dataset", f"{table.name} (sha256 {table.sha256[:12]}), target {table.target}"),
+        ("rows", f"{table.train_rows} to train, {table.test_rows} to test"),
+        ("features", ", ".join(feature.name for feature in table.features)),
         ("models", ", ".join(model.described for model in found.models)),
         ("settings", f"{found.epochs:,} epochs, learning rate {found.learning_rate:g}, seed {found.seed}"),
         (
@@ -70,7 +76,10 @@ def show(
         ("finished", moment(found.finished_at)),
         ("resumes", str(found.resumes)),
     ]
-    facts += [(f"{m} loss", f"train {v['train']:.8f}, test {v['test']:.8f}") for m, v in losses.items()]
+    facts += [(f"{model} loss", f"train {own[0]:.8f}, test {own[1]:.8f}") for model, own in losses.items()]
+    facts += [(f"{name} RMSE", f"train {own[0]}, test {own[1]}") for name, own in errors.items()]
+    if errors:
+        facts.append(("units of RMSE", table.target + (f"; {remark(found)}" if dataset is None else "")))
     gone = " (of epochs that are no longer all there)" * (not found.whole)
     facts += [(f"{model.name} digest", model.digest + gone) for model in found.models if model.digest]
     environment = found.environment

@@ -11,6 +11,8 @@ from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli.output import loss, print_line, print_table, print_verdict, verdict_record
+from job.data.dataset import Dataset
+from job.fit import fit_table, fits, last_losses
 from job.log import in_json, log_event
 from job.training import Conclusion
 
@@ -21,11 +23,14 @@ MOST_PARAMETERS = 60
 """rows of the table of final parameters"""
 
 
-def print_conclusion(store: Store, run: RunRow, conclusion: Conclusion, output: Output) -> int:
+def print_conclusion(
+    store: Store, run: RunRow, conclusion: Conclusion, output: Output, dataset: Dataset
+) -> int:
     """Print what a run came to, with the verdicts, and give the exit status that says so."""
     if not output.quiet:
         print_losses(store, run)
         print_parameters(store, run)
+        print_fits(store, run, dataset)
     status = conclusion.outcome.status
     if status in ("diverged", "failed"):
         print_line(f"run {run.id} {status}: {conclusion.outcome.reason}", style="bold red")
@@ -79,6 +84,14 @@ def print_losses(store: Store, run: RunRow) -> None:
         ],
         title=f"Run {run.id}: mean squared error before the epoch's update",
     )
+
+
+def print_fits(store: Store, run: RunRow, dataset: Dataset) -> None:
+    """Print how well each model predicts in the target's units, if its losses say so."""
+    found = fits(run, last_losses(store, run.id), dataset)
+    if found:
+        print_table(*fit_table(found), title=f"Errors in units of {run.dataset.target}, at the last epoch")
+        print_line("")
 
 
 def print_parameters(store: Store, run: RunRow) -> None:

@@ -189,7 +189,7 @@ def train_and_print(writer: RunWriter, dataset: Dataset, stop: StopRequest, outp
         if status == "failed":
             log_line(f"once the model works, go on with: {command}")
         if status != "interrupted":
-            return print_conclusion(store, store.run(run.id), conclusion, output)
+            return print_conclusion(store, store.run(run.id), conclusion, output, dataset)
         stored = ", ".join(f"{model} {count:,}" for model, count in store.progress(run.id).items())
         log_line(f"run {run.id} {conclusion.outcome.reason}; epochs stored: {stored or 'none'}")
         log_line(f"go on with: {command}")

@@ -9,7 +9,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from db.errors import StoreError
-from job.plots import figures
+from job.plots import figures, gaps
 from job.plots.style import COLOURS, styled
 from job.plots.subject import Subject
 from job.verdicts.exact import path_of
@@ -24,7 +24,8 @@ def all_figures(subjects: Sequence[Subject]) -> dict[str, Callable[[Sequence[Sub
     return {
         "losses": figures.losses,
         **{PARAMETERS + model: partial(figures.parameters, model=model) for model in models},
-        "gap": figures.gap,
+        "gap": gaps.gap,
+        **({"drift": gaps.drift} if len(subjects) == 2 else {}),
         "overfitting": figures.overfitting,
         "predictions": figures.predicted,
     }
@@ -32,6 +33,8 @@ def all_figures(subjects: Sequence[Subject]) -> dict[str, Callable[[Sequence[Sub
 
 def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
     """Why a figure cannot be drawn, in words; None if it can."""
+    if name == "drift":
+        return no_drift(subjects)
     for subject in subjects:
         number = subject.run.id
         if name == "predictions" and subject.dataset is None:
@@ -53,6 +56,17 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
         if lacking:
             return f"run {number} has no epoch of {' or '.join(lacking)} yet"
     return None
+
+
+def no_drift(subjects: Sequence[Subject]) -> str | None:
+    """Why the gap between two runs cannot be drawn; None if it can."""
+    one, other = subjects
+    runs = f"runs {one.run.id} and {other.run.id}"
+    if one.run.parameter_names != other.run.parameter_names:
+        return f"{runs} have other parameters"
+    if not one.histories.keys() & other.histories.keys():
+        return f"{runs} have no model in common"
+    return f"{runs} have no gap at any epoch that both have" if gaps.no_gap(subjects) else None
 
 
 def draw(

@@ -1,8 +1,9 @@
-"""The figures of one or several runs: the notebook's three and three more."""
+"""The figures of one or several runs, but for the gaps: see `gaps.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from db.history import Float64s, History
+from job.computed import Course, turning_points
 from job.data.source import predictions
 from job.plots.style import (
     COLOURS,
@@ -21,15 +23,13 @@ from job.plots.style import (
     legend_below,
     model_line,
     plain,
+    spread,
 )
 from job.plots.subject import Subject
-from job.verdicts.exact import apart, path_of
-from job.verdicts.path import ExactPath
+from job.stretches import Stretch, rounding, stretches
 
 PARTS = ("train", "test")
-QUANTITIES = ("train loss", "test loss", "parameters (largest)")
-LIMIT: Look = {"color": "#555555", "linestyle": (0, (1, 1))}
-BOUND: Look = {"color": "#888888", "linestyle": (0, (5, 1.5))}
+TURN: Look = {"color": "#555555", "linestyle": (0, (1, 1)), "linewidth": 0.8}
 MOST_PARAMETERS = 20
 """lines in one figure whose labels are still legible"""
 
@@ -81,101 +81,87 @@ def parameters(subjects: Sequence[Subject], model: str) -> Figure:
     return figure
 
 
-def gap(subjects: Sequence[Subject]) -> Figure:
-    """How far each further model is from the first by epoch: in the losses, and the most in a parameter.
-
-    Pale lines show every epoch, strong lines the largest gap of the nearby epochs. Several pairs of models
-    get a panel for each quantity. Of linear regressions whose dataset is known, the last panel shows how far
-    each model is from the exact path, and how far it may be.
-    """
-    pairs = [(subject, model) for subject in subjects for model in subject.models[1:]]
-    found = [(subject, path_of(subject.run, subject.dataset)) for subject in subjects]
-    paths = [(subject, path) for subject, path in found if isinstance(path, ExactPath)]
-    rows = (len(QUANTITIES) if len(pairs) > 1 else len(pairs)) + bool(paths)
-    figure, axes = blank(rows=rows, height=2.7 if rows > 1 else 4.2, sharex=True)
-    entries = draw_gaps(axes, pairs) if pairs else []
-    if paths:
-        entries += draw_distances(axes[-1], paths)
-    for axis in axes:
-        axis.set_yscale("log")
-        axis.set_ylabel("absolute gap (log)")
-        epoch_axis(axis, last_epoch(subjects))
-        axis.label_outer()
-    legend_below(figure, entries)
-    return figure
-
-
-def draw_gaps(axes: Sequence[Axes], pairs: Sequence[tuple[Subject, str]]) -> list[tuple[str, Look]]:
-    """Draw how far each model is from the first of its run; return the legend's entries."""
-    several = len(pairs) > 1
-    entries: list[tuple[str, Look]] = []
-    for i, (subject, model) in enumerate(pairs):
-        epoch, gaps = gap_history(subject, model)
-        pair = f"run {subject.run.id}" if len(subject.models) == 2 else f"run {subject.run.id} {model}"
-        for j, (quantity, values) in enumerate(zip(QUANTITIES, gaps, strict=True)):
-            colour = COLOURS[(i if several else j) % len(COLOURS)]
-            axis = axes[j if several else 0]
-            # Epochs without a gap are not drawn.
-            axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
-            axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
-            title = f"Gap between {' and '.join(subject.models)}, run {subject.run.id}"
-            axis.set_title(quantity if several else title)
-            if not several or j == 0:
-                entries.append((pair if several else quantity, {"color": colour}))
-    # A logarithmic axis has no zero.
-    tolerances = sorted({subject.tolerance for subject, _ in pairs} - {0.0})
-    for axis in axes[: len(QUANTITIES) if several else 1]:
-        for tolerance in tolerances:
-            axis.axhline(tolerance, **LIMIT)
-    return entries + [(f"tolerance {tolerance:g}", LIMIT) for tolerance in tolerances]
-
-
-def draw_distances(axis: Axes, paths: Sequence[tuple[Subject, ExactPath]]) -> list[tuple[str, Look]]:
-    """Draw how far each model's parameters are from the exact path; return the legend's entries."""
-    entries: list[tuple[str, Look]] = []
-    for i, (subject, path) in enumerate(paths):
-        run = f"run {subject.run.id} " if len(paths) > 1 else ""
-        found = from_path(path, subject.histories)
-        for model, (epoch, distance, _) in found.items():
-            line = model_line(subject.models.index(model)) | {"color": COLOURS[(i + 3) % len(COLOURS)]}
-            axis.plot(epoch, above_zero(distance), **line)
-            entries.append((f"{run}{model} from the exact path", line))
-        epoch, _, bound = max(found.values(), key=lambda each: len(each[0]))
-        axis.plot(epoch, bound, **BOUND)
-    axis.set_title("Distance from the exact path: parameters (largest)")
-    return [*entries, ("float32's bound", BOUND)]
-
-
-def from_path(path: ExactPath, histories: Mapping[str, History]) -> dict[str, tuple[Any, ...]]:
-    """By model: epochs, the largest distance of a parameter from the exact path, and the largest bound."""
-    parts: dict[str, list[tuple[Any, Any, Any]]] = {model: [] for model in histories}
-    for model, epoch, apart_by, bound in apart(path, histories):
-        parts[model].append((epoch, apart_by[:, 2:].max(axis=1), bound[:, 2:].max(axis=1)))
-    return {model: tuple(map(np.concatenate, zip(*own, strict=True))) for model, own in parts.items()}
-
-
 def overfitting(subjects: Sequence[Subject]) -> Figure:
-    """Train and test loss with the epoch of the best test loss marked."""
+    """Train and test loss, with the best test loss and the stretches where the test loss rises marked.
+
+    Of one run, a second panel shows the epochs around its largest stretch, and which parameters turn in it.
+    """
     several = len(subjects) > 1
-    figure, (axis,) = blank()
+    rising = [rising_test_loss(subject) for subject in subjects]
+    zoomed = not several and bool(rising[0])
+    figure, axes = blank(rows=1 + zoomed)
+    largest = max(rising[0], key=lambda each: each.rise) if zoomed else None
     entries: list[tuple[str, Look]] = []
     for i, subject in enumerate(subjects):
         history = subject.histories[main_model(subject)]
         for j, part in enumerate(PARTS):
             line: Look = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
-            axis.plot(history.epoch, loss(history, part), **line)
+            axes[0].plot(history.epoch, loss(history, part), **line)
+            if largest:
+                near = around(history, largest)
+                axes[1].plot(near.epoch, loss(near, part), **line)
             entries.append((f"run {subject.run.id} {part}" if several else part, line))
         best = int(np.argmin(history.test_loss))
         mark = {"color": entries[-1][1]["color"], "marker": "o", "linestyle": "", "markersize": 8}
         where = (int(history.epoch[best]), float(history.test_loss[best]))
-        axis.plot(*where, clip_on=False, zorder=5, **mark)
+        axes[0].plot(*where, clip_on=False, zorder=5, **mark)
         entries.append((f"best test: epoch {where[0]:,}", mark))
-    axis.set_yscale(loss_scale(subjects))
-    axis.set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
-    axis.set_ylabel(loss_label(subjects))
-    epoch_axis(axis, last_epoch(subjects))
-    legend_below(figure, entries, columns=3)
+        if rising[i]:
+            band: Look = {"color": mark["color"], "alpha": 0.15}
+            for axis, each in product(axes, rising[i]):
+                axis.axvspan(*each.epochs, linewidth=0, **band)
+            first, last = rising[i][0].epochs
+            what = f"epochs {first:,} to {last:,}" if len(rising[i]) == 1 else f"{len(rising[i]):,} times"
+            entries.append((f"test rises: {what}", band | {"linewidth": 8}))
+    for axis in axes:
+        axis.set_yscale(loss_scale(subjects))
+        axis.set_ylabel(loss_label(subjects))
+        epoch_axis(axis, last_epoch(subjects))
+    axes[0].set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
+    if largest:
+        mark_turns(axes[1], subjects[0], around(subjects[0].histories[main_model(subjects[0])], largest))
+    legend_below(figure, entries, columns=4)
     return figure
+
+
+def rising_test_loss(subject: Subject) -> list[Stretch]:
+    """The stretches in which the test loss of a run's main model rises while its train loss falls."""
+    return stretches(subject.histories[main_model(subject)], rounding(subject.run.dataset))
+
+
+def around(history: History, stretch: Stretch) -> History:
+    """The epochs of a stretch, and as many before and after it."""
+    first, last = stretch.epochs
+    rows = np.searchsorted(history.epoch, (2 * first - last, 2 * last - first + 1))
+    return history[slice(*rows)]
+
+
+def mark_turns(axis: Axes, subject: Subject, history: History) -> None:
+    """Limit an axis to a part of the main model's history, and mark the turns of its parameters there."""
+    low, high = int(history.epoch[0]), int(history.epoch[-1])
+    course = Course(subject.run, {main_model(subject): subject.histories[main_model(subject)]}, None)
+    turning = [turn for turn in turning_points(course) if low <= turn.epoch <= high][:MOST_PARAMETERS]
+    names = [plain(turn.parameter, 12) for turn in turning]
+    axis.set_xlim(low, high)
+    axis.set_title(
+        f"Epochs {low:,} to {high:,}, with the parameters that turn there",
+        pad=6 + 6 * max(map(len, names), default=0),
+    )
+    wanted = [(turn.epoch - low) / (high - low) for turn in turning]
+    for name, turn, place, at in zip(names, turning, spread(wanted, 0.025), wanted, strict=True):
+        axis.axvline(turn.epoch, **TURN)
+        axis.annotate(
+            name,
+            xy=(at, 1),
+            xytext=(place, 1.03),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            annotation_clip=False,
+        )
 
 
 def predicted(subjects: Sequence[Subject]) -> Figure:
@@ -242,14 +228,6 @@ def above_zero(values: Float64s) -> Float64s:
     return shown
 
 
-def largest_nearby(values: Float64s) -> Float64s:
-    """For each epoch the largest value in a window around it of about 1 % of the run."""
-    half = len(values) // 200
-    padded = np.pad(values, half, mode="edge")
-    largest: Float64s = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).max(axis=1)
-    return largest
-
-
 def look(i: int) -> tuple[str, Any]:
     """Colour and dashes of the i-th of many lines."""
     return COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]
@@ -258,20 +236,6 @@ def look(i: int) -> tuple[str, Any]:
 def last_epoch(subjects: Sequence[Subject]) -> int:
     """The number of epochs of the longest history."""
     return max(int(h.epoch[-1]) + 1 for subject in subjects for h in subject.histories.values())
-
-
-def gap_history(subject: Subject, model: str) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
-    """Epochs that a model and the first have, and the gaps: train loss, test loss, largest parameter's."""
-    first, second = subject.histories[subject.models[0]], subject.histories[model]
-    epoch, mine, theirs = np.intersect1d(first.epoch, second.epoch, assume_unique=True, return_indices=True)
-
-    def apart(a: Any, b: Any) -> Float64s:
-        gaps: Float64s = np.abs(a[mine].astype(np.float64) - b[theirs])
-        return gaps
-
-    largest = apart(first.parameters, second.parameters).max(axis=1)
-    train, test = apart(first.train_loss, second.train_loss), apart(first.test_loss, second.test_loss)
-    return epoch, (train, test, largest)
 
 
 def main_model(subject: Subject) -> str:

@@ -167,7 +167,8 @@ def reason(run: RunRow, name: str, first: Broken) -> str:
     models = sources([reference_of(each) for each in run.models])
     changes = environment_changes(environment_at(run.environment, first.epoch), environment(models))
     if changes:
-        return f"this environment is another than the run's, which may be the reason: {'; '.join(changes)}"
+        told = "; ".join(map(str, changes))
+        return f"this environment is another than the run's, which may be the reason: {told}"
     return (
         "this environment is the run's, so the stored values, settings or models were changed, "
         f"or {name} keeps state outside its parameters (`job models check` finds that)"

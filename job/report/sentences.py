@@ -13,6 +13,8 @@ from db.store import Store
 from job.named_query import run_named_query
 
 Row = dict[str, Any]
+MOST_STRETCHES = 3
+"""stretches of a model that are told of, those with the largest rises"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Section:
     sentences: list[str]
     columns: tuple[str, ...]
     rows: list[list[str]]
+    right: list[bool]
+    """for each column whether it holds numbers"""
 
 
 def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Section]:
@@ -35,14 +39,16 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
         if name == "parity" and len(run.models) == 1:
             continue
         found = run_named_query(store, name, run, parameters.get(name), data=data, limit=None)
+        columns = list(zip(*found.rows, strict=True)) or [()] * len(found.columns)
         rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
         said.append(
             Section(
                 name,
-                named_query(name, store.url.get_backend_name()).question,
+                named_query(name).question,
                 put(rows),
                 found.columns,
                 cells(found),
+                [any(isinstance(value, int | float) for value in column) for column in columns],
             )
         )
     return said
@@ -68,25 +74,68 @@ def parity(rows: Sequence[Row]) -> list[str]:
 
 
 def overfitting(rows: Sequence[Row]) -> list[str]:
-    """Whether the run overfits."""
-    return [
-        f"{row['model']}: the test loss was still the lowest at the last epoch ({row['last_epoch']:,}), at "
-        f"{row['best_test_loss']:.5g}: no overfitting so far."
-        if row["best_epoch"] == row["last_epoch"]
-        else f"{row['model']}: the test loss was best at epoch {row['best_epoch']:,} "
-        f"({row['best_test_loss']:.5g}) and has risen by {row['rise']:.2g} "
-        f"({row['rise_percent'] or 0:,.0f} %) up to epoch {row['last_epoch']:,}, while the train loss went "
-        f"from {row['train_loss_at_best']:.5g} to {row['last_train_loss']:.5g}."
-        for row in rows
-    ]
+    """Where the run overfits, and whether it does at its end."""
+    said = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        *found, last = (row for row in rows if row["model"] == model)
+        largest = sorted(found, key=lambda row: -row["rise"])[:MOST_STRETCHES]
+        said += [(model, stretch(row)) for row in found if row in largest]
+        if len(found) > len(largest):
+            rest = len(found) - len(largest)
+            said.append((model, f"{rest:,} more stretch{'es' * (rest > 1)} with a smaller rise."))
+        said.append((model, at_the_end(last)))
+    return by_models(said)
+
+
+def stretch(row: Row) -> str:
+    """What a stretch in which the test loss rises says."""
+    names = f" {listed(row['parameters'])} turn in these epochs." if row["parameters"] else ""
+    if row["test_rows"]:
+        names += (
+            f" Half of the rise comes from {row['rows_for_half']:,} test rows, most of all from the rows "
+            f"{listed(row['test_rows'])} of the test set."
+        )
+    return (
+        f"overfitting from epoch {row['from_epoch']:,} to {row['to_epoch']:,}: the test loss rises from "
+        f"{row['from_test_loss']:.5g} to {row['to_test_loss']:.5g} (by {percent(row)}) "
+        f"while the train loss falls from {row['from_train_loss']:.5g} to {row['to_train_loss']:.5g}.{names}"
+    )
+
+
+def at_the_end(row: Row) -> str:
+    """Whether the test loss has risen from its best to the last epoch."""
+    if row["from_epoch"] == row["to_epoch"]:
+        return (
+            f"at the last epoch ({row['to_epoch']:,}) the test loss is the lowest of all, "
+            f"{row['to_test_loss']:.5g}: no overfitting at the end."
+        )
+    return (
+        f"the test loss was best at epoch {row['from_epoch']:,} ({row['from_test_loss']:.5g}) and has risen "
+        f"by {row['rise']:.2g} ({percent(row)}) up to the last epoch, {row['to_epoch']:,}, "
+        f"while the train loss went from {row['from_train_loss']:.5g} to {row['to_train_loss']:.5g}."
+    )
+
+
+def percent(row: Row) -> str:
+    """By how much the test loss rises in relation to its value before."""
+    value = row["rise_percent"] or 0
+    return f"{value:,.0f} %" if value < 1e6 else f"{value:.2g} %"
+
+
+def by_models(said: Sequence[tuple[str, str]]) -> list[str]:
+    """Each text of a model as a sentence that names the models that it is about; each text once."""
+    about: dict[str, list[str]] = {}
+    for model, text in said:
+        about.setdefault(text, []).append(model)
+    return [f"{' and '.join(models)}: {text}" for text, models in about.items()]
 
 
 def convergence(rows: Sequence[Row]) -> list[str]:
     """Whether it has converged."""
-    sentences = []
+    said = []
     for row in rows:
         sentence = (
-            f"{row['model']}: the train loss came within 1 % of its final {row['final_train_loss']:.5g} at "
+            f"the train loss came within 1 % of its final {row['final_train_loss']:.5g} at "
             f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
         )
         if row["optimum"] is None:
@@ -96,19 +145,33 @@ def convergence(rows: Sequence[Row]) -> list[str]:
                 f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.3g} %) above the "
                 f"least-squares optimum of {row['optimum']:.7f}."
             )
-        sentences.append(sentence)
-    return sentences
+        said.append((row["model"], sentence))
+    return by_models(said)
 
 
 def turning_points(rows: Sequence[Row]) -> list[str]:
     """Which parameters change direction, and whether the loss bends there."""
     if not rows:
         return ["No parameter turns round by more than the least distance."]
-    sentences = []
+    said = []
     for model in dict.fromkeys(row["model"] for row in rows):
-        turns = [f"{row['parameter']} at {row['epoch']:,}" for row in rows if row["model"] == model]
-        sentences.append(f"{model}: {listed(turns)}.")
-    sentences += predicted([row for row in rows if row["predicted_epoch"] is not None])
+        own = [row for row in rows if row["model"] == model]
+        said.append((model, listed([f"{row['parameter']} at {row['epoch']:,}" for row in own]) + "."))
+        rising = [row["parameter"] for row in own if row["test_rises_from"] is not None]
+        if rising:
+            said.append((model, f"{listed(rising)} turn while the test loss rises and the train loss falls."))
+        off = [
+            abs(row["predicted_epoch"] - row["epoch"]) for row in own if row["predicted_epoch"] is not None
+        ]
+        if off:
+            on_time = f"{off.count(0):,} of them at the very epoch, the others up to {max(off):,} away"
+            said.append((model, f"the exact path has {len(off):,} of these turns, {on_time}."))
+    sentences = by_models(said)
+    if any(row["predicted_epoch"] is not None for row in rows):
+        sentences.append(
+            "A parameter turns when the faster of two modes that move it in opposite directions has faded; "
+            "the table has their half-lives in epochs."
+        )
     rates = [
         row["loss_fall_after"] / row["loss_fall_before"]
         for row in rows
@@ -122,52 +185,36 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def predicted(rows: Sequence[Row]) -> list[str]:
-    """What the exact path says of the turns that it has too, with the modes of the first model's turns."""
-    if not rows:
-        return []
-    off = [abs(row["predicted_epoch"] - row["epoch"]) for row in rows]
-    modes = [
-        f"{row['parameter']} {row['short_half_life']:,.0f} and {row['long_half_life']:,.0f}"
-        for row in rows
-        if row["model"] == rows[0]["model"]
-    ]
-    return [
-        f"The exact path has {len(rows):,} of these turns, {off.count(0):,} of them at the very epoch, the "
-        f"others at most {max(off):,} away. A parameter turns when the faster of two modes that move it in "
-        f"opposite directions has faded; their half-lives in epochs: {listed(modes)}."
-    ]
-
-
 def final_parameters(rows: Sequence[Row]) -> list[str]:
     """What the models learned."""
-    sentences = []
+    said = []
     for model in dict.fromkeys(row["model"] for row in rows):
         weights = [row for row in rows if row["model"] == model and row["parameter"] != "bias"]
         up = [row["parameter"] for row in weights if row["sign"] == "+"]
         down = [row["parameter"] for row in weights if row["sign"] == "-"]
-        sentences.append(f"{model}: the prediction rises with {listed(up)} and falls with {listed(down)}.")
-    return sentences
+        said.append((model, f"the prediction rises with {listed(up)} and falls with {listed(down)}."))
+    return by_models(said)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[object]) -> str:
     """The names with commas, at most 20 of them."""
     rest = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return (", ".join(names[:20]) or "nothing") + rest
+    return (", ".join(map(str, names[:20])) or "nothing") + rest
 
 
 def losses(rows: Sequence[Row]) -> list[str]:
     """How the losses changed."""
-    sentences = []
+    said = []
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
         first, last = own[0], own[-1]
-        sentences.append(
-            f"{model}: from epoch {first['epoch']:,} to {last['epoch']:,} the train loss went from "
+        text = (
+            f"from epoch {first['epoch']:,} to {last['epoch']:,} the train loss went from "
             f"{first['train_loss']:.5g} to {last['train_loss']:.5g} and the test loss from "
             f"{first['test_loss']:.5g} to {last['test_loss']:.5g}."
         )
-    return sentences
+        said.append((model, text))
+    return by_models(said)
 
 
 SENTENCES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
@@ -192,4 +239,6 @@ def cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(map(cell, value))
     return "" if value is None else str(value)

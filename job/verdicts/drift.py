@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -14,8 +17,66 @@ from db.scheduled_runs import baseline, before_drift
 from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
-from job.environment import environment_changes
+from job.environment import Change, environment_changes
 from job.verdicts.gap import Difference, difference
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run compared with another: the `drift` verdict, and what it rests on."""
+
+    verdict: VerdictRow
+    differences: dict[str, Difference]
+    """by model, of the models that both have"""
+    lacking: dict[str, int]
+    """the run that lacks a model, by model"""
+    specification: list[Change]
+    """what differs in data, target, epochs, learning rate, seed and models"""
+    environment: list[Change]
+
+    def rows(self) -> list[tuple[str, int | None, float | None, str | None, int | None]]:
+        """By model: first differing epoch, largest gap, where that is, and its units in the last place.
+
+        None for each where the bits are the same.
+        """
+        return [
+            (model, None, None, None, None)
+            if each.first_epoch is None
+            else (
+                model,
+                each.first_epoch,
+                each.worst,
+                f"{each.worst_value}, epoch {each.worst_epoch:,}",
+                each.ulps,
+            )
+            for model, each in self.differences.items()
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the verdict, as JSON has it. Without a difference, `value` and `epoch` are null."""
+        return {
+            "differences": [
+                {
+                    "model": model,
+                    "epochs": each.epochs,
+                    "first_epoch": each.first_epoch,
+                    "largest_gap": each.worst if np.isfinite(each.worst) else None,
+                    "value": each.worst_value if differs else None,
+                    "epoch": each.worst_epoch if differs else None,
+                    "units_in_the_last_place": each.ulps,
+                    "missing": each.missing,
+                }
+                for model, each in self.differences.items()
+                for differs in [each.first_epoch is not None]
+            ],
+            "lacking": [{"model": model, "run": run} for model, run in self.lacking.items()],
+            "specification_changes": [change._asdict() for change in self.specification],
+            "environment_changes": [change._asdict() for change in self.environment],
+        }
+
+
+COLUMNS = ("model", "first differing epoch", "largest gap", "where", "units")
+"""of `Comparison.rows`; the units are units in the last place"""
 
 
 def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> dict[str, Difference]:
@@ -63,8 +124,8 @@ def digests(session: Session, run_id: int) -> defaultdict[str, set[tuple[int, st
     return found
 
 
-def specification_changes(run: RunRow, against: RunRow) -> list[str]:
-    """The differences between two runs' specifications, a few words each; empty if there is none."""
+def specification_changes(run: RunRow, against: RunRow) -> list[Change]:
+    """The differences between two runs' specifications; empty if there is none."""
 
     def facts(each: RunRow) -> dict[str, str]:
         data = each.dataset
@@ -80,53 +141,52 @@ def specification_changes(run: RunRow, against: RunRow) -> list[str]:
     if Specification.of(run) == Specification.of(against):
         return []
     was = facts(against)
-    return [f"{name} {now}, was {was[name]}" for name, now in facts(run).items() if now != was[name]]
+    return [Change(name, was[name], now) for name, now in facts(run).items() if now != was[name]]
 
 
-def compare(
-    store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0
-) -> tuple[VerdictRow, list[str]]:
+def compare(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> Comparison:
     """`judge` two runs, and store the verdict if they have the same specification; else it has no id.
 
     Runs of different specifications are expected to differ, which is not drift.
     """
-    verdict, lines = judge(store, run, against, tolerance)
-    if Specification.of(run) == Specification.of(against):
-        verdict = store.add_verdict(verdict)
-    return verdict, lines
+    found = judge(store, run, against, tolerance)
+    if found.specification:
+        return found
+    return replace(found, verdict=store.add_verdict(found.verdict))
 
 
-def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> tuple[VerdictRow, list[str]]:
-    """Judge whether `run` has the history of `against`: the `drift` verdict, not stored, and its details.
+def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> Comparison:
+    """Judge whether `run` has the history of `against`; the verdict is not stored.
 
-    The details are lines: the differences between the specifications, if any; each model; the tolerance, if
-    not 0; the differences between the environments. Tolerance 0 requires the same epochs with the same bits.
-    If a run lacks a model, the verdict fails. Raises StoreError as `differences` does.
+    Tolerance 0 requires the same epochs with the same bits. If a run lacks a model, the verdict fails. Raises
+    StoreError as `differences` does.
     """
     found = differences(store, run, against, tolerance)
     # NaN counts as the worst gap.
     worst = max(found.values(), key=lambda each: np.inf if np.isnan(each.worst) else each.worst)
     # At tolerance 0 even +0 and -0 differ, although their gap is 0.
     exact = tolerance == 0
-    lacking = [
-        f"{model}: run {lacks.id} lacks it"
+    lacking = {
+        model: lacks.id
         for has, lacks in ((run, against), (against, run))
         for model in sorted(store.progress(has.id).keys() - store.progress(lacks.id).keys())
-    ]
+    }
     passed = not lacking and all(
         each.same_bits if exact else each.within_tolerance for each in found.values()
     )
     firsts = [each.first_epoch if exact else each.beyond_epoch for each in found.values()]
-    lines = [f"specification: {'; '.join(other)}"] if (other := specification_changes(run, against)) else []
-    lines += [
-        f"{model}: {each.describe()}" + (f"; {each.missing}" if each.missing else "")
-        for model, each in found.items()
+    specification = specification_changes(run, against)
+    environment = environment_changes(against.environment, run.environment)
+    words = [
+        *([f"specification: {in_words(specification)}"] if specification else []),
+        *(
+            f"{model}: {each.describe()}" + (f"; {each.missing}" if each.missing else "")
+            for model, each in found.items()
+        ),
+        *(f"{model}: run {lacks} lacks it" for model, lacks in lacking.items()),
+        *([f"tolerance {tolerance:g}"] if tolerance else []),
+        f"environment: {in_words(environment) or 'the same'}",
     ]
-    lines += lacking
-    if tolerance:
-        lines.append(f"tolerance {tolerance:g}")
-    changes = environment_changes(against.environment, run.environment)
-    lines.append(f"environment: {'; '.join(changes) or 'the same'}")
     verdict = VerdictRow(
         run_id=run.id,
         kind="drift",
@@ -135,9 +195,14 @@ def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) ->
         first_epoch=min((epoch for epoch in firsts if epoch is not None), default=None),
         worst=worst.worst if np.isfinite(worst.worst) else None,
         tolerance=tolerance,
-        detail=f"against run {against.id}: {'; '.join(lines)}",
+        detail=f"against run {against.id}: {'; '.join(words)}",
     )
-    return verdict, lines
+    return Comparison(verdict, found, lacking, specification, environment)
+
+
+def in_words(changes: Sequence[Change]) -> str:
+    """Changes as text, a few words each."""
+    return "; ".join(map(str, changes))
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
@@ -149,9 +214,9 @@ def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
     last = baseline(store, run)
     if last is None:
         return None
-    verdict, _ = judge(store, run, last)
+    verdict = judge(store, run, last).verdict
     if not verdict.passed:
         earlier = before_drift(store, run)
-        if earlier is not None and judge(store, run, earlier)[0].passed:
+        if earlier is not None and judge(store, run, earlier).verdict.passed:
             verdict.detail = f"back to the bits of run {earlier.id}; {verdict.detail}"
     return store.add_verdict(verdict)
