@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +46,8 @@ COMMANDS = {
     "db": ("database:app", "Upgrade, check or back up the store."),
 }
 """each command's module and function, and what the list of commands says of it"""
+VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+"""what the help calls an option's value, by its type; Typer's own names take half of a line"""
 
 
 class LazyGroup(TyperGroup):
@@ -61,10 +65,18 @@ def load(name: str) -> Any:
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"job.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):
-        return get_command(found)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name)(found)
-    return get_command(alone)
+        command: Any = get_command(found)
+    else:
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name)(found)
+        command = get_command(alone)
+    for each in (command, *getattr(command, "commands", {}).values()):
+        for parameter in each.params:
+            if parameter.param_type_name == "argument":
+                parameter.metavar = parameter.metavar or parameter.name.upper()
+            elif not (parameter.is_flag or parameter.metavar):
+                parameter.metavar = VALUES.get(parameter.type_descriptor.annotation)
+    return command
 
 
 app = typer.Typer(
@@ -76,7 +88,6 @@ app = typer.Typer(
         "from the environment, then from .env in the current directory. Exit status: 0 fine; 1 a verdict "
         "failed, or the run diverged or failed; 2 wrong use or bad input; 130 or 143 stopped by a signal."
     ),
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -140,6 +151,8 @@ def whole() -> Any:
 def invoke(words: Sequence[str]) -> int:
     """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
     command = whole()  # not called, since Typer makes Ctrl-C a status without a word
+    if "_JOB_COMPLETE" in os.environ:  # a shell asks how the line may go on
+        command.main([], prog_name="job")
     status = 0
     try:
         with command.make_context("job", list(words)) as context:

@@ -77,7 +77,10 @@ def show(
         ("resumes", str(found.resumes)),
     ]
     facts += [(f"{model} loss", f"train {own[0]:.8f}, test {own[1]:.8f}") for model, own in losses.items()]
-    facts += [(f"{name} RMSE", f"train {own[0]}, test {own[1]}") for name, own in errors.items()]
+    facts += [
+        (f"RMSE of {name.removeprefix('training ')}", f"train {own[0]}, test {own[1]}")
+        for name, own in errors.items()
+    ]
     if errors:
         facts.append(("units of RMSE", table.target + (f"; {remark(found)}" if dataset is None else "")))
     gone = " (of epochs that are no longer all there)" * (not found.whole)
