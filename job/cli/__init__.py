@@ -72,9 +72,7 @@ def load(name: str) -> Any:
         command = get_command(alone)
     for each in (command, *getattr(command, "commands", {}).values()):
         for parameter in each.params:
-            if parameter.param_type_name == "argument":
-                parameter.metavar = parameter.metavar or parameter.name.upper()
-            elif not (parameter.is_flag or parameter.metavar):
+            if parameter.param_type_name == "option" and not (parameter.is_flag or parameter.metavar):
                 parameter.metavar = VALUES.get(parameter.type_descriptor.annotation)
     return command
 
