@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from db.downsampled import described
 from db.summaries import summaries
 from job.cli.options import (
@@ -13,6 +15,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
+from job.data.reading import Reading
 
 
 def show(
@@ -56,6 +59,7 @@ def show(
         ("run", f"{found.id} ({found.trigger})"),
         ("status", found.status + (f": {found.stop_reason}" if found.stop_reason else "")),
         ("dataset", f"{dataset.name} (sha256 {dataset.sha256[:12]}), target {dataset.target}"),
+        *([("read with", shlex.join(options))] if (options := Reading.of(dataset.reading).words) else []),
         ("rows", f"{dataset.train_rows} to train, {dataset.test_rows} to test"),
         ("features", ", ".join(feature.name for feature in dataset.features)),
         ("models", ", ".join(model.described for model in found.models)),

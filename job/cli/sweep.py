@@ -91,8 +91,8 @@ def sweep(
     stop = StopRequest()
     label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
     with access.open() as store:
-        if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
-            raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
+        if tables_of(store, label) - {(dataset.sha256, dataset.target, dataset.reading.stored)}:
+            raise SweepError(f"the sweep {label} has runs of another table, target or reading; give another --name")
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file on this machine; workers elsewhere need PostgreSQL")
         url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"
