@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,7 +47,9 @@ def summaries(database: Database, run_id: int | None = None) -> list[dict[str, A
         }
         rows = connection.execute(summary, given).mappings()
         return [
-            {**row} | {name: found.get(row["id"], {}) for name, found in by_model.items()} for row in rows
+            {**row, "reading": json.loads(row["reading"])}
+            | {name: found.get(row["id"], {}) for name, found in by_model.items()}
+            for row in rows
         ]
 
     found = database.connected(work)

@@ -26,7 +26,9 @@ def runs_of(store: Store, name: str) -> list[RunRow]:
 
 def tables_of(store: Store, name: str) -> set[tuple[str, str, str]]:
     """(data sha256, target, reading) of a sweep's runs: none or one; several if an old `job sweep` mixed them."""
-    query = select(DatasetRow.sha256, DatasetRow.target, DatasetRow.reading).join(RunRow, RunRow.dataset_id == DatasetRow.id)
+    query = select(DatasetRow.sha256, DatasetRow.target, DatasetRow.reading).join(
+        RunRow, RunRow.dataset_id == DatasetRow.id
+    )
     rows = store.read(lambda session: session.execute(query.where(RunRow.sweep == name).distinct()).all())
     return {(sha256, target, reading) for sha256, target, reading in rows}
 

@@ -23,6 +23,7 @@ from job.cli.options import (
     LogFormat,
     LogFormatOption,
     Mirroring,
+    ReadingOptions,
     Run,
     StoreAccess,
     Tolerance,
@@ -65,6 +66,7 @@ def train(
     context: typer.Context,
     *,
     training: Training,
+    reading: ReadingOptions,
     tolerance: Tolerance = None,
     resume: Annotated[
         bool,
@@ -79,7 +81,7 @@ def train(
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
     """Train the models, record every epoch, print the notebook's table and the parity verdict."""
-    settings = training.settings()
+    settings = training.settings(reading)
     require_models(settings)  # before the store is made
     obtain = partial(start_or_resume if resume else start, settings=settings)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))

@@ -1,4 +1,4 @@
-"""Warnings about a dataset that can be trained on, but hardly is what it should be."""
+"""Doubts about a dataset that can be trained on: it may not be what its user thinks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEWEST = 3
 """rows that each side needs: fewer are on one side by chance"""
 
 
-def warnings(dataset: Dataset) -> Iterator[Problem]:
+def doubts(dataset: Dataset) -> Iterator[Problem]:
     """What a user should look at before training, each with the option that settles it."""
     train, test = dataset.train_y, dataset.test_y
     apart = train.max() < test.min() or test.max() < train.min()

@@ -83,7 +83,9 @@ def lines_of(text: bytes) -> Iterator[str]:
 def find_layout(text: bytes, reading: Reading) -> Layout:
     """The layout of a table. Of all that are possible, that in which most cells are numbers."""
     start = text[:SAMPLE_BYTES]
-    lines = list(islice(lines_of(start[: start.rfind(b"\n") + 1] if len(text) > len(start) else text), SAMPLE_LINES))
+    lines = list(
+        islice(lines_of(start[: start.rfind(b"\n") + 1] if len(text) > len(start) else text), SAMPLE_LINES)
+    )
     delimiters = (reading.delimiter,) if reading.delimiter else DELIMITERS
     said = re.fullmatch(r'"?sep=(.)"?', lines[0].strip()) if lines else None
     if said and not reading.delimiter:  # Excel's own first line
@@ -116,8 +118,12 @@ class Sample:
         while self.rows and self.rows[0][1][0][:1] in ("#", "%"):
             self.comment = self.rows.pop(0)
         self.numeric = [sum(map(self.is_number, cells)) for _, cells in self.rows]
-        widths = Counter(len(cells) for (_, cells), count in zip(self.rows, self.numeric, strict=True) if count)
-        self.width = max(widths or Counter(len(cells) for _, cells in self.rows) or {1: 0}, key=lambda w: widths[w])
+        widths = Counter(
+            len(cells) for (_, cells), count in zip(self.rows, self.numeric, strict=True) if count
+        )
+        self.width = max(
+            widths or Counter(len(cells) for _, cells in self.rows) or {1: 0}, key=lambda w: widths[w]
+        )
         self.notes: list[str] = []
         self.described = self.described_first()
         self.names_at = None if not reading.header else self.find_names()
@@ -255,7 +261,14 @@ class Sample:
             lines = f"line {skipped[0]}" if len(skipped) == 1 else f"lines {skipped[0]} to {skipped[-1]}"
             self.notes.insert(0, f"{lines} left out: no row of the table")
         found = Layout(
-            self.delimiter, self.decimal, tuple(names), kind, before, names_line, tuple(self.notes), self.doubt()
+            self.delimiter,
+            self.decimal,
+            tuple(names),
+            kind,
+            before,
+            names_line,
+            tuple(self.notes),
+            self.doubt(),
         )
         blanks = self.delimiter == " " and not any("\t" in line for line in self.lines)
         if kind == "named" or not (blanks and self.reading.header and self.reading.delimiter is None):
@@ -266,7 +279,9 @@ class Sample:
         """The first cell with a comma, if every comma may as well separate thousands."""
         if self.decimal != "," or self.reading.decimal or self.reading.thousands:
             return None
-        commas = [(line, cell) for line, cells in self.rows for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+        commas = [
+            (line, cell) for line, cells in self.rows for cell in cells if DECIMAL_COMMA.fullmatch(cell)
+        ]
         if all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for _, cell in commas):
             return commas[0] if commas else None
         return None

@@ -17,8 +17,6 @@ class Problem:
     """what is wrong and where, without the file's name"""
     options: tuple[Reading, ...] = ()
     """alternatives: each has the option that settles it, and the default for all others"""
-    target: str | None = None
-    """the column that would do as the target where this one does not"""
     else_do: str = ""
     """what else helps, in words"""
     whose: str = ""
@@ -28,8 +26,6 @@ class Problem:
     def remedy(self) -> str:
         """What settles it, in words; empty if nothing is known to."""
         ways = [shlex.join(option.words) for option in self.options]
-        if self.target is not None:
-            ways.append(shlex.join(["--target", self.target]))
         said = f"{self.whose}use {' or '.join(ways)}" if ways else ""
         return ", or ".join(filter(None, (said, self.else_do)))
 

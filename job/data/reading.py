@@ -106,6 +106,12 @@ class Reading:
 DEFAULT = Reading()
 
 
+def delimiter_of(word: str | None) -> str | None:
+    """The character that a word for it means: tab, space, or the character itself."""
+    words = {name: character for character, name in NAMES.items()} | {"\\t": "\t"}
+    return word if word is None else words.get(word, word)
+
+
 def joined(names: tuple[str, ...]) -> str:
     """Names as one line of CSV: those with a comma in double quotes."""
     line = io.StringIO()
@@ -113,8 +119,10 @@ def joined(names: tuple[str, ...]) -> str:
     return line.getvalue()
 
 
-def listed(text: str) -> tuple[str, ...]:
-    """The names in one line of CSV. Raises DataError if there is none."""
+def listed(text: str | None) -> tuple[str, ...]:
+    """The names in one line of CSV. Raises DataError if there is none in a text."""
+    if text is None:
+        return ()
     cells = next(csv.reader([text], skipinitialspace=True), [])
     names = tuple(dict.fromkeys(name for cell in cells if (name := cell.strip())))
     if not names:

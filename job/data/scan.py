@@ -83,13 +83,16 @@ def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence
                 stripped = [cell.strip() for cell in cells]
                 if not any(stripped):
                     continue
-                row = [slow_number(line, stripped[column.position], column, layout, reading) for column in columns]
+                row = [
+                    slow_number(line, stripped[column.position], column, layout, reading)
+                    for column in columns
+                ]
             numbers.extend(row)
             if (
                 layout.kind in ("housing", "wrapped")
                 and len(row) == width
                 and (wrong := housing.problem_with(row))
-                and len(found.broken) < MOST_BROKEN
+                and not found.broken
             ):
                 position, why = wrong
                 found.broken.append(own_table(f"line {line}, column {position + 1}: {why}"))
@@ -142,7 +145,9 @@ def slow_number(line: int, cell: str, column: Column, layout: Layout, reading: R
 
 def failing_line(content: Content, layout: Layout) -> int:
     """The line at which the file cannot be read as CSV."""
-    reader = csv.reader(lines_of(content.text), delimiter=layout.delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(
+        lines_of(content.text), delimiter=layout.delimiter, strict=True, skipinitialspace=True
+    )
     try:
         for _ in reader:
             pass
@@ -202,7 +207,7 @@ def text_problem(column: Column, rows: int, is_target: bool) -> Problem:
     assert column.first_text is not None
     line, cell = column.first_text
     words, options = told(cell)
-    of = f" ({column.texts:,} of {rows:,} are none)" if column.texts > 1 else ""
+    of = f", and so in {column.texts:,} of {rows:,} rows" if column.texts > 1 else ""
     few = 10 * column.texts <= rows
     return Problem(
         f"line {line}, {column.place}: {words}{of}",

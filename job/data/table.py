@@ -99,15 +99,20 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
         last = sum(name is not None for name in names)
         return [
             Problem(
-                f"line {layout.before + 1}: the columns have no names; to call them column_1 to column_{last}",
+                f"line {layout.before + 1}: the columns have no names",
                 (Reading(header=False),),
+                whose=f"to call them column_1 to column_{last}, ",
             )
         ]
     problems = []
     if not any(names):
         problems.append(Problem(f"line {line}: nothing but empty columns"))
     for column, name in enumerate(names, 1):
-        if name is None or name in reading.drop or (reading.features and name not in (*reading.features, target)):
+        if (
+            name is None
+            or name in reading.drop
+            or (reading.features and name not in (*reading.features, target))
+        ):
             continue
         where = f"line {line}, column {column}"
         if not name:

@@ -27,11 +27,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Raises StoreError for a dataset that 0005 would read in another way."""
-    read = "SELECT r.id FROM runs r JOIN datasets d ON d.id = r.dataset_id WHERE d.reading <> '{}' ORDER BY r.id"
+    read = (
+        "SELECT r.id FROM runs r JOIN datasets d ON d.id = r.dataset_id WHERE d.reading <> '{}' ORDER BY r.id"
+    )
     if found := op.get_bind().exec_driver_sql(read).first():
         raise StoreError(
             f"schema 0005 knows no options for reading a table, and run {found[0]} has some; nothing was changed"
         )
+    op.execute("DELETE FROM features WHERE dataset_id IN (SELECT id FROM datasets WHERE reading <> '{}')")
     op.execute("DELETE FROM datasets WHERE reading <> '{}'")
     with op.batch_alter_table("datasets", table_kwargs={"sqlite_autoincrement": True}) as datasets:
         datasets.drop_constraint(op.f(f"{BEFORE}_reading"), type_="unique")
