@@ -70,7 +70,7 @@ class StoreRow(Base):
 
 
 class DatasetRow(Base):
-    """A table that was trained on, identified by the hash of its file and by how the file was read."""
+    """A table that was trained on, identified by its file's hash and by how the file was read."""
 
     __tablename__ = "datasets"
     __table_args__ = (UniqueConstraint("name", "sha256", "target", "reading"), {"sqlite_autoincrement": True})
@@ -87,7 +87,7 @@ class DatasetRow(Base):
     target_maximum: Mapped[float] = mapped_column(Double)
     target_mean: Mapped[float] = mapped_column(Double)
     reading: Mapped[str] = mapped_column(Text)
-    """the options that are not the default, a JSON object with sorted keys, as `job.data.reading` writes it"""
+    """the options that are not the default: a JSON object with sorted keys"""
 
     features: Mapped[list[FeatureRow]] = relationship(
         order_by="FeatureRow.position", cascade="all, delete-orphan", passive_deletes=True

@@ -1,4 +1,4 @@
-"""What makes two runs the same: the data, how they are read, target, epochs, learning rate, seed and models."""
+"""What makes two runs the same: the data and how they are read, target, epochs, rate, seed, models."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from db.errors import NotFoundError
 from db.types import UtcDateTime
 
 _SUMMARY = """
-    SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, d.reading, r.epochs,
-        r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
+    SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, d.reading,
+        r.epochs, r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
         r.thinned_every
     FROM runs r
     JOIN datasets d ON d.id = r.dataset_id

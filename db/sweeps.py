@@ -25,7 +25,7 @@ def runs_of(store: Store, name: str) -> list[RunRow]:
 
 
 def tables_of(store: Store, name: str) -> set[tuple[str, str, str]]:
-    """(data sha256, target, reading) of a sweep's runs: none or one; several if an old `job sweep` mixed them."""
+    """(data sha256, target, reading) of a sweep's runs: one or none; an old `job sweep` mixed several."""
     query = select(DatasetRow.sha256, DatasetRow.target, DatasetRow.reading).join(
         RunRow, RunRow.dataset_id == DatasetRow.id
     )

@@ -317,7 +317,10 @@ class ReadingOptions:
         )
 
     def dataset(self, data: Path | None, target: str | None) -> Dataset:
-        """The dataset, after a line for what was left out of the file, and for each doubt. Raises DataError."""
+        """The dataset, after a line for all that is left out of the file and for each doubt.
+
+        Raises DataError.
+        """
         from job.data.dataset import DEFAULT_DATA, load
         from job.data.doubts import doubts
 

@@ -60,7 +60,7 @@ class Content:
     sha256: str
     """of the file's bytes, in hexadecimal"""
     text: bytes
-    """its text as UTF-8, without a byte order mark; its lines end with \\n, \\r\\n, or a mix of them and \\r"""
+    """its text as UTF-8, without a byte order mark; there are line feeds, unless it is one line"""
 
 
 def sha256_of(path: Path) -> str:
@@ -155,7 +155,7 @@ def wide_encoding(raw: bytes) -> str | None:
 
 
 def seeming(raw: bytes) -> str:
-    """The encoding that text seems to have that is not UTF-8: common Chinese characters, or Western letters."""
+    """The encoding that other text than UTF-8 seems to have: of common Chinese characters, or Western."""
     try:
         raw.decode("gb18030")
     except UnicodeDecodeError:

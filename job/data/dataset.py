@@ -154,18 +154,25 @@ def try_to_split(source: Table, target: str | None = None) -> tuple[Dataset | No
         return None, [Problem(f"{what}; at least 2, and a test row, are needed")]
 
     normalised = np.empty((len(rows), len(order)), np.float32)
-    statistics, problems, kept = [], [], []
+    statistics: list[tuple[float, float, float]] = []
+    kept: list[str] = []
+    problems: list[Problem] = []
     for name, position in zip((*features, target), order, strict=True):
-        column = table[rows, position]
-        problem = fill(column, train_rows, name, is_target=name == target)
-        low, high, mean = column[:train_rows].min(), column[:train_rows].max(), column[:train_rows].mean()
-        if problem is None and low == high and name != target and reading.constant == "drop":
-            continue
-        values, problem = normalise(column, (low, high, mean), name, train_rows, problem, name == target)
+        column, is_target = table[rows, position], name == target
+        problem = fill(column, train_rows, name, is_target=is_target)
+        train = column[:train_rows]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            low, high, mean = train.min(), train.max(), train.mean()
+            if low == high and reading.constant == "drop" and not is_target and problem is None:
+                continue
+            values = normalised[:, len(kept)] = ((column - mean) / (high - low)).astype(np.float32)
+            problem = problem or range_problem(name, low, high, train_rows, is_target=is_target)
+        if problem is None and not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            what = f"column {name}: data row {row + 1}: {column[row]:g} is beyond float32 once normalised"
+            problem = Problem(what, leaving_out(name, is_target))
         if problem is not None:
             problems.append(problem)
-            continue
-        normalised[:, len(kept)] = values
         kept.append(name)
         statistics.append((low, high, mean))
     if kept == [target]:
@@ -199,37 +206,27 @@ def fill(column: Float64s, train_rows: int, name: str, *, is_target: bool) -> Pr
         what = f"column {name} is the target, and {missing.sum():,} of its values are missing"
         return Problem(what, (Reading(missing="drop"),))
     known = column[:train_rows][~missing[:train_rows]]
-    column[missing] = known.mean() if len(known) else 0.0
-    if len(known):
-        return None
-    return Problem(f"column {name} has no value in any training row", (Reading(drop=(name,)),))
+    if not len(known):
+        return Problem(f"column {name} has no value in any training row", leaving_out(name, is_target))
+    column[missing] = known.mean()
+    return None
 
 
-def normalise(
-    column: Float64s,
-    statistics: tuple[float, float, float],
-    name: str,
-    train_rows: int,
-    problem: Problem | None,
-    is_target: bool,
-) -> tuple[Float64s, Problem | None]:
-    """A column's normalised values, or why there are none."""
-    low, high, mean = statistics
-    left_out = () if is_target else (Reading(drop=(name,)),)
-    if problem is not None:
-        return column, problem
+def range_problem(name: str, low: float, high: float, train_rows: int, *, is_target: bool) -> Problem | None:
+    """Why a column cannot be divided by its range in the training rows, if it cannot."""
     if low == high:
-        what = f"column {name} is {low:g} in all {train_rows} training rows; its range is zero, so it cannot"
-        ways = () if is_target else (Reading(constant="drop"),)
-        choose = "choose another --target, or --shuffle the rows" if is_target else ""
-        return column, Problem(f"{what} be normalised", ways, else_do=choose)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(high - low):
-            what = f"column {name} spans from {low:g} to {high:g}, more than a double can hold"
-            return column, Problem(what, left_out)
-        values = ((column - mean) / (high - low)).astype(np.float32)
-    if np.isfinite(values).all():
-        return values, None
-    row = int(np.argmin(np.isfinite(values)))
-    what = f"column {name}: data row {row + 1}: {column[row]:g} is beyond float32 once normalised"
-    return column, Problem(what, left_out)
+        return Problem(
+            f"column {name} is {low:g} in all {train_rows} training rows; its range is zero, so it cannot be "
+            "normalised",
+            () if is_target else (Reading(constant="drop"),),
+            else_do="choose another --target, or --shuffle the rows" if is_target else "",
+        )
+    if np.isinf(high - low):
+        what = f"column {name} spans from {low:g} to {high:g}, more than a double can hold"
+        return Problem(what, leaving_out(name, is_target))
+    return None
+
+
+def leaving_out(name: str, is_target: bool) -> tuple[Reading, ...]:
+    """The option that leaves a column out, if that can be."""
+    return () if is_target else (Reading(drop=(name,)),)

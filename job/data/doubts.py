@@ -23,8 +23,8 @@ def doubts(dataset: Dataset) -> Iterator[Problem]:
     apart = train.max() < test.min() or test.max() < train.min()
     if apart and len(test) >= FEWEST:
         yield Problem(
-            f"the training rows' values of {dataset.target} and the test rows' do not overlap, as if the rows "
-            "were sorted",
+            f"the values of {dataset.target} in the training and in the test rows do not overlap, as if the "
+            "rows were sorted",
             (Reading(shuffle=0),),
         )
     target = np.concatenate([train, test])[:MOST_ROWS, 0]
@@ -47,4 +47,5 @@ def varied(column: NDArray[np.float32]) -> bool:
 
 def in_step(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     """Whether no two rows are in one order by `one` and in the other order by `other`."""
-    return bool((np.diff(other[np.lexsort((other, one))]) >= 0).all())
+    sorted_by_one = other[np.lexsort((other, one))]
+    return bool(np.all(sorted_by_one[1:] >= sorted_by_one[:-1]))

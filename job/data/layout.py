@@ -163,7 +163,7 @@ class Sample:
         return [cells for _, cells in self.rows[at + 1 :] if len(cells) == width]
 
     def find_names(self) -> tuple[int, list[str | None], int] | None:
-        """The row of the names (-1: a comment), the names for each cell, and their line; None if there is none."""
+        """The row with the names (-1: a comment), the name of each cell, and the line."""
         for at, (line, cells) in enumerate(self.rows[:MOST_BEFORE]):
             if at == 0 and self.described:
                 continue

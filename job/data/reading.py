@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from job.errors import DataError
@@ -18,6 +18,8 @@ NAMES = {"\t": "tab", " ": "space"}
 MISSING = ("drop", "mean")
 CONSTANT = ("drop",)
 LARGEST_SEED = 2**32 - 1
+LONGEST = 1500
+"""bytes of the stored options: they are part of a key, of which PostgreSQL takes 2,704"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,16 @@ class Reading:
             raise DataError(f"--test-share {self.test_share:g}: give a number between 0 and 1, without them")
         if self.shuffle is not None and not 0 <= self.shuffle <= LARGEST_SEED:
             raise DataError(f"--shuffle {self.shuffle}: give a seed from 0 to {LARGEST_SEED}")
+        if (size := len(self.stored.encode())) > LONGEST:
+            raise DataError(f"the options for the table have {size:,} bytes; the limit is {LONGEST:,}")
         if both := set(self.features) & set(self.drop):
             raise DataError(f"{min(both)!r} is in --features and in --drop")
 
     @property
     def stored(self) -> str:
         """The options that are not the default, as the store keeps them: JSON with sorted keys."""
-        default = asdict(Reading())
-        changed = {name: value for name, value in asdict(self).items() if value != default[name]}
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        changed = {name: value for name, (value, default) in values.items() if value != default}
         return json.dumps(changed, sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -80,8 +84,8 @@ class Reading:
         """The options that `stored` gave. Raises DataError for what this version does not know."""
         try:
             values: dict[str, Any] = json.loads(stored)
-            lists = {name: tuple(values[name]) for name in ("features", "drop") if name in values}
-            return cls(**(values | lists))
+            values.update({name: tuple(values[name]) for name in ("features", "drop") if name in values})
+            return cls(**values)
         except (ValueError, TypeError, AttributeError):
             raise DataError(f"the store's reading options {stored!r} are unknown to this version") from None
 

@@ -16,7 +16,7 @@ from job.data.content import Content, read_content
 from job.data.layout import Layout, find_layout
 from job.data.problem import Problem
 from job.data.reading import DEFAULT, Reading
-from job.data.scan import Scan, problems_of, scan
+from job.data.scan import problems_of, scan
 from job.errors import DataError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Table:
     """of the file's bytes"""
     columns: tuple[str, ...]
     values: Float64s
-    """float64 [n, c], each column contiguous; NaN where a value is missing, if `reading` says what to do then"""
+    """float64 [n, c], each column contiguous; NaN where a value is missing and `reading.missing` is set"""
     reading: Reading = DEFAULT
     notes: tuple[str, ...] = ()
     """what of the file is left out, and why"""
@@ -150,7 +150,7 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
 
 
 def chosen(layout: Layout, reading: Reading, target: str | None) -> tuple[list[int], list[Problem]]:
-    """The positions of the features and the target in a row, in file order, and what is wrong with the choice."""
+    """The positions of features and target in a row, in file order, and what is wrong with the choice."""
     names = [name for name in layout.names if name is not None]
     problems = []
     for option, wanted in (("--features", reading.features), ("--drop", reading.drop)):
@@ -172,8 +172,8 @@ def chosen(layout: Layout, reading: Reading, target: str | None) -> tuple[list[i
         problems.append(
             Problem(f"{target!r} is the target, and in --features", else_do="name another by --target")
         )
-    wanted = {*reading.features, target} if reading.features else {*left}
-    return [i for i, name in enumerate(layout.names) if name in wanted], problems
+    used = {*reading.features, target} if reading.features else {*left}
+    return [i for i, name in enumerate(layout.names) if name in used], problems
 
 
 def plain(layout: Layout, reading: Reading) -> bool:

@@ -32,9 +32,10 @@ def downgrade() -> None:
     )
     if found := op.get_bind().exec_driver_sql(read).first():
         raise StoreError(
-            f"schema 0005 knows no options for reading a table, and run {found[0]} has some; nothing was changed"
+            f"schema 0005 knows no options for a table, and run {found[0]} has some; nothing was changed"
         )
-    op.execute("DELETE FROM features WHERE dataset_id IN (SELECT id FROM datasets WHERE reading <> '{}')")
+    other = "SELECT id FROM datasets WHERE reading <> '{}'"
+    op.execute(f"DELETE FROM features WHERE dataset_id IN ({other})")
     op.execute("DELETE FROM datasets WHERE reading <> '{}'")
     with op.batch_alter_table("datasets", table_kwargs={"sqlite_autoincrement": True}) as datasets:
         datasets.drop_constraint(op.f(f"{BEFORE}_reading"), type_="unique")
