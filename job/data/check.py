@@ -16,7 +16,7 @@ from job.data.layout import Layout, find_layout
 from job.data.problem import Problem, settled
 from job.data.reading import Reading
 from job.data.scan import Scan, problems_of, scan
-from job.data.table import Table, chosen, problems_with_names, problems_with_size, refuse
+from job.data.table import Table, chosen, fatal_problems, problems_with_names, refuse
 
 MOST_ROUNDS = 6
 """how often options that settle problems are tried; each may bring others to light"""
@@ -102,7 +102,7 @@ class Look:
 def look(content: Content, reading: Reading, target: str | None) -> Look:
     """Read a table and find its problems; those of the split only if there is no other."""
     layout = find_layout(content.text, reading)
-    refuse(content.path, problems_with_size(content, layout))
+    refuse(content.path, fatal_problems(content, layout))
     problems = problems_with_names(layout, reading, target)
     positions, wrong = chosen(layout, reading, target)
     problems += wrong

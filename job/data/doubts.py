@@ -42,7 +42,7 @@ def doubts(dataset: Dataset) -> Iterator[Problem]:
 
 def varied(column: NDArray[np.float32]) -> bool:
     """Whether enough rows have another value than the commonest."""
-    return len(column) - np.unique(column, return_counts=True)[1].max() >= FEWEST
+    return bool(len(column) - np.unique(column, return_counts=True)[1].max() >= FEWEST)
 
 
 def in_step(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:

@@ -19,6 +19,8 @@ SAMPLE_LINES, SAMPLE_BYTES = 200, 4_000_000
 """what is looked at to find the layout"""
 MOST_BEFORE = 50
 """rows that may come before the names: a title, a description"""
+UNNAMED = 0.7
+"""what the share of numbers is worth if no names fit the columns, as with a wrong delimiter"""
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "white space"}
 Line = tuple[int, list[str]]
 """the number of the last line of a row, from 1, and the row's cells"""
@@ -133,8 +135,8 @@ class Sample:
         return is_number(cell, self.decimal, self.reading.thousands)
 
     @property
-    def merit(self) -> tuple[bool, float, bool, int]:
-        """How good the sample is: names, the share of numbers, several columns, their number."""
+    def merit(self) -> tuple[float, bool, int]:
+        """How good the sample is: its share of numbers, then several columns, then their number."""
         full = [
             count
             for (_, cells), count in zip(self.rows, self.numeric, strict=True)
@@ -143,7 +145,7 @@ class Sample:
         rows = sum(count > 0 for count in self.numeric)
         share = sum(full) / (rows * self.width) if rows else 0.0
         named = self.names_at is not None and len(self.names_at[1]) == self.width > 1
-        return named and share > 0, share, self.width > 1, self.width
+        return share * (1 if named else UNNAMED), self.width > 1, self.width
 
     def described_first(self) -> bool:
         """Whether the first row says how many rows and features follow, as scikit-learn's files do."""
@@ -205,9 +207,8 @@ class Sample:
             heads = [not (is_missing(cell) or self.is_number(cell)) for cell in cells]
             columns = list(zip(*body, strict=True))
             below = [2 * sum(map(self.is_number, column)) > len(column) for column in columns]
-            if any(head and number for head, number in zip(heads, below, strict=True)) or (
-                all(heads) and not any(self.numeric[at:])
-            ):
+            above = [head for head, number in zip(heads, below, strict=True) if number]
+            if 2 * sum(above) > len(above) or (all(heads) and not any(self.numeric[at:])):
                 return self.without_ends(at, cells)
         elif len(cells) == width - 1 and len(body) > 1 and not any(map(self.is_number, cells)):
             if all(not row[-1] for row in body):
@@ -253,6 +254,8 @@ class Sample:
             first = next(
                 (i for i, n in enumerate(self.numeric) if n and not (i == 0 and self.described)), len(rows)
             )
+        if not rows:
+            names, kind = [], "named"
         before = names_line if kind == "named" else (rows[first - 1][0] if first else 0)
         if first < len(rows) and kind != "named" and self.comment and not first:
             before = self.comment[0]

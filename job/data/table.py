@@ -56,7 +56,7 @@ def read_table(path: Path, reading: Reading = DEFAULT, target: str | None = None
     """
     content = read_content(path)
     layout = find_layout(content.text, reading)
-    problems = problems_with_size(content, layout) or problems_with_names(layout, reading, target)
+    problems = fatal_problems(content, layout) or problems_with_names(layout, reading, target)
     refuse(path, problems)
     positions, problems = chosen(layout, reading, target)
     refuse(path, problems)
@@ -79,8 +79,10 @@ def refuse(path: Path, problems: Iterable[Problem]) -> None:
         raise DataError(f"{path}: {problem}")
 
 
-def problems_with_size(content: Content, layout: Layout) -> list[Problem]:
-    """That a table has more values than are read, found before they are read."""
+def fatal_problems(content: Content, layout: Layout) -> list[Problem]:
+    """That a file has no columns, or more values than are read, found before they are read."""
+    if not layout.names:
+        return [Problem("line 1: nothing but empty columns")]
     lines = content.text.count(b"\n") + 1
     if (values := lines * len(layout.names)) > MOST_VALUES:
         return [
@@ -105,8 +107,6 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
             )
         ]
     problems = []
-    if not any(names):
-        problems.append(Problem(f"line {line}: nothing but empty columns"))
     for column, name in enumerate(names, 1):
         if (
             name is None
