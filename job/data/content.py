@@ -106,15 +106,12 @@ def read_content(path: Path) -> Content:
 
 def unpacked(path: Path, raw: bytes) -> bytes:
     """What gzip has packed. Raises DataError if it is damaged, or larger than the limit."""
-    too_large = f"{path}: cannot be read: more than {LARGEST / 1e9:g} GB once unpacked; the limit is 1 GB"
-    if int.from_bytes(raw[-4:], "little") > LARGEST:  # the size, if that is less than 4 GB
-        raise DataError(too_large)
     try:
         text = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: packed by gzip, and damaged: {error}") from None
     if len(text) > LARGEST:
-        raise DataError(too_large)
+        raise DataError(f"{path}: cannot be read: more than 1 GB once unpacked, which is the limit")
     return text
 
 

@@ -142,8 +142,7 @@ class Sample:
             for (_, cells), count in zip(self.rows, self.numeric, strict=True)
             if len(cells) == self.width and count
         ]
-        rows = sum(count > 0 for count in self.numeric)
-        share = sum(full) / (rows * self.width) if rows else 0.0
+        share = sum(full) / max(len(self.rows) * self.width, 1)
         named = self.names_at is not None and len(self.names_at[1]) == self.width > 1
         return share * (1 if named else UNNAMED), self.width > 1, self.width
 
@@ -207,6 +206,9 @@ class Sample:
             heads = [not (is_missing(cell) or self.is_number(cell)) for cell in cells]
             columns = list(zip(*body, strict=True))
             below = [2 * sum(map(self.is_number, column)) > len(column) for column in columns]
+            years = [int(cell) for cell in cells if re.fullmatch(r"1[5-9]\d\d|20\d\d", cell)]
+            if any(heads) and len(years) > 1 and len(years) == years[-1] - years[0] + 1:
+                return self.without_ends(at, cells)  # each year has a column
             above = [head for head, number in zip(heads, below, strict=True) if number]
             if 2 * sum(above) > len(above) or (all(heads) and not any(self.numeric[at:])):
                 return self.without_ends(at, cells)

@@ -197,8 +197,14 @@ def problems_of(found: Scan, layout: Layout, reading: Reading, target: str) -> l
                     without(column, column.name == target),
                 )
             )
-    if reading.missing is None and (missing := missing_problem(found.columns, target)):
-        problems.append(missing)
+    empty = [column for column in found.columns if 1 < column.missing == len(found.values)]
+    for column in empty:
+        problems.append(
+            Problem(f"{column.place}: no row has a value", without(column, column.name == target))
+        )
+    lacking = [column for column in found.columns if column.missing and column not in empty]
+    if lacking and reading.missing is None:
+        problems.append(missing_problem(lacking, target))
     return problems
 
 
@@ -212,7 +218,13 @@ def text_problem(column: Column, rows: int, is_target: bool) -> Problem:
     return Problem(
         f"line {line}, {column.place}: {words}{of}",
         options or without(column, is_target),
-        else_do="choose another --target" if is_target and not options else "correct the file" if few else "",
+        else_do=""
+        if options
+        else "choose another --target"
+        if is_target
+        else "correct the file"
+        if few
+        else "",
     )
 
 
@@ -221,11 +233,8 @@ def without(column: Column, is_target: bool) -> tuple[Reading, ...]:
     return () if is_target else (Reading(drop=(column.name,)),)
 
 
-def missing_problem(columns: Sequence[Column], target: str) -> Problem | None:
-    """How many values are missing in which columns, and where the first is; None if there is none."""
-    lacking = [column for column in columns if column.first_missing]
-    if not lacking:
-        return None
+def missing_problem(lacking: Sequence[Column], target: str) -> Problem:
+    """How many values are missing in which columns, and where the first is."""
     first = min(lacking, key=lambda column: column.first_missing or (0, ""))
     assert first.first_missing is not None
     line, cell = first.first_missing

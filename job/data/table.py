@@ -16,13 +16,13 @@ from job.data.content import Content, read_content
 from job.data.layout import Layout, find_layout
 from job.data.problem import Problem
 from job.data.reading import DEFAULT, Reading
-from job.data.scan import problems_of, scan
+from job.data.scan import problems_of, rows_of, scan
 from job.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FOR_PANDAS = 4_000_000
+FOR_PANDAS = 10_000_000
 """bytes from which on pandas reads a table: its import takes as long as reading that many without it"""
 MOST_VALUES = 200_000_000
 """values of the largest table: 1.6 GB as double"""
@@ -61,7 +61,7 @@ def read_table(path: Path, reading: Reading = DEFAULT, target: str | None = None
     positions, problems = chosen(layout, reading, target)
     refuse(path, problems)
     values = None
-    if len(content.text) >= FOR_PANDAS and plain(layout, reading):
+    if len(content.text) >= FOR_PANDAS and plain(content, layout, reading, positions):
         values = read_by_pandas(content, layout, positions)
     if values is None:
         found = scan(content, layout, reading, positions)
@@ -133,8 +133,7 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
             problems.append(
                 Problem(
                     f"{where}: {name!r} is a number, but this line must name the columns",
-                    (Reading(header=False),),
-                    else_do="rename the column",
+                    else_do="rename the column, or use --no-header if the line is a row of the table",
                 )
             )
     counted = Counter(name for name in names if name and name not in reading.drop)
@@ -176,9 +175,19 @@ def chosen(layout: Layout, reading: Reading, target: str | None) -> tuple[list[i
     return [i for i, name in enumerate(layout.names) if name in used], problems
 
 
-def plain(layout: Layout, reading: Reading) -> bool:
-    """Whether the rows are of the kind that pandas is asked to read."""
-    return layout.kind in ("named", "unnamed") and reading.thousands is None and not layout.ambiguous
+def plain(content: Content, layout: Layout, reading: Reading, positions: Sequence[int]) -> bool:
+    """Whether pandas would refuse whatever `scan` refuses.
+
+    It takes the first row's width for the table's, and rows that are too short if their last cell is not
+    asked for.
+    """
+    _, cells = next(rows_of(content, layout), (0, []))
+    last = max(i for i, name in enumerate(layout.names) if name is not None)
+    return (
+        layout.kind in ("named", "unnamed")
+        and not (reading.thousands or layout.ambiguous)
+        and (len(cells), positions[-1]) == (len(layout.names), last)
+    )
 
 
 def read_by_pandas(content: Content, layout: Layout, positions: Sequence[int]) -> Float64s | None:
@@ -200,7 +209,6 @@ def read_by_pandas(content: Content, layout: Layout, positions: Sequence[int]) -
             usecols=list(positions),
             index_col=False,
             dtype=np.float64,
-            float_precision="round_trip",
             na_filter=False,
             skipinitialspace=True,
             chunksize=max(CHUNK // len(layout.names), 1),
