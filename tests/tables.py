@@ -29,8 +29,12 @@ class Form:
     def write(self, names: Sequence[str] = NAMES, rows: Sequence[Sequence[float]] = ROWS) -> str:
         """The table as text."""
         out = io.StringIO()
-        quoting = csv.QUOTE_ALL if self.quoted else csv.QUOTE_MINIMAL
-        writer = csv.writer(out, delimiter=self.delimiter, quoting=quoting, lineterminator=self.end)
+        writer = csv.writer(
+            out,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_ALL if self.quoted else csv.QUOTE_MINIMAL,
+            lineterminator=self.end,
+        )
         end = [""] * self.comma_at_end
         if self.header:
             writer.writerow([*[""] * self.index, *names, *end])

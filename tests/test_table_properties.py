@@ -17,6 +17,7 @@ from job.data.dataset import Dataset, split
 from job.data.layout import find_layout
 from job.data.reading import Reading, joined, listed
 from job.data.table import Table, read_table
+from job.errors import DataError
 from tests.tables import Form
 
 NUMBERS = (
@@ -114,7 +115,7 @@ def test_pandas_takes_no_cell_that_the_reader_of_rows_refuses(
     with pytest.MonkeyPatch.context() as patch:
         for size in (10**9, 0):
             patch.setattr(tables, "FOR_PANDAS", size)
-            with pytest.raises(tables.DataError) as refusal:
+            with pytest.raises(DataError) as refusal:
                 read_table(path)
             said.append(str(refusal.value))
     removed(path)
@@ -131,7 +132,7 @@ def test_pandas_takes_no_row_of_another_width(line: str, row: int) -> None:
     path = written("\n".join(lines) + "\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "FOR_PANDAS", 0)
-        with pytest.raises(tables.DataError, match=f"line {row + 1}: . values, but the table has 3 columns"):
+        with pytest.raises(DataError, match=f"line {row + 1}: . values, but the table has 3 columns"):
             read_table(path)
     removed(path)
 
@@ -174,7 +175,7 @@ def test_no_file_is_answered_by_anything_but_a_table_or_one_line(content: bytes)
     said = ""
     try:
         read_table(path)
-    except tables.DataError as refusal:
+    except DataError as refusal:
         said = str(refusal)
     finally:
         removed(path)

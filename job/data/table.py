@@ -206,15 +206,15 @@ def read_by_pandas(content: Content, layout: Layout, positions: Sequence[int]) -
             sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
             decimal=layout.decimal,
             header=None,
-            usecols=list(positions),
             index_col=False,
-            dtype=np.float64,
+            # With `usecols`, rows that are too long would pass.
+            dtype=dict.fromkeys(range(len(layout.names)), object) | dict.fromkeys(positions, np.float64),
             na_filter=False,
             skipinitialspace=True,
             chunksize=max(CHUNK // len(layout.names), 1),
         )
         with chunks:
-            parts = [chunk.to_numpy() for chunk in chunks]
+            parts = [chunk[list(positions)].to_numpy() for chunk in chunks]
     except (ValueError, OverflowError):  # pandas' own errors are ValueErrors
         return None
     values = np.empty((sum(map(len, parts)), len(positions)), order="F")
