@@ -27,7 +27,7 @@ def compare(
 ) -> int:
     """Are two runs' histories the same bits? If not: from which epoch on, how far apart, and where.
 
-    Says first what differs between their data, target, epochs, learning rate, seed and models. Only if
+    Says first what differs between their data, how they are read, target, epochs, rate, seed and models. Only if
     nothing does, the verdict is stored with run A. Exit status 1 when the histories differ, whatever the
     reason.
     """

@@ -94,7 +94,8 @@ def sweep(
     with access.open() as store:
         if tables_of(store, label) - {(dataset.sha256, dataset.target, dataset.reading.stored)}:
             raise SweepError(
-                f"the sweep {label} has runs of another table or target, or read it otherwise; give another --name"
+                f"the sweep {label} has runs of another table or target, or read it otherwise; "
+                "give another --name"
             )
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file on this machine; workers elsewhere need PostgreSQL")
