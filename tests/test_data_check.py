@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from job.cli import run
 from job.data.check import check
 from job.data.dataset import load
 from job.data.reading import Reading
+from tests.conftest import ROOT
 from tests.samples import write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -200,6 +202,15 @@ def test_the_command_trains(tmp_path: Path, capsys: Output, sqlite_url: str) -> 
     assert run([*words, "--epochs", "3", "--model", "python", "--database-url", sqlite_url]) == 0
     with Store(sqlite_url) as store:
         assert [feature.name for feature in store.run().dataset.features] == ["a", "holes"]
+
+
+def test_readme_shows_what_the_check_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "examples" / "prices.csv", tmp_path)
+    _, out = checked(["prices.csv"], capsys)
+    assert f"$ job data check prices.csv\n{out}$ job train" in (ROOT / "README.md").read_text()
 
 
 def test_a_long_command_is_printed_as_a_shell_reads_it(tmp_path: Path, capsys: Output) -> None:
