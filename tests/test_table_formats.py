@@ -155,6 +155,14 @@ def test_numbers_between_blanks_without_names_are_read_if_that_is_said(tmp_path:
     assert np.array_equal(read_table(path, Reading(header=False)).values, values)
 
 
+def test_a_table_is_not_taken_for_the_housing_table_by_the_columns_that_are_used(tmp_path: Path) -> None:
+    (path := tmp_path / "other.dat").write_text(
+        DEFAULT_DATA.read_text().replace(" 0  0.5380", " 2  0.5380", 1)
+    )
+    with pytest.raises(DataError, match="line 1, column 4: 2 cannot be CHAS"):
+        load(path, None, Reading(features=("RM", "LSTAT")))
+
+
 def test_what_is_left_out_of_a_file_is_said(tmp_path: Path) -> None:
     (path := tmp_path / "made.csv").write_text("A title\n" + Form(index=True).write())
     assert read_table(path).notes == (
@@ -272,6 +280,7 @@ NAMED = {
     "another delimiter": ("a:y\n82:253112\n146:1524211.5\n", Reading(delimiter=":")),
     "no names": ("82,253112\n146,1524211.5\n", Reading(header=False)),
     "a title, and no names": ("A title\n82,253112\n146,1524211.5\n", Reading(header=False)),
+    "Excel's line, and no names": ("sep=;\n82;253112\n146;1524211.5\n", Reading(header=False)),
     "comments, and no names": ("# c\n# d\n82,253112\n146,1524211.5\n", Reading(header=False)),
     "counts, and no names": ("2,1,setosa\n82,253112\n146,1524211.5\n", Reading(header=False)),
 }

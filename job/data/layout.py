@@ -16,7 +16,9 @@ from job.data.cells import DECIMAL_COMMA, is_missing, is_number
 from job.data.reading import DELIMITERS, Reading
 
 SAMPLE_LINES, SAMPLE_BYTES = 200, 4_000_000
-"""what is looked at to find the layout"""
+"""most lines and bytes that are looked at to find the layout"""
+ENOUGH, FEWEST_LINES = 300_000, 6
+"""characters that are enough, once there are so many lines"""
 MOST_BEFORE = 50
 """rows that may come before the names: a title, a description"""
 UNNAMED = 0.7
@@ -84,10 +86,7 @@ def lines_of(text: bytes) -> Iterator[str]:
 
 def find_layout(text: bytes, reading: Reading) -> Layout:
     """The layout of a table. Of all that are possible, that in which most cells are numbers."""
-    start = text[:SAMPLE_BYTES]
-    lines = list(
-        islice(lines_of(start[: start.rfind(b"\n") + 1] if len(text) > len(start) else text), SAMPLE_LINES)
-    )
+    lines = first_lines(text)
     delimiters = (reading.delimiter,) if reading.delimiter else DELIMITERS
     said = re.fullmatch(r'"?sep=(.)"?', lines[0].strip()) if lines else None
     if said and not reading.delimiter:  # Excel's own first line
@@ -99,6 +98,21 @@ def find_layout(text: bytes, reading: Reading) -> Layout:
         if reading.decimal or decimal != delimiter
     ]
     return max(found, key=lambda sample: sample.merit).layout()
+
+
+def first_lines(text: bytes) -> list[str]:
+    """The lines to find a layout in: fewer if they are long."""
+    start = text[:SAMPLE_BYTES]
+    if len(text) > SAMPLE_BYTES and b"\n" in start:
+        start = start[: start.rfind(b"\n") + 1]
+    found: list[str] = []
+    size = 0
+    for line in islice(io.StringIO(start.decode(errors="replace"), newline=""), SAMPLE_LINES):
+        found.append(line)
+        size += len(line)
+        if size > ENOUGH and len(found) >= FEWEST_LINES:
+            break
+    return found
 
 
 class Sample:
@@ -114,11 +128,11 @@ class Sample:
                 stripped = [cell.strip() for cell in cells]
                 if any(stripped):
                     self.rows.append((number, stripped))
-        if said:
-            del self.rows[:1]
+        self.top = self.rows.pop(0)[0] if said and self.rows else 0
         self.comment: Line | None = None
         while self.rows and self.rows[0][1][0][:1] in ("#", "%"):
             self.comment = self.rows.pop(0)
+            self.top = self.comment[0]
         self.numeric = [sum(map(self.is_number, cells)) for _, cells in self.rows]
         widths = Counter(
             len(cells) for (_, cells), count in zip(self.rows, self.numeric, strict=True) if count
@@ -151,10 +165,10 @@ class Sample:
         if len(self.rows) < 2:
             return False
         _, cells = self.rows[0]
-        counts = [int(cell) for cell in cells[:2] if cell.isascii() and cell.isdigit()]
+        two = [int(cell) for cell in cells[:2] if cell.isascii() and cell.isdigit()]
         return (
-            len(counts) == 2
-            and counts[1] == self.width - 1
+            len(two) == 2
+            and two[1] == self.width - 1
             and not any(map(self.is_number, cells[2:]))
             and all(len(row) == self.width for _, row in self.rows[1:3] if any(map(self.is_number, row)))
         )
@@ -258,9 +272,7 @@ class Sample:
             )
         if not rows:
             names, kind = [], "named"
-        before = names_line if kind == "named" else (rows[first - 1][0] if first else 0)
-        if first < len(rows) and kind != "named" and self.comment and not first:
-            before = self.comment[0]
+        before = names_line if kind == "named" else rows[first - 1][0] if first else self.top
         skipped = [line for line, _ in rows[: max(first - (kind == "named"), 0)]]
         if skipped:
             lines = f"line {skipped[0]}" if len(skipped) == 1 else f"lines {skipped[0]} to {skipped[-1]}"

@@ -88,19 +88,22 @@ def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence
                     for column in columns
                 ]
             numbers.extend(row)
-            if (
-                layout.kind in ("housing", "wrapped")
-                and len(row) == width
-                and (wrong := housing.problem_with(row))
-                and not found.broken
-            ):
-                position, why = wrong
-                found.broken.append(own_table(f"line {line}, column {position + 1}: {why}"))
+            if layout.kind in ("housing", "wrapped") and not found.broken:
+                found.broken += housing_problem(line, cells)
     except csv.Error as error:
         line = failing_line(content, layout)
         found.broken.insert(0, Problem(f"line {line}: not readable as CSV: {error}"))
     found.values = np.asfortranarray(np.frombuffer(numbers).reshape(-1, len(columns)))
     return found
+
+
+def housing_problem(line: int, cells: Sequence[str]) -> list[Problem]:
+    """A problem for the first value that a row of the housing table cannot have, also in unused columns."""
+    values = [number(cell.strip()) for cell in cells]
+    wrong = housing.problem_with(
+        [math.nan if value is None or math.isinf(value) else value for value in values]
+    )
+    return [] if wrong is None else [own_table(f"line {line}, column {wrong[0] + 1}: {wrong[1]}")]
 
 
 def rows_of(content: Content, layout: Layout) -> Iterator[Line]:
