@@ -121,6 +121,10 @@ def test_options_that_are_given_are_heeded(tmp_path: Path, capsys: Output) -> No
         ("a,y,a\n" + "1,2,3\n" * 9, "both are named 'a'"),
         ("a,y\n" + "1,2\n" * 9 + "3\n", "line 11: 1 values, but the table has 2 columns"),
         ("a,y\n" + "".join(f"{i},x\n" for i in range(9)), "choose another --target"),
+        (
+            ",".join(f"a column of text number {i}" for i in range(99)) + ",a,y\n" + f"{'x,' * 99}1,2\n" * 9,
+            "the options for the table have 1,530 bytes; the limit is 1,500; leave columns out of the file",
+        ),
         ("when,y\n" + "".join(f"2020-01-0{i},{i}\n" for i in range(1, 9)), "one column only (y)"),
     ],
 )

@@ -292,6 +292,12 @@ def test_a_format_can_be_named(tmp_path: Path, text: str, reading: Reading) -> N
     assert read_table(path, reading).values.tolist() == [[82, 253112], [146, 1524211.5]]
 
 
+def test_no_option_is_named_that_is_given(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text("a;y\n1,5;2\n1,253,112;3\n1.253;4\n")
+    with pytest.raises(DataError, match=r"line 3, column 1 \(a\): '1,253,112' is not .* use --drop a$"):
+        read_table(path, Reading(decimal=","))
+
+
 def test_groups_of_other_sizes_are_no_thousands(tmp_path: Path) -> None:
     (path := tmp_path / "made.csv").write_text('a,y\n1,"2,5"\n2,"1,000"\n')
     with pytest.raises(DataError, match=r"line 2, column 2 \(y\): '2,5' is not a number"):

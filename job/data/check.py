@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from job.data.problem import Problem, settled
 from job.data.reading import Reading
 from job.data.scan import Scan, problems_of, scan
 from job.data.table import Table, chosen, fatal_problems, problems_with_names, refuse
+from job.errors import DataError
 
 MOST_ROUNDS = 6
 """how often options that settle problems are tried; each may bring others to light"""
@@ -70,7 +71,12 @@ def check(path: Path, reading: Reading, target: str | None = None) -> Check:
         found = look(content, reading, target)
         new = [problem for problem in found.problems if problem not in problems]
         problems += new
-        after = settled(reading, new)
+        try:
+            after = settled(reading, new)
+        except DataError as error:  # too many columns to name
+            problems.append(Problem(str(error), else_do="leave columns out of the file"))
+            found = replace(found, dataset=None)
+            break
         if after == reading:
             break
         reading = after

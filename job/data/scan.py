@@ -191,7 +191,7 @@ def problems_of(found: Scan, layout: Layout, reading: Reading, target: str) -> l
         )
     for column in found.columns:
         if column.first_text is not None:
-            problems.append(text_problem(column, len(found.values), column.name == target))
+            problems.append(text_problem(column, len(found.values), reading, column.name == target))
         if column.infinite is not None:
             line, cell = column.infinite
             problems.append(
@@ -211,11 +211,15 @@ def problems_of(found: Scan, layout: Layout, reading: Reading, target: str) -> l
     return problems
 
 
-def text_problem(column: Column, rows: int, is_target: bool) -> Problem:
-    """That a column has cells that are no numbers."""
+def text_problem(column: Column, rows: int, reading: Reading, is_target: bool) -> Problem:
+    """That a column has cells that are no numbers, read with these options."""
     assert column.first_text is not None
     line, cell = column.first_text
     words, options = told(cell)
+    point = reading.decimal or "."
+    options = tuple(
+        each for each in options if (each.thousands or each.decimal) not in (point, reading.thousands)
+    )
     of = f", and so in {column.texts:,} of {rows:,} rows" if column.texts > 1 else ""
     few = 10 * column.texts <= rows
     return Problem(
