@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len
 
-from job.cli.options import AsJson, ReadingOptions, Target, command
+from job.cli.options import AsJson, Target, command
 from job.cli.output import print_json, print_line
+from job.cli.table_options import ReadingOptions
 from job.data.check import Check, Facts
 from job.data.check import check as examine
 from job.data.problem import Problem

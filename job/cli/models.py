@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from db.history import History
-from job.cli.options import AsJson, Data, LearningRate, ReadingOptions, Seed, Target, command
+from job.cli.options import AsJson, Data, LearningRate, Seed, Target, command
 from job.cli.output import print_json, print_line, print_table
+from job.cli.table_options import ReadingOptions
 from job.data.dataset import Dataset
 from job.models.contract import check as clauses_of
 from job.models.contract import train

@@ -22,12 +22,12 @@ from job.cli.options import (
     LogFormat,
     LogFormatOption,
     Mirroring,
-    ReadingOptions,
     StoreAccess,
     Tolerance,
     Training,
     command,
 )
+from job.cli.table_options import ReadingOptions
 from job.cli.train import Output, train_and_print
 from job.log import log_line
 from job.models.loading import load_models

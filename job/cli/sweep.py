@@ -23,7 +23,6 @@ from job.cli.options import (
     LogFormat,
     LogFormatOption,
     Models,
-    ReadingOptions,
     StoreAccess,
     Target,
     Tolerance,
@@ -32,6 +31,7 @@ from job.cli.options import (
     references,
 )
 from job.cli.output import print_line
+from job.cli.table_options import ReadingOptions
 from job.errors import SweepError
 from job.log import in_json, log_line, shown
 from job.models.loading import load_models

@@ -23,7 +23,6 @@ from job.cli.options import (
     LogFormat,
     LogFormatOption,
     Mirroring,
-    ReadingOptions,
     Run,
     StoreAccess,
     Tolerance,
@@ -34,6 +33,7 @@ from job.cli.options import (
 from job.cli.output import print_line
 from job.cli.progress import drawing_progress, training_progress
 from job.cli.summary import print_conclusion
+from job.cli.table_options import ReadingOptions
 from job.data.content import sha256_of
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.data.reading import Reading
