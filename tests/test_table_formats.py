@@ -89,6 +89,15 @@ def test_a_table_is_read_without_an_option(tmp_path: Path, text: str, name: str)
     assert table.values.tolist() == [list(row) for row in ROWS]
 
 
+def test_an_empty_column_between_tabs_is_seen(tmp_path: Path) -> None:
+    rows = [f"{i}\t\t{i * i}" for i in range(9)]
+    (path := tmp_path / "made.csv").write_text("\n".join(["an area\tits use\ta price", *rows]))
+    with pytest.raises(DataError, match=r"column 2 \(its use\): no row has a value; use --drop 'its use'"):
+        read_table(path)
+    found = read_table(path, Reading(drop=("its use",)))
+    assert (found.columns, len(found.values)) == (("an area", "a price"), 9)
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
 def test_other_forms_of_unicode_are_read(tmp_path: Path, encoding: str) -> None:
     (path := tmp_path / "made.csv").write_bytes(PLAIN.replace("a,", "größe,").encode(encoding))

@@ -23,6 +23,8 @@ MOST_BEFORE = 50
 """rows that may come before the names: a title, a description"""
 UNNAMED = 0.7
 """what the share of numbers is worth if no names fit the columns, as with a wrong delimiter"""
+MISSING_IS = 0.5
+"""what a missing value is worth beside a number: between tabs it is seen, between any white space it is not"""
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "white space"}
 Line = tuple[int, list[str]]
 """the number of the last line of a row, from 1, and the row's cells"""
@@ -152,7 +154,7 @@ class Sample:
     def merit(self) -> tuple[float, bool, int]:
         """How good the sample is: its share of numbers, then several columns, then their number."""
         full = [
-            count
+            count + MISSING_IS * sum(map(is_missing, cells))
             for (_, cells), count in zip(self.rows, self.numeric, strict=True)
             if len(cells) == self.width and count
         ]
