@@ -98,6 +98,15 @@ def test_an_empty_column_between_tabs_is_seen(tmp_path: Path) -> None:
     assert (found.columns, len(found.values)) == (("an area", "a price"), 9)
 
 
+def test_texts_with_blanks_and_numbers_do_not_hide_the_delimiter(tmp_path: Path) -> None:
+    texts = "\t".join(["town 1"] * 9)
+    lines = ["\t".join([*(f"a text {i}" for i in range(9)), "x", "y"])]
+    lines += [f"{texts}\t{i}.5\t{i * i}" for i in range(9)]
+    (path := tmp_path / "made.txt").write_text("\n".join(lines))
+    assert read_table(path, Reading(features=("x",), decimal=".")).columns == ("x", "y")
+    assert read_table(path, Reading(features=("x",))).columns == ("x", "y")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
 def test_other_forms_of_unicode_are_read(tmp_path: Path, encoding: str) -> None:
     (path := tmp_path / "made.csv").write_bytes(PLAIN.replace("a,", "größe,").encode(encoding))

@@ -24,7 +24,7 @@ MOST_BEFORE = 50
 UNNAMED = 0.7
 """what the share of numbers is worth if no names fit the columns, as with a wrong delimiter"""
 MISSING_IS = 0.5
-"""what a missing value is worth beside a number: between tabs it is seen, between any white space it is not"""
+"""what a missing value is worth beside a number: it is seen between tabs, not between white space"""
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "white space"}
 Line = tuple[int, list[str]]
 """the number of the last line of a row, from 1, and the row's cells"""
@@ -151,8 +151,8 @@ class Sample:
         return is_number(cell, self.decimal, self.reading.thousands)
 
     @property
-    def merit(self) -> tuple[float, bool, int]:
-        """How good the sample is: its share of numbers, then several columns, then their number."""
+    def merit(self) -> tuple[bool, float, bool, int]:
+        """How good the sample is: whether all rows fit the names; the share of numbers; the columns."""
         full = [
             count + MISSING_IS * sum(map(is_missing, cells))
             for (_, cells), count in zip(self.rows, self.numeric, strict=True)
@@ -160,7 +160,8 @@ class Sample:
         ]
         share = sum(full) / max(len(self.rows) * self.width, 1)
         named = self.names_at is not None and len(self.names_at[1]) == self.width > 1
-        return share * (1 if named else UNNAMED), self.width > 1, self.width
+        fits = named and share > 0 and all(len(cells) == self.width for _, cells in self.rows)
+        return fits, share * (1 if named else UNNAMED), self.width > 1, self.width
 
     def described_first(self) -> bool:
         """Whether the first row says how many rows and features follow, as scikit-learn's files do."""
