@@ -310,6 +310,14 @@ def test_a_format_can_be_named(tmp_path: Path, text: str, reading: Reading) -> N
     assert read_table(path, reading).values.tolist() == [[82, 253112], [146, 1524211.5]]
 
 
+def test_both_options_of_german_numbers_are_named(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text("a;y\n82,5;253.112,5\n146,0;1.524.211,0\n")
+    with pytest.raises(DataError, match=r"column 2 \(y\): '253.112,5' .*; use --decimal , --thousands \.$"):
+        read_table(path)
+    found = read_table(path, Reading(decimal=",", thousands=".")).values
+    assert found.tolist() == [[82.5, 253112.5], [146, 1524211]]
+
+
 def test_no_option_is_named_that_is_given(tmp_path: Path) -> None:
     (path := tmp_path / "made.csv").write_text("a;y\n1,5;2\n1,253,112;3\n1.253;4\n")
     with pytest.raises(DataError, match=r"line 3, column 1 \(a\): '1,253,112' is not .* use --drop a$"):

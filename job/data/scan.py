@@ -216,10 +216,7 @@ def text_problem(column: Column, rows: int, reading: Reading, is_target: bool) -
     assert column.first_text is not None
     line, cell = column.first_text
     words, options = told(cell)
-    point = reading.decimal or "."
-    options = tuple(
-        each for each in options if (each.thousands or each.decimal) not in (point, reading.thousands)
-    )
+    options = tuple(each for each in options if is_new(each, reading))
     of = f", and so in {column.texts:,} of {rows:,} rows" if column.texts > 1 else ""
     few = 10 * column.texts <= rows
     return Problem(
@@ -233,6 +230,13 @@ def text_problem(column: Column, rows: int, reading: Reading, is_target: bool) -
         if few
         else "",
     )
+
+
+def is_new(option: Reading, reading: Reading) -> bool:
+    """Whether an option for numbers is neither given nor against those that are."""
+    if option.thousands is None:
+        return option.decimal != reading.decimal
+    return option.thousands not in (option.decimal or reading.decimal or ".", reading.thousands)
 
 
 def without(column: Column, is_target: bool) -> tuple[Reading, ...]:
