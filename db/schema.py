@@ -70,10 +70,10 @@ class StoreRow(Base):
 
 
 class DatasetRow(Base):
-    """A table that was trained on, identified by the hash of its file."""
+    """A table that was trained on, identified by its file's hash and by how the file was read."""
 
     __tablename__ = "datasets"
-    __table_args__ = (UniqueConstraint("name", "sha256", "target"), {"sqlite_autoincrement": True})
+    __table_args__ = (UniqueConstraint("name", "sha256", "target", "reading"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(Text)
@@ -86,6 +86,8 @@ class DatasetRow(Base):
     target_minimum: Mapped[float] = mapped_column(Double)
     target_maximum: Mapped[float] = mapped_column(Double)
     target_mean: Mapped[float] = mapped_column(Double)
+    reading: Mapped[str] = mapped_column(Text)
+    """the options that are not the default: a JSON object with sorted keys"""
 
     features: Mapped[list[FeatureRow]] = relationship(
         order_by="FeatureRow.position", cascade="all, delete-orphan", passive_deletes=True

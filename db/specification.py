@@ -1,4 +1,4 @@
-"""What makes two runs the same: the data, target, epochs, learning rate, seed and models."""
+"""What makes two runs the same: the data and how they are read, target, epochs, rate, seed, models."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ class Specification:
     seed: int
     """of the initial parameters"""
     models: tuple[ModelSource, ...]
+    reading: str
+    """the options by which the file was read and split, as `datasets.reading` has them"""
 
     @classmethod
     def of(cls, run: RunRow, dataset: DatasetRow | None = None) -> Specification:
         """The specification of a run; give the `dataset` of a run that is not stored yet."""
         data = run.dataset if dataset is None else dataset
         models = tuple(ModelSource(row.name, row.source, row.source_sha256) for row in run.models)
-        return cls(data.sha256, data.target, run.epochs, run.learning_rate, run.seed, models)
+        return cls(data.sha256, data.target, run.epochs, run.learning_rate, run.seed, models, data.reading)
 
     def runs(self) -> Select[RunRow]:
         """All runs of this specification, newest first."""
@@ -51,6 +53,7 @@ class Specification:
             .where(
                 DatasetRow.sha256 == self.sha256,
                 DatasetRow.target == self.target,
+                DatasetRow.reading == self.reading,
                 RunRow.epochs == self.epochs,
                 RunRow.learning_rate == self.learning_rate,
                 RunRow.seed == self.seed,

@@ -62,6 +62,7 @@ def stored_dataset(session: Session, dataset: DatasetRow) -> int:
         DatasetRow.name == dataset.name,
         DatasetRow.sha256 == dataset.sha256,
         DatasetRow.target == dataset.target,
+        DatasetRow.reading == dataset.reading,
     )
     known = session.scalar(query)
     if known is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,8 +14,8 @@ from db.errors import NotFoundError
 from db.types import UtcDateTime
 
 _SUMMARY = """
-    SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, r.epochs,
-        r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
+    SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, d.reading,
+        r.epochs, r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
         r.thinned_every
     FROM runs r
     JOIN datasets d ON d.id = r.dataset_id
@@ -46,7 +47,9 @@ def summaries(database: Database, run_id: int | None = None) -> list[dict[str, A
         }
         rows = connection.execute(summary, given).mappings()
         return [
-            {**row} | {name: found.get(row["id"], {}) for name, found in by_model.items()} for row in rows
+            {**row, "reading": json.loads(row["reading"])}
+            | {name: found.get(row["id"], {}) for name, found in by_model.items()}
+            for row in rows
         ]
 
     found = database.connected(work)

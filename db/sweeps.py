@@ -24,11 +24,13 @@ def runs_of(store: Store, name: str) -> list[RunRow]:
     return found
 
 
-def tables_of(store: Store, name: str) -> set[tuple[str, str]]:
-    """(data sha256, target) of a sweep's runs: none or one pair; several if an old `job sweep` mixed them."""
-    query = select(DatasetRow.sha256, DatasetRow.target).join(RunRow, RunRow.dataset_id == DatasetRow.id)
+def tables_of(store: Store, name: str) -> set[tuple[str, str, str]]:
+    """(data sha256, target, reading) of a sweep's runs: one or none; an old `job sweep` mixed several."""
+    query = select(DatasetRow.sha256, DatasetRow.target, DatasetRow.reading).join(
+        RunRow, RunRow.dataset_id == DatasetRow.id
+    )
     rows = store.read(lambda session: session.execute(query.where(RunRow.sweep == name).distinct()).all())
-    return {(sha256, target) for sha256, target in rows}
+    return {(sha256, target, reading) for sha256, target, reading in rows}
 
 
 def losses(store: Store, name: str, epochs: list[int]) -> list[tuple[int, int, float, float]]:

@@ -44,6 +44,7 @@ def dataset_row(features: int = 3, name: str = "made.csv") -> DatasetRow:
         target_minimum=0.0,
         target_maximum=1.0,
         target_mean=0.5,
+        reading="{}",
         features=[
             FeatureRow(position=i, name=f"x{i}", minimum=0.0, maximum=1.0, mean=0.5) for i in range(features)
         ],

@@ -93,8 +93,8 @@ def test_names_that_do_not_fit_are_found(small: Dataset) -> None:
         return type("Named", (OneByOne,), {"parameter_names": classmethod(lambda *_: names)})
 
     assert only(named("a", "b", "b", "bias"), small) == (NAMES, "'b' is there twice")
-    assert only(named("a", "b", "", "bias"), small)[1] == "not a printable string of 1 to 200 characters: ''"
-    assert only(named("a", "b", 3, "bias"), small)[1] == "not a printable string of 1 to 200 characters: 3"
+    assert only(named("a", "b", "", "bias"), small)[1] == "not a printable string of 1 to 4000 characters: ''"
+    assert only(named("a", "b", 3, "bias"), small)[1] == "not a printable string of 1 to 4000 characters: 3"
     assert only(named("a", "b\0", "c", "bias"), small)[1].startswith("not a printable string")
     assert only(named(), small)[1] == "not a tuple of strings: ()"
     assert only(named("a", "b", "bias"), small) == (START, "4 parameters, but 3 names")

@@ -28,6 +28,7 @@ WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES
 """the runs of the store, by number; each one's seed is its number"""
 READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "nights", "worker"} | {
     "models check",
+    "data check",
     "db current",
     "db check",
     "db backup",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sqlalchemy import text
@@ -140,7 +142,8 @@ def test_summaries_say_of_each_run_what_its_row_says(store: Store) -> None:
         assert each.pop("digests") == {model.name: model.digest for model in run.models}
         data = run.dataset
         assert (each["dataset"], each["sha256"], each["target"]) == (data.name, data.sha256, data.target)
-        for column in each.keys() - {"dataset", "sha256", "target", "trained"}:
+        assert each["reading"] == json.loads(data.reading)
+        for column in each.keys() - {"dataset", "sha256", "target", "reading", "trained"}:
             assert each[column] == getattr(run, column), column
     assert [each["id"] for each in found] == [writer.run_id for writer in reversed(writers)]
     with pytest.raises(NotFoundError, match="there is no run 99"):
@@ -157,7 +160,7 @@ def test_the_runs_of_a_sweep_come_by_rate_and_seed_with_their_losses(store: Stor
     assert [run.id for run in sweeps.runs_of(store, "ours")] == [
         writer.run_id for writer in reversed(writers)
     ]
-    assert sweeps.tables_of(store, "ours") == {("0" * 64, "y")}
+    assert sweeps.tables_of(store, "ours") == {("0" * 64, "y", "{}")}
     assert sweeps.tables_of(store, "nobody's") == set()
     expected = [
         (writer.run_id, epoch, float(own.train_loss[epoch]), float(own.test_loss[epoch]))

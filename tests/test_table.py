@@ -11,7 +11,8 @@ import pytest
 
 from job.cli import run
 from job.data.dataset import DEFAULT_DATA
-from job.data.table import HOUSING_COLUMNS, read_table
+from job.data.housing import COLUMNS
+from job.data.table import read_table
 from job.errors import DataError
 from tests.conftest import Job
 from tests.samples import write_csv
@@ -22,7 +23,7 @@ HOUSING = DEFAULT_DATA.read_text()
 
 def test_the_housing_table_is_read_as_numpy_reads_it() -> None:
     table = read_table(DEFAULT_DATA)
-    assert table.columns == HOUSING_COLUMNS
+    assert table.columns == COLUMNS
     assert np.array_equal(table.values, np.loadtxt(DEFAULT_DATA))
     assert table.sha256 == hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
 
@@ -81,23 +82,23 @@ def test_csv_is_known_by_its_name_or_by_a_comma(tmp_path: Path, name: str, text:
         (b'a,"b\nc",y\n1,2,3\n', "has a line break or the like"),
         ("a,b\u2028b,y\n1,2,3\n".encode(), "has a line break or the like"),
         (b"a,b,y\n1,2,x\n", "line 2, column 3 (y): 'x' is not a number"),
-        (b"a,b,y\n1,2,3\n4,nan,6\n", "line 3, column 2 (b): 'nan' is not a finite number"),
+        (b"a,b,y\n1,2,3\n4,nan,6\n", "line 3, column 2 (b): the value is missing (written 'nan'); use"),
         (b"a,b,y\n-inf,2,3\n", "line 2, column 1 (a): '-inf' is not a finite number"),
         (b"a,b,y\n1e999,2,3\n", "line 2, column 1 (a): '1e999' is not a finite number"),
         (b"a,b,y\n1_0,2,3\n", "line 2, column 1 (a): '1_0' is not a number"),
         ("a,b,y\n٣,2,3\n".encode(), "line 2, column 1 (a): '٣' is not a number"),
-        (b"a,b,y\n1,,3\n", "line 2, column 2 (b): the value is missing"),
+        (b"a,b,y\n1,,3\n", "line 2, column 2 (b): the value is missing (empty); use --missing drop or"),
         (b"a,b,y\n1,2\n", "line 2: 2 values, but the table has 3 columns"),
         (b"a,b,y\n\n1,2,3,4\n", "line 3: 4 values, but the table has 3 columns"),
         (b"a,b,a\n1,2,3\n", "line 1, columns 1 and 3: both are named 'a'"),
         (b"a,,y\n1,2,3\n", "line 1, column 2: the column has no name"),
-        (b"1,2,3\n4,5,6\n", "line 1, column 1: '1' is a number, but the first line"),
+        (b"1,2,3\n4,5,6\n", "line 1: the columns have no names; to call them column_1 to column_3, use --no"),
+        (b"a,2,y\n1,2,3\n4,5,6\n", "line 1, column 2: '2' is a number, but this line must name the columns"),
         (b"a,bias,y\n1,2,3\n", "line 1, column 2: 'bias' is the name"),
         (b'a,b,y\n1,"2,3\n', "not readable as CSV"),
         (b"a,b,y\n" + b"x" * 41 + b",2,3\n", f"column 1 (a): '{'x' * 40}' is not a number"),
         (b"a,b,y\n" + b"9" * 400 + b",2,3\n", f"column 1 (a): '{'9' * 40}' is not a finite number"),
         (b"a,b,y\n1,2,3\n\xff,5,6\n", "line 3, byte 1: not UTF-8 text"),
-        ("a,b,y\n1,2,3\n".encode("utf-16"), "line 1, byte 1: not UTF-8 text"),
         (b"a,b,y\n1,\x00,3\n", "line 2: a binary file"),
     ],
 )
@@ -116,10 +117,12 @@ def test_a_bad_csv_is_refused_with_its_place(tmp_path: Path, content: bytes, mes
         (
             "18.00",
             "",
-            "line 1: 13 values, but the housing table has 14 columns; a table of your own must be CSV",
+            "line 1: 13 values, but the housing table has 14 columns; for a table of your own without a "
+            "line of names, use --no-header",
         ),
         ("18.00", "18.00 1", "line 1: 15 values, but the housing table has 14 columns"),
-        ("18.00", "?", "line 1, column 2 (ZN): '?' is not a number"),
+        ("18.00", "?", "line 1, column 2 (ZN): the value is missing (written '?')"),
+        ("18.00", "x", "line 1, column 2 (ZN): 'x' is not a number"),
         ("9.14  21.60", "9.14  inf", "line 2, column 14 (MEDV): 'inf' is not a finite number"),
         (
             "9.14  21.60",
@@ -133,7 +136,7 @@ def test_a_bad_csv_is_refused_with_its_place(tmp_path: Path, content: bytes, mes
         (
             "0.00632",
             "-1",
-            "line 1, column 1: -1 cannot be CRIM of the housing table, which is from 0; a table of your",
+            "line 1, column 1: -1 cannot be CRIM of the housing table, which is from 0; for a table of your",
         ),
         (
             " 0  0.5380",
@@ -232,7 +235,7 @@ def test_a_table_of_other_numbers_is_never_taken_for_the_housing_table(tmp_path:
     values = np.random.RandomState(0).randint(1, 90, (20, columns)) / 10
     np.savetxt(path := tmp_path / "other.dat", values, fmt="%.1f")
     with pytest.raises(
-        DataError, match=r"other\.dat: line 1.* housing table.*; a table of your own must be CSV"
+        DataError, match=r"other\.dat: line 1.* housing table.*; for a table of your own .*use --no-header"
     ):
         read_table(path)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": ("train:train", "Train the models and record every epoch."),
     "resume": ("train:resume", "Resume a stopped run, or lengthen a completed one."),
     "models": ("models:app", "List the models; check one of your own."),
+    "data": ("data:app", "Check what a table holds, before training on it."),
     "runs": ("runs:runs", "List the runs, newest first."),
     "show": ("show:show", "Show everything about one run."),
     "query": ("query:query", "Query the history in SQL, read only."),

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from db.history import History
-from job.cli.options import AsJson, Data, LearningRate, Seed, Target
+from job.cli.options import AsJson, Data, LearningRate, Seed, Target, command
 from job.cli.output import print_json, print_line, print_table
-from job.data.dataset import DEFAULT_DATA, Dataset, load
+from job.cli.table_options import ReadingOptions
+from job.data.dataset import Dataset
 from job.models.contract import check as clauses_of
 from job.models.contract import train
 from job.models.loading import load_models
@@ -39,13 +40,16 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
         print_table(["name", "from", "about"], [list(row) for row in found])
 
 
-@app.command()
+@app.command("check")
+@command
 def check(
+    *,
     reference: Annotated[
         str, typer.Argument(metavar="REFERENCE", help="A name of `job models`, or FILE.py:CLASS.")
     ],
     data: Data = None,
     target: Target = None,
+    reading: ReadingOptions,
     epochs: Annotated[int, typer.Option("--epochs", min=10, max=100_000, help="Epochs to try.")] = 100,
     learning_rate: LearningRate = 0.01,
     seed: Seed = 0,
@@ -55,7 +59,7 @@ def check(
     A file's code runs with your rights. The contract: docs/models.md.
     """
     ((name, model),) = load_models([reference]).items()
-    dataset = load(DEFAULT_DATA if data is None else data, target)
+    dataset = reading.dataset(data, target)
 
     def again() -> History:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from job.cli.options import (
     Training,
     command,
 )
+from job.cli.table_options import ReadingOptions
 from job.cli.train import Output, train_and_print
 from job.log import log_line
 from job.models.loading import load_models
@@ -35,7 +37,7 @@ from job.schedule.nightly import bad_news
 from job.schedule.notify import notifier
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest, stopped_by_signals
-from job.training import start
+from job.training import Settings, start
 
 A_DAY = 86_400.0
 """seconds after which a scheduled run that began and has no run counts as failed"""
@@ -70,6 +72,7 @@ def nightly(
         ),
     ] = FailOn.drift,
     training: Training,
+    reading: ReadingOptions,
     tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
@@ -86,16 +89,17 @@ def nightly(
     stop = StopRequest()
     notify = notifier(log_line)
     output = Output(mirroring, access.database_url, tolerance, quiet=True, fail_on=fail_on)
+    chosen = partial(training.settings, reading)
     try:
         if once:
             load_models(training.models)
             with stopped_by_signals(stop), access.open(stop) as store:
                 if scheduled_run is not None:  # the scheduler that started this process reports it
-                    return train_scheduled(store, scheduled_run, training, stop, output)
-                return train_unscheduled(store, training, stop, output, notify)
+                    return train_scheduled(store, scheduled_run, chosen, stop, output)
+                return train_unscheduled(store, chosen, stop, output, notify)
 
         schedule = Schedule(cron, timezone)
-        sources(training.settings().models)  # a name or a file that is not there is refused now
+        sources(chosen().models)  # a name or a file that is not there is refused now
         os.environ.update(settings(context))
         models = [word for model in training.models for word in ("--model", model)]
         command = [sys.executable, "-m", "job", "nightly", "--once", *models, "--night"]
@@ -122,14 +126,18 @@ def settings(context: typer.Context) -> dict[str, str]:
 
 
 def train_unscheduled(
-    store: Store, training: Training, stop: StopRequest, output: Output, notify: Callable[[str, str], None]
+    store: Store,
+    chosen: Callable[[], Settings],
+    stop: StopRequest,
+    output: Output,
+    notify: Callable[[str, str], None],
 ) -> int:
-    """Train a run that another scheduler started, and notify if it fails."""
+    """Train a run of the `chosen` settings that another scheduler started, and notify if it fails."""
     scheduled_runs.give_up_unscheduled(store, A_DAY)
     row = scheduled_runs.add_unscheduled(store, ScheduledRunRow(due_at=datetime.now(UTC), status="due"))
     news: str | None = None
     try:
-        return train_scheduled(store, row.id, training, stop, output)
+        return train_scheduled(store, row.id, chosen, stop, output)
     except Exception as error:
         if not (isinstance(error, LeaseHeldError) or stop.is_set()):
             news = in_words(error)
@@ -143,11 +151,11 @@ def train_unscheduled(
 
 
 def train_scheduled(
-    store: Store, scheduled_run: int, training: Training, stop: StopRequest, output: Output
+    store: Store, scheduled_run: int, chosen: Callable[[], Settings], stop: StopRequest, output: Output
 ) -> int:
     """Train the scheduled run of that id, store its outcome, and return its exit status."""
     try:
-        settings = replace(training.settings(), trigger="nightly", scheduled_run=scheduled_run)
+        settings = replace(chosen(), trigger="nightly", scheduled_run=scheduled_run)
         writer = start(store, settings)
         exit_status = train_and_print(writer, settings.dataset, stop, output)
     except Exception as error:

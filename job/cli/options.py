@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from db.schema import RunRow, VerdictRow
     from db.store import Store
+    from job.cli.table_options import ReadingOptions
     from job.stop import StopRequest
     from job.training import Settings
 DEFAULT_DATABASE = "sqlite:///results/ledger.db"
@@ -121,7 +122,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         envvar="JOB_DATA",
-        help="A CSV file with a header, or the housing table's format. Default: the housing table.",
+        help="The table: text in columns, with a line of names. Default: the housing table.",
     ),
 ]
 Target = Annotated[
@@ -219,12 +220,11 @@ class Training:
         """The models that are named, by option or in JOB_MODELS; the default ones if there are none."""
         return references(self.model)
 
-    def settings(self) -> Settings:
+    def settings(self, reading: ReadingOptions) -> Settings:
         """The settings of a run. Raises DataError."""
-        from job.data.dataset import DEFAULT_DATA, load  # here and below: `job runs` needs none of these
         from job.training import Settings
 
-        dataset = load(self.data or DEFAULT_DATA, self.target)
+        dataset = reading.dataset(self.data, self.target)
         return Settings(dataset, self.epochs, self.learning_rate, self.seed, models=self.models)
 
 

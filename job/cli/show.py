@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 
 from db.downsampled import described
@@ -15,6 +16,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
+from job.data.reading import Reading
 from job.data.source import source
 from job.fit import PARTS, fits, last_losses, remark
 
@@ -62,6 +64,7 @@ def show(
         ("run", f"{found.id} ({found.trigger})"),
         ("status", found.status + (f": {found.stop_reason}" if found.stop_reason else "")),
         ("dataset", f"{table.name} (sha256 {table.sha256[:12]}), target {table.target}"),
+        *([("read with", shlex.join(options))] if (options := Reading.of(table.reading).words) else []),
         ("rows", f"{table.train_rows} to train, {table.test_rows} to test"),
         ("features", ", ".join(feature.name for feature in table.features)),
         ("models", ", ".join(model.described for model in found.models)),

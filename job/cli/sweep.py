@@ -31,7 +31,7 @@ from job.cli.options import (
     references,
 )
 from job.cli.output import print_line
-from job.data.dataset import DEFAULT_DATA, load
+from job.cli.table_options import ReadingOptions
 from job.errors import SweepError
 from job.log import in_json, log_line, shown
 from job.models.loading import load_models
@@ -59,6 +59,7 @@ def sweep(
     epochs: Epochs = 10_000,
     data: Data = None,
     target: Target = None,
+    reading: ReadingOptions,
     model: Models = None,
     tolerance: Tolerance = None,
     scheduler: Annotated[
@@ -87,12 +88,15 @@ def sweep(
     if own := [model for model in models if ":" in model]:
         load_models(own)  # it may be refused; the workers load the others
     chosen = combinations(seeds_of(seeds), rates_of(learning_rates, checked))
-    dataset = load(DEFAULT_DATA if data is None else data, target)
+    dataset = reading.dataset(data, target)
     stop = StopRequest()
     label = name or f"{dataset.name.partition('.')[0]}-{epochs}"
     with access.open() as store:
-        if tables_of(store, label) - {(dataset.sha256, dataset.target)}:
-            raise SweepError(f"the sweep {label} has runs of another table or target; give another --name")
+        if tables_of(store, label) - {(dataset.sha256, dataset.target, dataset.reading.stored)}:
+            raise SweepError(
+                f"the sweep {label} has runs of another table or target, or read it otherwise; "
+                "give another --name"
+            )
         if store.path is not None and scheduler and is_elsewhere(scheduler):
             raise SweepError("a SQLite store is a file on this machine; workers elsewhere need PostgreSQL")
         url = access.database_url if store.path is None else f"sqlite:///{store.path.absolute()}"

@@ -33,8 +33,10 @@ from job.cli.options import (
 from job.cli.output import print_line
 from job.cli.progress import drawing_progress, training_progress
 from job.cli.summary import print_conclusion
-from job.data.dataset import DEFAULT_DATA, Dataset, split
-from job.data.table import read_table
+from job.cli.table_options import ReadingOptions
+from job.data.content import sha256_of
+from job.data.dataset import DEFAULT_DATA, Dataset, load
+from job.data.reading import Reading
 from job.log import bind, in_json, log_event, log_line
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
 from job.models.loading import load_models
@@ -64,6 +66,7 @@ def train(
     context: typer.Context,
     *,
     training: Training,
+    reading: ReadingOptions,
     tolerance: Tolerance = None,
     resume: Annotated[
         bool,
@@ -78,7 +81,7 @@ def train(
     log_format: LogFormatOption = LogFormat.text,
 ) -> int:
     """Train the models, record every epoch, print the notebook's table and the parity verdict."""
-    settings = training.settings()
+    settings = training.settings(reading)
     require_models(settings)  # before the store is made
     obtain = partial(start_or_resume if resume else start, settings=settings)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
@@ -113,15 +116,14 @@ def resume(
     with open_store(access.database_url, database_timeout=access.database_timeout) as store:
         found = store.run(run)
     path = data or DEFAULT_DATA
-    table = read_table(path)
-    if table.sha256 != found.dataset.sha256:
+    if sha256_of(path) != found.dataset.sha256:
         raise StoreError(
             f"run {found.id} was trained on {found.dataset.name} (sha256 {found.dataset.sha256[:12]}...), "
             f"which {path} is not; name its file with --data"
         )
     if not changed_model:
         require_unchanged(found)
-    dataset = split(table, found.dataset.target)
+    dataset = load(path, found.dataset.target, Reading.of(found.dataset.reading))
     obtain = partial(take_up, run_id=found.id, dataset=dataset, epochs=epochs, changed_model=changed_model)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     load_models([reference_of(model) for model in found.models])  # Paddle sets signal handlers: before ours

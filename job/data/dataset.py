@@ -1,22 +1,23 @@
-"""The dataset: a table, split in file order and normalised with the training rows' statistics."""
+"""The dataset: a table, split and normalised with the training rows' statistics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from db.history import Float32s, Float64s
-from job.data.table import Table, read_table
-from job.errors import DataError
+from job.data.problem import Problem
+from job.data.reading import DEFAULT, Reading
+from job.data.table import Table, read_table, refuse
 
 if TYPE_CHECKING:
     from db.schema import DatasetRow
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "data" / "housing.data"
-TRAIN_SHARE = 0.8
 FEWEST_ROWS = 5
 
 
@@ -44,6 +45,10 @@ class Dataset:
     """float64 [k + 1], over the training rows, the target last; likewise `maximum` and `mean`"""
     maximum: Float64s
     mean: Float64s
+    reading: Reading = DEFAULT
+    """the options by which the file gives this dataset"""
+    notes: tuple[str, ...] = ()
+    """what of the file is left out, and why"""
 
     def __post_init__(self) -> None:
         # The bits of a product depend on the layout: NumPy does not pass unaligned arrays to BLAS, and BLAS
@@ -91,6 +96,7 @@ class Dataset:
             name=self.name,
             sha256=self.sha256,
             target=self.target,
+            reading=self.reading.stored,
             train_rows=len(self.train_x),
             test_rows=len(self.test_x),
             sum_error=self.sum_error(),
@@ -104,65 +110,123 @@ class Dataset:
         )
 
 
-def load(path: Path = DEFAULT_DATA, target: str | None = None) -> Dataset:
+def load(path: Path = DEFAULT_DATA, target: str | None = None, reading: Reading = DEFAULT) -> Dataset:
     """Read, check, split and normalise the table in `path`; `target` is by default its last column.
 
-    The first 80 % of the rows, in file order, are the training rows. Every column, the target too, becomes
-    (value - mean) / (maximum - minimum), with the statistics of the training rows alone.
+    By default the first 80 % of the rows, in file order, are the training rows; `reading` may shuffle them
+    and choose another share. Every column, the target too, becomes (value - mean) / (maximum - minimum), with
+    the statistics of the training rows alone.
 
     Raises DataError, naming file and place, for a table that cannot be trained on.
     """
-    return split(read_table(path), target)
+    return split(read_table(path, reading, target), target)
 
 
 def split(source: Table, target: str | None = None) -> Dataset:
-    """Check, split and normalise a table as `load` does. Raises DataError likewise."""
-    path, columns, table = source.path, source.columns, source.values
-    if len(columns) < 2:
-        raise DataError(f"{path}: one column only ({columns[0]}); a feature and a target are needed")
-    target = columns[-1] if target is None else target
-    if target not in columns:
-        raise DataError(f"{path}: there is no column {target!r}; the columns are {', '.join(columns)}")
-    if len(table) < FEWEST_ROWS:
-        raise DataError(f"{path}: {len(table)} rows; at least {FEWEST_ROWS} are needed")
+    """Check, split and normalise a table as `load` does, by its `reading`. Raises DataError likewise."""
+    dataset, problems = try_to_split(source, target)
+    refuse(source.path, problems)
+    assert dataset is not None
+    return dataset
 
-    features = tuple(name for name in columns if name != target)
+
+def try_to_split(source: Table, target: str | None = None) -> tuple[Dataset | None, list[Problem]]:
+    """The dataset that `split` makes, or everything that is wrong with the table."""
+    columns, table, reading = source.columns, source.values, source.reading
+    target = columns[-1] if target is None else target
+    features = tuple(name for name in reading.features or columns if name != target)
+    if not features:
+        what = f"one column only ({target}); a feature and a target are needed"
+        return None, [Problem(what)]
     order = [columns.index(name) for name in (*features, target)]
-    table = table[:, order]
-    train_rows = int(TRAIN_SHARE * len(table))
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        minimum, maximum, mean = (
-            table[:train_rows].min(0),
-            table[:train_rows].max(0),
-            table[:train_rows].mean(0),
-        )
-        for name, low, high in zip((*features, target), minimum, maximum, strict=True):
-            if low == high:
-                raise DataError(
-                    f"{path}: column {name} is {low:g} in all {train_rows} training rows; its range is zero, "
-                    "so it cannot be normalised: remove it"
-                )
-            if not np.isfinite(high - low):
-                raise DataError(
-                    f"{path}: column {name} spans from {low:g} to {high:g}, more than a double can hold"
-                )
-        normalised = ((table - mean) / (maximum - minimum)).astype(np.float32)
-    if not np.isfinite(normalised).all():
-        row, column = np.argwhere(~np.isfinite(normalised))[0]
-        raise DataError(
-            f"{path}: column {(*features, target)[column]}: data row {row + 1}: {table[row, column]:g} is "
-            "beyond float32 once normalised"
-        )
+    rows = np.arange(len(table))
+    if reading.missing == "drop":
+        rows = rows[~np.isnan(table[:, order]).any(1)]
+    if len(rows) < FEWEST_ROWS:
+        left = " without a missing value" * (len(rows) < len(table))
+        return None, [Problem(f"{len(rows)} rows{left}; at least {FEWEST_ROWS} are needed")]
+    if reading.shuffle is not None:
+        rows = np.random.RandomState(reading.shuffle).permutation(rows)
+    # Exactly: 1 - 0.9 is less than 0.1 in floating point.
+    train_rows = int((1 - Decimal(str(reading.test_share))) * len(rows))
+    if not 2 <= train_rows < len(rows):
+        what = f"--test-share {reading.test_share:g} makes {train_rows} of {len(rows)} rows training rows"
+        return None, [Problem(f"{what}; at least 2, and a test row, are needed")]
+
+    normalised = np.empty((len(rows), len(order)), np.float32)
+    statistics: list[tuple[float, float, float]] = []
+    kept: list[str] = []
+    problems: list[Problem] = []
+    for name, position in zip((*features, target), order, strict=True):
+        column, is_target = table[rows, position], name == target
+        problem = fill(column, train_rows, name, is_target=is_target)
+        train = column[:train_rows]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            low, high, mean = train.min(), train.max(), train.mean()
+            if low == high and reading.constant == "drop" and not is_target and problem is None:
+                continue
+            values = normalised[:, len(kept)] = ((column - mean) / (high - low)).astype(np.float32)
+            problem = problem or range_problem(name, low, high, train_rows, is_target=is_target)
+        if problem is None and not np.isfinite(values).all():
+            row = int(np.argmin(np.isfinite(values)))
+            what = f"column {name}: data row {row + 1}: {column[row]:g} is beyond float32 once normalised"
+            problem = Problem(what, leaving_out(name, is_target))
+        if problem is not None:
+            problems.append(problem)
+        kept.append(name)
+        statistics.append((low, high, mean))
+    if kept == [target]:
+        problems.append(Problem(f"no feature is left beside the target {target}"))
+    if problems:
+        return None, problems
+    minimum, maximum, mean = np.array(statistics).T
     return Dataset(
-        name=path.name,
+        name=source.path.name,
         sha256=source.sha256,
         target=target,
-        features=features,
-        train_x=normalised[:train_rows, :-1],
-        train_y=normalised[:train_rows, -1:],
-        test_x=normalised[train_rows:, :-1],
-        test_y=normalised[train_rows:, -1:],
+        features=tuple(kept[:-1]),
+        train_x=normalised[:train_rows, : len(kept) - 1],
+        train_y=normalised[:train_rows, len(kept) - 1 : len(kept)],
+        test_x=normalised[train_rows:, : len(kept) - 1],
+        test_y=normalised[train_rows:, len(kept) - 1 : len(kept)],
         minimum=minimum,
         maximum=maximum,
         mean=mean,
-    )
+        reading=reading,
+        notes=source.notes,
+    ), []
+
+
+def fill(column: Float64s, train_rows: int, name: str, *, is_target: bool) -> Problem | None:
+    """Give missing values the training rows' mean, in place; or say why that cannot be."""
+    missing = np.isnan(column)
+    if not missing.any():
+        return None
+    if is_target:
+        what = f"column {name} is the target, and {missing.sum():,} of its values are missing"
+        return Problem(what, (Reading(missing="drop"),))
+    known = column[:train_rows][~missing[:train_rows]]
+    if not len(known):
+        return Problem(f"column {name} has no value in any training row", leaving_out(name, is_target))
+    column[missing] = known.mean()
+    return None
+
+
+def range_problem(name: str, low: float, high: float, train_rows: int, *, is_target: bool) -> Problem | None:
+    """Why a column cannot be divided by its range in the training rows, if it cannot."""
+    if low == high:
+        return Problem(
+            f"column {name} is {low:g} in all {train_rows} training rows; its range is zero, so it cannot be "
+            "normalised",
+            () if is_target else (Reading(constant="drop"),),
+            else_do="choose another --target, or --shuffle the rows" if is_target else "",
+        )
+    if np.isinf(high - low):
+        what = f"column {name} spans from {low:g} to {high:g}, more than a double can hold"
+        return Problem(what, leaving_out(name, is_target))
+    return None
+
+
+def leaving_out(name: str, is_target: bool) -> tuple[Reading, ...]:
+    """The option that leaves a column out, if that can be."""
+    return () if is_target else (Reading(drop=(name,)),)

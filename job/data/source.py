@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from db.files import read_regular
 from db.history import Float64s, State
 from db.schema import RunRow
+from job.data.content import sha256_of
 from job.data.dataset import DEFAULT_DATA, Dataset, load
+from job.data.reading import Reading
 from job.errors import DataError
 
 
 def source(run: RunRow, path: Path | None = None) -> Dataset | None:
     """The dataset of a run, from `path`, or else from the first of three files that has the run's hash.
 
-    These are the housing table, a file of the run's name in the current directory, and JOB_DATA. None if no
-    file has the hash. Raises DataError if `path` is given and has another hash.
+    These are the housing table, a file of the run's name in the current directory, and JOB_DATA. The file is
+    read with the run's options. None if no file has the hash. Raises DataError if `path` is given and has
+    another hash.
     """
+    stored = run.dataset
     if path is not None:
-        dataset = load(path, run.dataset.target)
-        if dataset.sha256 != run.dataset.sha256:
+        if (sha256 := sha256_of(path)) != stored.sha256:
             raise DataError(
-                f"{path}: not what run {run.id} was trained on: that is {run.dataset.name} with sha256 "
-                f"{run.dataset.sha256[:12]}..., this has {dataset.sha256[:12]}..."
+                f"{path}: not what run {run.id} was trained on: that is {stored.name} with sha256 "
+                f"{stored.sha256[:12]}..., this has {sha256[:12]}..."
             )
-        return dataset
-    for candidate in (DEFAULT_DATA, Path(run.dataset.name), Path(os.environ.get("JOB_DATA", ""))):
-        with suppress(OSError):  # missing, unreadable, or not a regular file
-            if hashlib.sha256(read_regular(candidate)).hexdigest() == run.dataset.sha256:
-                return load(candidate, run.dataset.target)
-    return None
+        return load(path, stored.target, Reading.of(stored.reading))
+    for candidate in (DEFAULT_DATA, Path(stored.name), Path(os.environ.get("JOB_DATA", ""))):
+        with suppress(DataError):  # missing, unreadable, or not a regular file
+            if sha256_of(candidate) != stored.sha256:
+                continue
+            path = candidate
+            break
+    return None if path is None else load(path, stored.target, Reading.of(stored.reading))
 
 
 def least_squares(dataset: Dataset) -> float:

@@ -2,187 +2,224 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import io
-import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.files import read_regular
 from db.history import Float64s
+from job.data.cells import is_number
+from job.data.content import Content, read_content
+from job.data.layout import Layout, find_layout
+from job.data.problem import Problem
+from job.data.reading import DEFAULT, Reading
+from job.data.scan import problems_of, rows_of, scan
 from job.errors import DataError
 
-HOUSING_COLUMNS = (
-    *("CRIM", "ZN", "INDUS", "CHAS", "NOX", "RM", "AGE"),
-    *("DIS", "RAD", "TAX", "PTRATIO", "B", "LSTAT", "MEDV"),
-)
-"""columns of the whitespace-separated housing table, which has no header"""
-HOUSING_VALUES = {
-    **dict.fromkeys(("ZN", "INDUS", "AGE", "LSTAT"), (0, 100, False)),
-    "CHAS": (0, 1, True),
-    "RAD": (1, 24, True),
-    "B": (0, 396.9, False),
-    "MEDV": (0, 50, False),
-}
-"""minimum, maximum, and whether only integers are allowed: percentages; whether at the river; an index of
-highways; 1000 (Bk - 0.63)^2 of a share Bk; a median that is cut off at 50. Other columns: at least 0"""
-OWN = "a table of your own must be CSV with a header"
-Line = tuple[int, list[str]]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FOR_PANDAS = 10_000_000
+"""bytes from which on pandas reads a table: its import takes as long as reading that many without it"""
+MOST_VALUES = 200_000_000
+"""values of the largest table: 1.6 GB as double"""
+CHUNK = 1 << 18
+"""values that pandas reads at once"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The content of a data file: c columns, n rows."""
+    """The chosen columns of a data file: c columns, n rows."""
 
     path: Path
     sha256: str
-    """of the bytes that the values were read from"""
+    """of the file's bytes"""
     columns: tuple[str, ...]
     values: Float64s
-    """float64 [n, c]"""
+    """float64 [n, c], each column contiguous; NaN where a value is missing and `reading.missing` is set"""
+    reading: Reading = DEFAULT
+    notes: tuple[str, ...] = ()
+    """what of the file is left out, and why"""
 
 
-def read_table(path: Path) -> Table:
-    """The table in a file of numbers.
+def read_table(path: Path, reading: Reading = DEFAULT, target: str | None = None) -> Table:
+    """The table in a file of numbers: the features and the target, by default all columns.
 
-    A file that is named .csv or has a comma in its first line is read as CSV with a header; any other as the
-    housing table, 14 whitespace-separated numbers a line in their columns' ranges. Blank lines are skipped.
+    The layout is found in the file: columns between commas, semicolons, tabs, bars or white space, decimal
+    points or commas, a line of names, an index, titles and comments before it; or the housing table's, which
+    has no names. The file may be packed by gzip. Rows without any value are skipped.
 
-    Raises DataError, naming file, line and column, for anything else.
+    Raises DataError, naming file, line and column, for what cannot be read.
     """
-    if not str(path).isprintable():  # the store keeps the name, as UTF-8
-        raise DataError(f"{str(path)!a}: the file's name is not printable UTF-8; rename it")
-    raw = _bytes(path)
-    text = _text(path, raw)
-    first = next((line for line in text.split("\n") if line.strip()), None)
-    if first is None:
-        raise DataError(f"{path}: the file is empty")
-    if path.suffix.lower() == ".csv" or "," in first:
-        records = _csv_records(path, text)
-        header = next(records, None)
-        if header is None:
-            raise DataError(f"{path}: line 1: nothing but empty columns")
-        columns = _header(path, *header)
-    else:
-        lines = enumerate(text.split("\n"), 1)
-        records = ((number, line.split()) for number, line in lines if line.strip())
-        columns = HOUSING_COLUMNS
-    values = []
-    for number, cells in records:
-        values.append(_numbers(path, number, cells, columns))
-        if columns is HOUSING_COLUMNS:
-            _require_housing(path, number, values[-1])
-    return Table(
-        path=path,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        columns=columns,
-        values=np.array(values, np.float64).reshape(-1, len(columns)),
+    content = read_content(path)
+    layout = find_layout(content.text, reading)
+    problems = fatal_problems(content, layout) or problems_with_names(layout, reading, target)
+    refuse(path, problems)
+    positions, problems = chosen(layout, reading, target)
+    refuse(path, problems)
+    values = None
+    if len(content.text) >= FOR_PANDAS and plain(content, layout, reading, positions):
+        values = read_by_pandas(content, layout, positions)
+    if values is None:
+        found = scan(content, layout, reading, positions)
+        if not len(found.values) and not found.broken:
+            refuse(path, [Problem(f"line {layout.names_line}: names, and no row below them")])
+        refuse(path, problems_of(found, layout, reading, target or str(layout.names[positions[-1]])))
+        values = found.values
+    names = tuple(str(layout.names[i]) for i in positions)
+    return Table(path, content.sha256, names, values, reading, layout.notes)
+
+
+def refuse(path: Path, problems: Iterable[Problem]) -> None:
+    """Raise DataError for the first problem, if there is one."""
+    for problem in problems:
+        raise DataError(f"{path}: {problem}")
+
+
+def fatal_problems(content: Content, layout: Layout) -> list[Problem]:
+    """That a file has no columns, or more values than are read, found before they are read."""
+    if not layout.names:
+        return [Problem("line 1: nothing but empty columns")]
+    lines = content.text.count(b"\n") + 1
+    if (values := lines * len(layout.names)) > MOST_VALUES:
+        return [
+            Problem(
+                f"{lines:,} lines of {len(layout.names):,} columns are {values:,} values; the limit is "
+                f"{MOST_VALUES:,}"
+            )
+        ]
+    return []
+
+
+def problems_with_names(layout: Layout, reading: Reading, target: str | None = None) -> list[Problem]:
+    """What is wrong with the names of the columns that are not left out."""
+    line, names = layout.names_line, layout.names
+    if layout.kind == "unnamed" and reading.header:
+        last = sum(name is not None for name in names)
+        return [
+            Problem(
+                f"line {layout.before + 1}: the columns have no names",
+                (Reading(header=False),),
+                whose=f"to call them column_1 to column_{last}, ",
+            )
+        ]
+    problems = []
+    for column, name in enumerate(names, 1):
+        if (
+            name is None
+            or name in reading.drop
+            or (reading.features and name not in (*reading.features, target))
+        ):
+            continue
+        where = f"line {line}, column {column}"
+        if not name:
+            problems.append(Problem(f"{where}: the column has no name", else_do="name it in the file"))
+        elif not name.isprintable():
+            problems.append(
+                Problem(f"{where}: {name!a} has a line break or the like", else_do="rename the column")
+            )
+        elif name == "bias":
+            problems.append(
+                Problem(
+                    f"{where}: 'bias' is the name of the model's own parameter",
+                    (Reading(drop=(name,)),),
+                    else_do="rename the column",
+                )
+            )
+        elif is_number(name):
+            problems.append(
+                Problem(
+                    f"{where}: {name!r} is a number, but this line must name the columns",
+                    else_do="rename the column, or use --no-header if the line is a row of the table",
+                )
+            )
+    counted = Counter(name for name in names if name and name not in reading.drop)
+    for doubled in (name for name, count in counted.items() if count > 1):
+        columns = " and ".join(str(i) for i, name in enumerate(names, 1) if name == doubled)
+        problems.append(
+            Problem(
+                f"line {line}, columns {columns}: both are named {doubled!r}",
+                else_do="rename one of them in the file",
+            )
+        )
+    return problems
+
+
+def chosen(layout: Layout, reading: Reading, target: str | None) -> tuple[list[int], list[Problem]]:
+    """The positions of features and target in a row, in file order, and what is wrong with the choice."""
+    names = [name for name in layout.names if name is not None]
+    problems = []
+    for option, wanted in (("--features", reading.features), ("--drop", reading.drop)):
+        for name in wanted:
+            if name not in names:
+                problems.append(
+                    Problem(f"{option}: there is no column {name!r}; the columns are {', '.join(names)}")
+                )
+    left = [name for name in names if name not in reading.drop]
+    if not left:
+        return [], [*problems, Problem("--drop leaves no column")]
+    if target is None:
+        target = left[-1]
+    elif target in reading.drop:
+        problems.append(Problem(f"the target {target!r} is in --drop"))
+    elif target not in names:
+        problems.append(Problem(f"there is no column {target!r}; the columns are {', '.join(names)}"))
+    if target in reading.features:
+        problems.append(
+            Problem(f"{target!r} is the target, and in --features", else_do="name another by --target")
+        )
+    used = {*reading.features, target} if reading.features else {*left}
+    return [i for i, name in enumerate(layout.names) if name in used], problems
+
+
+def plain(content: Content, layout: Layout, reading: Reading, positions: Sequence[int]) -> bool:
+    """Whether pandas would refuse whatever `scan` refuses.
+
+    It takes the first row's width for the table's, and rows that are too short if their last cell is not
+    asked for.
+    """
+    _, cells = next(rows_of(content, layout), (0, []))
+    last = max(i for i, name in enumerate(layout.names) if name is not None)
+    return (
+        layout.kind in ("named", "unnamed")
+        and not (reading.thousands or layout.ambiguous)
+        and (len(cells), positions[-1]) == (len(layout.names), last)
     )
 
 
-def _bytes(path: Path) -> bytes:
+def read_by_pandas(content: Content, layout: Layout, positions: Sequence[int]) -> Float64s | None:
+    """float64 [n, c], read by pandas; None unless every chosen cell of every row is a finite number.
+
+    Then `scan`, which is slower, reads the file and says where.
+    """
+    import pandas as pd  # takes as long to import as `job train` takes to read a usual table
+
+    file = io.BytesIO(content.text)
+    for _ in range(layout.before):
+        file.readline()
     try:
-        return read_regular(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: this is a directory, not a data file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-def _text(path: Path, raw: bytes) -> str:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - raw.rfind(b"\n", 0, error.start)
-        raise DataError(
-            f"{path}: line {line}, byte {column}: not UTF-8 text; save the table as UTF-8"
-        ) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{path}: line {line}: a binary file, not a table of numbers")
-    return text
-
-
-def _csv_records(path: Path, text: str) -> Iterator[Line]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield reader.line_num, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
-
-
-def _header(path: Path, number: int, names: list[str]) -> tuple[str, ...]:
-    for column, name in enumerate(names, 1):
-        if not name:
-            raise DataError(f"{path}: line {number}, column {column}: the column has no name")
-        if not name.isprintable():
-            raise DataError(f"{path}: line {number}, column {column}: {name!a} has a line break or the like")
-        if _is_number(name):
-            raise DataError(
-                f"{path}: line {number}, column {column}: {name!r} is a number, but the first line of a "
-                "CSV file must name the columns"
-            )
-        if name == "bias":
-            raise DataError(
-                f"{path}: line {number}, column {column}: 'bias' is the name of the model's own parameter; "
-                "rename the column"
-            )
-    doubled = [name for name, count in Counter(names).items() if count > 1]
-    if doubled:
-        columns = " and ".join(str(i) for i, name in enumerate(names, 1) if name == doubled[0])
-        raise DataError(f"{path}: line {number}, columns {columns}: both are named {doubled[0]!r}")
-    return tuple(names)
-
-
-def _numbers(path: Path, number: int, cells: list[str], columns: tuple[str, ...]) -> list[float]:
-    values = []
-    for column, (cell, name) in enumerate(zip(cells, columns, strict=False), 1):
-        where = f"{path}: line {number}, column {column} ({name})"
-        if not cell:
-            raise DataError(f"{where}: the value is missing")
-        if not _is_number(cell):
-            raise DataError(f"{where}: {cell[:40]!r} is not a number")
-        value = float(cell)
-        if not math.isfinite(value):
-            raise DataError(f"{where}: {cell[:40]!r} is not a finite number")
-        values.append(value)
-    if len(cells) != len(columns):
-        housing = columns is HOUSING_COLUMNS
-        raise DataError(
-            f"{path}: line {number}: {len(cells)} values, but the {'housing ' * housing}table has "
-            f"{len(columns)} columns" + f"; {OWN}" * housing
+        chunks = pd.read_csv(
+            file,
+            sep=r"\s+" if layout.delimiter == " " else layout.delimiter,
+            decimal=layout.decimal,
+            header=None,
+            index_col=False,
+            # With `usecols`, rows that are too long would pass.
+            dtype=dict.fromkeys(range(len(layout.names)), object) | dict.fromkeys(positions, np.float64),
+            na_filter=False,
+            skipinitialspace=True,
+            chunksize=max(CHUNK // len(layout.names), 1),
         )
-    return values
-
-
-def _require_housing(path: Path, number: int, row: list[float]) -> None:
-    for column, (name, value) in enumerate(zip(HOUSING_COLUMNS, row, strict=True), 1):
-        low, high, whole = HOUSING_VALUES.get(name, (0, math.inf, False))
-        if not low <= value <= high or (whole and value % 1):
-            raise DataError(
-                f"{path}: line {number}, column {column}: {value:g} cannot be {name} of the housing table, "
-                f"which is {'a whole number ' * whole}from {low:g}"
-                + f" to {high:g}" * (high < math.inf)
-                + f"; {OWN}"
-            )
-
-
-def _is_number(cell: str) -> bool:
-    # float() also accepts 1_000 and digits of other scripts.
-    if "_" in cell or not cell.isascii():
-        return False
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+        with chunks:
+            parts = [chunk[list(positions)].to_numpy() for chunk in chunks]
+    except (ValueError, OverflowError):  # pandas' own errors are ValueErrors
+        return None
+    values = np.empty((sum(map(len, parts)), len(positions)), order="F")
+    start = 0
+    for part in parts:
+        values[start : start + len(part)] = part
+        start += len(part)
+    return values if np.isfinite(values).all() else None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from db.history import Float64s, History, State
 from job.data.dataset import Dataset
 
-LONGEST_NAME = 200
+LONGEST_NAME = 4000
 """characters of a parameter's name"""
 
 

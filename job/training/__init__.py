@@ -62,7 +62,10 @@ class Settings:
         """What decides the run's bits."""
         data = self.dataset
         models = sources(self.models)
-        return Specification(data.sha256, data.target, self.epochs, self.learning_rate, self.seed, models)
+        reading = data.reading.stored
+        return Specification(
+            data.sha256, data.target, self.epochs, self.learning_rate, self.seed, models, reading
+        )
 
 
 @dataclass(frozen=True, slots=True)

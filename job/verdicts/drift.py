@@ -132,6 +132,7 @@ def specification_changes(run: RunRow, against: RunRow) -> list[Change]:
         return {
             "data": f"{data.name} (sha256 {data.sha256[:12]})",
             "target": data.target,
+            "reading options": data.reading,
             "epochs": f"{each.epochs:,}",
             "learning rate": repr(each.learning_rate),
             "seed": str(each.seed),

@@ -128,7 +128,7 @@ def is_default_run(run: RunRow) -> bool:
     """Whether the run has the notebook's models, table, learning rate and seed, and at least its epochs."""
     table = hashlib.sha256(DEFAULT_DATA.read_bytes()).hexdigest()
     return (
-        (run.dataset.sha256, run.dataset.target) == (table, "MEDV")
+        (run.dataset.sha256, run.dataset.target, run.dataset.reading) == (table, "MEDV", "{}")
         and (run.learning_rate, run.seed) == (DEFAULT_LEARNING_RATE, DEFAULT_SEED)
         and run.epochs >= DEFAULT_EPOCHS
         and {(name, name) for name in REFERENCE_MODELS}

@@ -12,6 +12,7 @@ datasets.target_minimum double precision not null
 datasets.target_maximum double precision not null
 datasets.target_mean double precision not null
 datasets.sum_error double precision
+datasets.reading text not null
 epochs.run_id bigint not null
 epochs.model text not null
 epochs.epoch integer not null
@@ -116,7 +117,7 @@ pk_runs: PRIMARY KEY (id)
 pk_scheduled_runs: PRIMARY KEY (id)
 pk_store: PRIMARY KEY (id)
 pk_verdicts: PRIMARY KEY (id)
-uq_datasets_name_sha256_target: UNIQUE (name, sha256, target)
+uq_datasets_name_sha256_target_reading: UNIQUE (name, sha256, target, reading)
 uq_features_dataset_id_name: UNIQUE (dataset_id, name)
 uq_models_run_id_position: UNIQUE (run_id, "position")
 uq_parameters_run_id_name: UNIQUE (run_id, name)
@@ -137,7 +138,7 @@ CREATE UNIQUE INDEX pk_runs ON public.runs USING btree (id)
 CREATE UNIQUE INDEX pk_scheduled_runs ON public.scheduled_runs USING btree (id)
 CREATE UNIQUE INDEX pk_store ON public.store USING btree (id)
 CREATE UNIQUE INDEX pk_verdicts ON public.verdicts USING btree (id)
-CREATE UNIQUE INDEX uq_datasets_name_sha256_target ON public.datasets USING btree (name, sha256, target)
+CREATE UNIQUE INDEX uq_datasets_name_sha256_target_reading ON public.datasets USING btree (name, sha256, target, reading)
 CREATE UNIQUE INDEX uq_features_dataset_id_name ON public.features USING btree (dataset_id, name)
 CREATE UNIQUE INDEX uq_models_run_id_position ON public.models USING btree (run_id, "position")
 CREATE UNIQUE INDEX uq_parameters_run_id_name ON public.parameters USING btree (run_id, name)

@@ -9,7 +9,7 @@ CREATE TABLE blocks (
  WITHOUT ROWID
 
 ;
-CREATE TABLE datasets (
+CREATE TABLE "datasets" (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	name TEXT NOT NULL,
 	sha256 TEXT NOT NULL,
@@ -18,8 +18,10 @@ CREATE TABLE datasets (
 	test_rows INTEGER NOT NULL,
 	target_minimum DOUBLE NOT NULL,
 	target_maximum DOUBLE NOT NULL,
-	target_mean DOUBLE NOT NULL, sum_error DOUBLE,
-	CONSTRAINT uq_datasets_name_sha256_target UNIQUE (name, sha256, target)
+	target_mean DOUBLE NOT NULL,
+	sum_error DOUBLE,
+	reading TEXT NOT NULL,
+	CONSTRAINT uq_datasets_name_sha256_target_reading UNIQUE (name, sha256, target, reading)
 );
 CREATE TABLE epochs (
 	run_id INTEGER NOT NULL,

@@ -1,0 +1,264 @@
+"""Reads the rows of a table one by one: their numbers, and every problem with its line and column."""
+
+from __future__ import annotations
+
+import csv
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from db.history import Float64s
+from job.data import housing
+from job.data.cells import LONGEST, is_missing, number, told
+from job.data.content import Content
+from job.data.layout import Layout, Line, lines_of, records
+from job.data.problem import Problem
+from job.data.reading import Reading
+
+OWN = Reading(header=False)
+"""the option for a table of one's own without names"""
+
+
+@dataclass(slots=True)
+class Column:
+    """What the cells of a column hold besides numbers."""
+
+    position: int
+    """in a row, from 0"""
+    name: str
+    missing: int = 0
+    first_missing: tuple[int, str] | None = None
+    """line and cell"""
+    texts: int = 0
+    first_text: tuple[int, str] | None = None
+    infinite: tuple[int, str] | None = None
+
+    @property
+    def place(self) -> str:
+        """The column as messages name it, after the line."""
+        return f"column {self.position + 1} ({self.name})"
+
+
+@dataclass(slots=True)
+class Scan:
+    """The rows of a file, as far as they can be read."""
+
+    columns: list[Column]
+    values: Float64s
+    """float64 [n, c]; NaN where there is no finite number"""
+    broken: list[Problem] = field(default_factory=list)
+    """rows that cannot be read, at most MOST_BROKEN of them"""
+    odd_rows: int = 0
+    """rows with another number of cells than the table"""
+
+
+MOST_BROKEN = 5
+
+
+def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence[int]) -> Scan:
+    """Read the cells at `positions` of every row."""
+    columns = [Column(i, str(layout.names[i])) for i in positions]
+    found = Scan(columns, np.empty((0, len(columns))))
+    numbers = array("d")
+    width = len(layout.names)
+    short = width - (width > 1 and layout.names[-1] is None)
+    fast = layout.decimal == "." and reading.thousands is None
+    try:
+        for line, cells in rows_of(content, layout):
+            if not short <= len(cells) <= width:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
+                    cells = cells[:width]
+                else:
+                    found.odd_rows += 1
+                    if len(found.broken) < MOST_BROKEN:
+                        found.broken.append(odd_row(line, len(cells), layout))
+                    continue
+            row = quick_row(cells, positions) if fast else None
+            if row is None:
+                stripped = [cell.strip() for cell in cells]
+                if not any(stripped):
+                    continue
+                row = [
+                    slow_number(line, stripped[column.position], column, layout, reading)
+                    for column in columns
+                ]
+            numbers.extend(row)
+            if layout.kind in ("housing", "wrapped") and not found.broken:
+                found.broken += housing_problem(line, cells)
+    except csv.Error as error:
+        line = failing_line(content, layout)
+        found.broken.insert(0, Problem(f"line {line}: not readable as CSV: {error}"))
+    found.values = np.asfortranarray(np.frombuffer(numbers).reshape(-1, len(columns)))
+    return found
+
+
+def housing_problem(line: int, cells: Sequence[str]) -> list[Problem]:
+    """A problem for the first value that a row of the housing table cannot have, also in unused columns."""
+    values = [number(cell.strip()) for cell in cells]
+    wrong = housing.problem_with(
+        [math.nan if value is None or math.isinf(value) else value for value in values]
+    )
+    return [] if wrong is None else [own_table(f"line {line}, column {wrong[0] + 1}: {wrong[1]}")]
+
+
+def rows_of(content: Content, layout: Layout) -> Iterator[Line]:
+    """The rows of numbers; a record on two lines is one row, at the line where it ends."""
+    rows = records(lines_of(content.text), layout.delimiter)
+    rows = ((line, cells) for line, cells in rows if line > layout.before)
+    if layout.kind != "wrapped":
+        yield from rows
+        return
+    for line, cells in rows:
+        rest = next(rows, (0, []))[1] if len(cells) == housing.WRAPPED[0] else []
+        yield line, [*cells, *rest]
+
+
+def quick_row(cells: list[str], positions: Sequence[int]) -> list[float] | None:
+    """The numbers of a row in which all is as it should be; None for any other row."""
+    try:
+        row = [float(cells[i]) for i in positions]
+    except (ValueError, IndexError):
+        return None
+    whole = "".join(cells)
+    # float() also takes 1_000, nan and digits of other scripts.
+    return row if math.isfinite(sum(row)) and whole.isascii() and "_" not in whole else None
+
+
+def slow_number(line: int, cell: str, column: Column, layout: Layout, reading: Reading) -> float:
+    """The number in a cell; NaN, and a note in `column`, if there is none."""
+    if is_missing(cell):
+        column.missing += 1
+        column.first_missing = column.first_missing or (line, cell)
+        return math.nan
+    value = number(cell, layout.decimal, reading.thousands)
+    if value is None:
+        column.texts += 1
+        column.first_text = column.first_text or (line, cell)
+        return math.nan
+    if not math.isfinite(value):
+        column.infinite = column.infinite or (line, cell)
+        return math.nan
+    return value
+
+
+def failing_line(content: Content, layout: Layout) -> int:
+    """The line at which the file cannot be read as CSV."""
+    reader = csv.reader(
+        lines_of(content.text), delimiter=layout.delimiter, strict=True, skipinitialspace=True
+    )
+    try:
+        for _ in reader:
+            pass
+    except csv.Error:
+        pass
+    return reader.line_num
+
+
+def own_table(text: str) -> Problem:
+    """A problem of a table in the housing format that may be of another kind."""
+    return Problem(text, (OWN,), whose="for a table of your own without a line of names, ")
+
+
+def odd_row(line: int, cells: int, layout: Layout) -> Problem:
+    """A row with too few or too many cells."""
+    columns = sum(name is not None for name in layout.names)
+    found = cells - sum(name is None for name in layout.names[:cells])
+    if layout.kind in ("housing", "wrapped"):
+        return own_table(f"line {line}: {found} values, but the housing table has {columns} columns")
+    names = f" named in line {layout.names_line}" if layout.names_line else ""
+    return Problem(
+        f"line {line}: {found} values, but the table has {columns} columns{names}", else_do="correct the line"
+    )
+
+
+def problems_of(found: Scan, layout: Layout, reading: Reading, target: str) -> list[Problem]:
+    """What is wrong with the scanned columns, in the order of the columns; missing values are one problem."""
+    problems = list(found.broken)
+    if found.odd_rows > len(found.broken):
+        problems.append(Problem(f"{found.odd_rows:,} lines in all have another number of values"))
+    if layout.ambiguous:
+        line, cell = layout.ambiguous
+        problems.append(
+            Problem(
+                f"line {line}: the comma in {cell!r} may separate decimals or thousands",
+                (Reading(decimal=","), Reading(thousands=",")),
+            )
+        )
+    for column in found.columns:
+        if column.first_text is not None:
+            problems.append(text_problem(column, len(found.values), reading, column.name == target))
+        if column.infinite is not None:
+            line, cell = column.infinite
+            problems.append(
+                Problem(
+                    f"line {line}, {column.place}: {cell[:LONGEST]!r} is not a finite number",
+                    without(column, column.name == target),
+                )
+            )
+    empty = [column for column in found.columns if 1 < column.missing == len(found.values)]
+    for column in empty:
+        problems.append(
+            Problem(f"{column.place}: no row has a value", without(column, column.name == target))
+        )
+    lacking = [column for column in found.columns if column.missing and column not in empty]
+    if lacking and reading.missing is None:
+        problems.append(missing_problem(lacking, target))
+    return problems
+
+
+def text_problem(column: Column, rows: int, reading: Reading, is_target: bool) -> Problem:
+    """That a column has cells that are no numbers, read with these options."""
+    assert column.first_text is not None
+    line, cell = column.first_text
+    words, options = told(cell)
+    options = tuple(each for each in options if is_new(each, reading))
+    of = f", and so in {column.texts:,} of {rows:,} rows" if column.texts > 1 else ""
+    few = 10 * column.texts <= rows
+    return Problem(
+        f"line {line}, {column.place}: {words}{of}",
+        options or without(column, is_target),
+        else_do=""
+        if options
+        else "choose another --target"
+        if is_target
+        else "correct the file"
+        if few
+        else "",
+    )
+
+
+def is_new(option: Reading, reading: Reading) -> bool:
+    """Whether an option for numbers is neither given nor against those that are."""
+    if option.thousands is None:
+        return option.decimal != reading.decimal
+    return option.thousands not in (option.decimal or reading.decimal or ".", reading.thousands)
+
+
+def without(column: Column, is_target: bool) -> tuple[Reading, ...]:
+    """The option that leaves a column out, if that can be."""
+    return () if is_target else (Reading(drop=(column.name,)),)
+
+
+def missing_problem(lacking: Sequence[Column], target: str) -> Problem:
+    """How many values are missing in which columns, and where the first is."""
+    first = min(lacking, key=lambda column: column.first_missing or (0, ""))
+    assert first.first_missing is not None
+    line, cell = first.first_missing
+    total = sum(column.missing for column in lacking)
+    by = ", ".join(f"{column.name} {column.missing:,}" for column in lacking)
+    ways = [Reading(missing="drop")]
+    if all(column.name != target for column in lacking):
+        ways.append(Reading(missing="mean"))
+    written = f"written {cell!r}" if cell else "empty"
+    where = f"line {line}, {first.place}"
+    text = (
+        f"{where}: the value is missing ({written})"
+        if total == 1
+        else f"{total:,} values are missing ({by}); the first, in {where}, is {written}"
+    )
+    return Problem(text, tuple(ways))
