@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every test runs in an empty directory, without the settings of the user who runs it."""
     for name in list(os.environ):
-        if name.startswith("JOB_"):
+        if name.startswith("JOB_") or name == "COLUMNS":  # xdist's workers have COLUMNS
             monkeypatch.delenv(name)
     monkeypatch.setenv("JOB_NO_MIRROR", "1")  # tests of the mirror unset it
     monkeypatch.chdir(tmp_path)
