@@ -23,6 +23,11 @@ class OnProgress(Protocol):
         """Take note of a stored block."""
 
 
+def bar(width: int) -> BarColumn:
+    """A bar of that many characters, in the colours of something that goes well; rich's own is red."""
+    return BarColumn(width, complete_style="cyan", finished_style="green")
+
+
 @contextmanager
 def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) -> Iterator[OnProgress]:
     """A report for models that have `done` epochs of `epochs`; if `quiet`, one that programs alone hear."""
@@ -34,9 +39,9 @@ def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) ->
         return
     with Progress(
         TextColumn("{task.description:>6}"),
-        BarColumn(bar_width=24),
+        bar(10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]:>6} epochs/s"),
+        TextColumn("{task.fields[speed]:>6}/s"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
         console=Console(stderr=True),
@@ -62,7 +67,7 @@ class Bars:
             task,
             advance=len(history),
             speed=f"{speed:,.0f}" if speed else "",
-            losses=f"train {history.train_loss[-1]:.6f}  test {history.test_loss[-1]:.6f}",
+            losses=f"train {history.train_loss[-1]:.6f} test {history.test_loss[-1]:.6f}",
         )
 
 
@@ -102,7 +107,7 @@ def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
     if not sys.stderr.isatty():
         yield lambda count=1: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), bar(24), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda count=1: progress.advance(task, count)
@@ -119,7 +124,7 @@ def drawing_progress() -> Iterator[Drawing]:
         return
     with Progress(
         TextColumn("drawing {task.description:>6}"),
-        BarColumn(bar_width=24),
+        bar(24),
         MofNCompleteColumn(),
         console=Console(stderr=True),
         transient=True,
