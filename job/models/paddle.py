@@ -111,10 +111,8 @@ class PaddleModel(EagerModel):
         shapes = len(self.train_y), len(self.test_y), len(dataset.features)
         try:
             self.program = program(*shapes, learning_rate)
-            self.program.run(self.data, self.parameters, 1)
             TRAINING["paddle"] = "static program"
         except Exception as error:
-            self.program = None
             if not TRAINING.get("paddle", "").startswith("eager"):
                 log_line(f"paddle trains epoch by epoch, since its program fails: {in_a_line(error)}")
             TRAINING["paddle"] = "eager loop"

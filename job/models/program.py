@@ -32,6 +32,10 @@ class Program:
                 warnings.simplefilter("ignore")  # Paddle warns of what its own functions call
                 self._build(rows, test_rows, features, learning_rate)
             self.executor.run(start)
+        shapes = {"train_x": (rows, features), "train_y": (rows, 1)}
+        shapes |= {"test_x": (test_rows, features), "test_y": (test_rows, 1)}
+        tried = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        self.run(tried, np.zeros(features + 1, np.float32), 1)
 
     def _build(self, rows: int, test_rows: int, features: int, learning_rate: float) -> None:
         data = paddle.static.data

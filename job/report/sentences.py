@@ -14,7 +14,7 @@ from job.named_query import run_named_query
 
 Row = dict[str, Any]
 MOST_STRETCHES = 3
-"""stretches of a model that are told of, those with the largest rises"""
+"""stretches of a model that the page describes, those with the largest rises"""
 
 
 @dataclass(frozen=True, slots=True)
