@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,6 +78,14 @@ def test_models_of_one_shape_do_not_disturb_each_other() -> None:
     alone = EagerModel(dataset, 0.1, 0, LinearRegression.initial(dataset, 1)).advance(6)
     assert History.concatenate([turns[0], turns[2]]).same_bits(alone)
     assert one.program is other.program
+
+
+def test_it_trains_in_any_thread_as_a_sweep_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRAINING, "paddle", "")
+    with ThreadPoolExecutor(1) as thread:
+        eager, by_program = thread.submit(both, table(21, 5, 3, 1), 0.1, 3, 2).result()
+    assert by_program.same_bits(eager)
+    assert TRAINING["paddle"] == "static program"
 
 
 def test_paddle_is_left_in_its_dynamic_mode_or_its_static_one() -> None:

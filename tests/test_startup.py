@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,8 +71,33 @@ def test_a_thread_that_is_at_work_is_waited_for() -> None:
     assert python(code).stdout == "done\n"
 
 
-def test_exit_handlers_run_after_a_training() -> None:
-    code = (
-        "import atexit, job.models\nfrom job.__main__ import leave\natexit.register(print, 'bye')\nleave(0)"
-    )
-    assert python(code).stdout == "bye\n"
+LOADS = """
+from job.__main__ import leave
+from job.models.loading import load_models
+load_models({})
+leave(0)
+"""
+ENDS = """
+import atexit
+from job.models.python import PythonModel
+
+atexit.register(print, "bye")
+notes = open("notes.txt", "w")  # and never closed
+notes.write("kept")
+
+class Mine(PythonModel):
+    pass
+"""
+
+
+def test_files_and_exit_handlers_of_a_users_model_end_as_in_any_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(ENDS)
+    assert python(LOADS.format(["mine.py:Mine"])).stdout == "bye\n"
+    assert Path("notes.txt").read_text() == "kept"
+
+
+def test_python_does_not_tear_down_the_built_in_models() -> None:
+    assert python("import atexit\natexit.register(print, 'slow')\n" + LOADS.format(["python"])).stdout == ""

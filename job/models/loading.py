@@ -28,6 +28,9 @@ from job.models.reference import BUILT_IN, GROUP, Reference, content_of, parse_a
 LONGEST_IMPORT = 120.0
 """seconds that a user's own file may take to import"""
 
+others: set[str] = set()
+"""the models that this process has loaded and that are not built in"""
+
 
 def load_models(texts: Sequence[str] = DEFAULT_MODELS) -> dict[str, type[Model]]:
     """The models by name, in this order; their frameworks are imported, which is slow. Raises ModelError."""
@@ -38,6 +41,8 @@ def load_models(texts: Sequence[str] = DEFAULT_MODELS) -> dict[str, type[Model]]
 
 def load(reference: Reference) -> type[Model]:
     """Import one model. Raises ModelError."""
+    if reference.source not in BUILT_IN:
+        others.add(reference.source)
     if reference.file is not None:
         module = imported(reference.file, content_of(reference.file))
         found = getattr(module, reference.attribute, None)

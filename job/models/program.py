@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 import paddle
+from paddle.base.dygraph.base import switch_to_static_graph as in_static_mode
 
 from db.history import Float32s
 
@@ -21,6 +21,8 @@ class Program:
     Raises an exception of Paddle's, of any type, if this version cannot build or run it.
     """
 
+    # `paddle.enable_static` acts in the main thread alone; sweeps train in another.
+    @in_static_mode
     def __init__(self, rows: int, test_rows: int, features: int, learning_rate: float) -> None:
         # The executor's threads cost more than these operations take: one runs each operation, and one frees
         # its results, and waits for them in a busy loop.
@@ -28,7 +30,7 @@ class Program:
         self.main, start = paddle.static.Program(), paddle.static.Program()
         self.scope = paddle.static.Scope()
         self.executor = paddle.static.Executor(paddle.CPUPlace())
-        with static_mode(), paddle.static.scope_guard(self.scope):
+        with paddle.static.scope_guard(self.scope):
             with paddle.static.program_guard(self.main, start), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Paddle warns of what its own functions call
                 self._build(rows, test_rows, features, learning_rate)
@@ -65,6 +67,7 @@ class Program:
         stack = paddle.tensor.manipulation.tensor_array_to_tensor
         self.history = [stack(values, axis=0, use_stack=True)[0] for values in history]
 
+    @in_static_mode
     def run(self, data: Mapping[str, Float32s], parameters: Float32s, epochs: int) -> list[Float32s]:
         """Train at least one epoch from `parameters` [k + 1], the bias last; `data` are the four arrays.
 
@@ -75,7 +78,7 @@ class Program:
         for parameter, start in zip(self.parameters, starts, strict=True):
             self.scope.find_var(parameter.name).get_tensor().set(start, paddle.CPUPlace())
         calls: list[list[Float32s]] = []
-        with static_mode(), paddle.static.scope_guard(self.scope):
+        with paddle.static.scope_guard(self.scope):
             for done in range(0, epochs, LONGEST):
                 count = min(LONGEST, epochs - done)
                 feed = {**data, "epochs": np.array(count)}
@@ -83,15 +86,3 @@ class Program:
                 # What is not freed stays: after a longer call, its last epochs follow those of this call.
                 calls.append([value[:count] for value in values])
         return [np.concatenate(values) for values in zip(*calls, strict=True)]
-
-
-@contextmanager
-def static_mode() -> Iterator[None]:
-    """Paddle's static mode in this context; before and after it, Paddle is as it was."""
-    dynamic = paddle.in_dynamic_mode()
-    paddle.enable_static()
-    try:
-        yield
-    finally:
-        if dynamic:
-            paddle.disable_static()
