@@ -11,11 +11,10 @@ import pytest
 from sqlalchemy import update
 
 from db import scheduled_runs
-from db.scheduled_runs import ScheduledRun
-from db.schema import RunRow, ScheduledRunRow, VerdictRow
+from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run
-from job.cli.nights import drift_in_words
+from job.cli.nights import in_words
 from tests.samples import dataset_row, history
 
 DAILY = "0 2 * * * UTC"
@@ -93,7 +92,7 @@ def test_the_records_have_the_same(url: str, capsys: Output) -> None:
     ],
 )
 def test_a_verdict_in_a_few_words(verdict: dict[str, Any], words: str) -> None:
-    assert drift_in_words(ScheduledRun(ScheduledRunRow(), None, VerdictRow(**verdict))) == words
+    assert in_words(VerdictRow(**verdict)) == words
 
 
 def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
