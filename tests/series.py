@@ -17,7 +17,7 @@ FIRST = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
 
 def night(store: Store, bits: int | History = 0, status: str = "completed", **settings: Any) -> RunRow:
-    """A scheduled run with the history of a seed, or with a given one: the first on 1 March, then one a day."""
+    """A scheduled run with the history of a seed, or with a given one; one a day from 1 March 2026."""
     number = len(scheduled_runs.newest(store))
     due = FIRST + timedelta(days=number)
     row = scheduled_runs.add_unscheduled(store, ScheduledRunRow(due_at=due, status="due"))

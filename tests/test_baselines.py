@@ -240,7 +240,7 @@ def test_the_run_of_a_baseline_can_be_neither_deleted_nor_lengthened(store: Stor
     accept(store, run)
     with pytest.raises(StoreError, match="is or was a baseline, so it keeps its 5 epochs"):
         store.resume_run(run.id, epochs=10, environment={})
-    with pytest.raises(StoreFailedError, match="(?i)foreign key constraint"):
+    with pytest.raises(StoreFailedError, match=r"(?i)foreign key constraint"):
         execute(store, f"DELETE FROM runs WHERE id = {run.id}")
     assert store.run(run.id).status == "completed"
 

@@ -24,7 +24,7 @@ def one_line(text: str) -> str:
     """The words of a text, a blank between two. Raises typer.BadParameter if there are none."""
     if not (words := " ".join(text.split())):
         raise typer.BadParameter("it is empty")
-    if not words.isascii() and any("\ud800" <= letter <= "\udfff" for letter in words):
+    if any("\ud800" <= letter <= "\udfff" for letter in words):
         raise typer.BadParameter("it is not UTF-8")
     return words
 
