@@ -20,7 +20,7 @@ from db.downsampled import require_whole
 from db.epochs import HISTORY_COLUMNS, as_history, insert_epochs
 from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
 from db.owner import is_alive, is_dead
-from db.schema import UNFINISHED, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
+from db.schema import UNFINISHED, BaselineRow, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ def try_acquire(
         raise StoreError(f"run {run_id} is to have {run.epochs:,} epochs; --epochs only lengthens it")
     if run.status == "completed" and wanted <= run.epochs:
         raise StoreError(f"run {run_id} is complete with {run.epochs:,} epochs; --epochs N lengthens it")
+    if session.scalar(select(BaselineRow.id).where(BaselineRow.run_id == run_id).limit(1)):
+        raise StoreError(f"run {run_id} is or was a baseline, so it keeps its {run.epochs:,} epochs")
     trained = max((state.epoch for state in checkpoints(session, run).values()), default=0)
     free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (

@@ -16,7 +16,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from db.errors import StoreError
-from db.schema import UNFINISHED, EpochRow, RunRow, VerdictRow
+from db.schema import UNFINISHED, BaselineRow, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from db.types import seconds_since
@@ -24,9 +24,14 @@ from db.types import seconds_since
 STEP = 5_000
 """epochs of a model per transaction: a few milliseconds, which do not disturb a live trainer"""
 FAILED = exists().where(
-    ~VerdictRow.passed, or_(VerdictRow.run_id == RunRow.id, VerdictRow.against_run_id == RunRow.id)
+    ~VerdictRow.passed,
+    VerdictRow.kind != "baseline",
+    or_(VerdictRow.run_id == RunRow.id, VerdictRow.against_run_id == RunRow.id),
 )
-"""whether a verdict on the run failed, or one on another run that was measured against it"""
+"""whether a verdict on the run failed, or one on another run that was measured against it. A verdict on
+the baseline does not count: it fails every night, and `drift` on the night that changed the bits."""
+BASELINE = exists().where(BaselineRow.run_id == RunRow.id)
+"""whether the run is or was a baseline"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +71,27 @@ class Pruning:
 def prunings(store: Store, policy: Policy) -> list[Pruning]:
     """What to do with each run, oldest first; without live runs and those that the policy leaves alone."""
     query = (
-        select(RunRow, seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at)), FAILED)
+        select(
+            RunRow, seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at)), FAILED, BASELINE
+        )
         .where(RunRow.status != "running")
         .order_by(RunRow.id)
     )
     found = store.read(lambda session: session.execute(query).all())
-    runs: list[RunRow] = [run for run, _, _ in found]
+    runs: list[RunRow] = [run for run, *_ in found]
     nights = [run.id for run in runs if run.trigger == "nightly"]
     surplus = set() if policy.keep_nights is None else set(nights[: -policy.keep_nights])
-    needed = baselines(runs)
+    needed = newest_nights(runs)
     plans = []
-    for run, age, failed in found:
+    for run, age, failed, baseline in found:
         begun, wish = unfinished(run), wanted(run, age, policy, surplus)
         stays = failed and not policy.force
         if begun and (begun.action == "delete" or wish is None or stays):
             plans.append(begun)
         elif wish is None:
             continue
+        elif baseline:
+            plans.append(Pruning(run, "keep", "it is or was a baseline"))
         elif run.id in needed:
             plans.append(Pruning(run, "keep", "the next scheduled run is compared with it"))
         elif stays:
@@ -115,8 +124,8 @@ def wanted(run: RunRow, age: float, policy: Policy, surplus: set[int]) -> Prunin
     return None
 
 
-def baselines(runs: Iterable[RunRow]) -> set[int]:
-    """The baseline for the next nightly run of each specification. `runs` is oldest first."""
+def newest_nights(runs: Iterable[RunRow]) -> set[int]:
+    """What the next nightly run of each specification is compared with. `runs` is oldest first."""
     newest = {
         Specification.of(run): run.id
         for run in runs
@@ -169,14 +178,16 @@ def apply_pruning(
 
 
 def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: bool) -> bool:
-    """Mark a run as no longer whole, unless it was resumed, pruned, or failed a verdict, in the meantime.
+    """Mark a run as no longer whole, unless it was resumed, pruned, set as a baseline, or failed a verdict.
 
     Its lease holder loses the lease. What was begun before is finished whatever the verdicts.
     """
+    session.execute(select(RunRow.id).where(RunRow.id == run.id).with_for_update())  # as `add_baseline` does
     statement = (
         update(RunRow)
         .where(
             RunRow.id == run.id,
+            ~BASELINE,
             RunRow.status == run.status,
             RunRow.resumes == run.resumes,
             or_(

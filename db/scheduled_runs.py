@@ -1,4 +1,4 @@
-"""Scheduled runs in the store: which are due, their outcomes, and their baselines.
+"""Scheduled runs in the store: which are due, their outcomes, and the runs before them.
 
 A schedule's next run is stored before it is due. So a missed one is on record even if the scheduler that
 should have started it is gone, and only one of two schedulers starts it.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload
 
@@ -21,16 +21,19 @@ from db.specification import Specification
 from db.store import Store, add
 from db.types import seconds_since
 
-baseline_row = aliased(RunRow)
+earlier_row, baseline_verdict = aliased(RunRow), aliased(VerdictRow)
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledRun:
-    """A scheduled run, the run that it started and that run's drift verdict, if there are any."""
+    """A scheduled run, the run that it started, and that run's drift and baseline verdicts, if any."""
 
     row: ScheduledRunRow
     run: RunRow | None
     drift: VerdictRow | None
+    baseline: VerdictRow | None = None
+    failed: bool = False
+    """whether a verdict on the run failed that is neither drift nor baseline"""
 
     @property
     def outcome(self) -> str:
@@ -38,6 +41,12 @@ class ScheduledRun:
         if self.row.status != "started":
             return self.row.status
         return "pruned" if self.run is None else self.run.status
+
+    @property
+    def passed(self) -> bool:
+        """Whether its run is completed and has, by its verdicts, the bits that it should have."""
+        bits = self.baseline or self.drift
+        return self.outcome == "completed" and not self.failed and (bits is None or bits.passed)
 
     @property
     def seconds(self) -> float | None:
@@ -138,10 +147,10 @@ def give_up_unscheduled(store: Store, seconds: float) -> None:
 
 
 def newest(store: Store, limit: int | None = None) -> Sequence[ScheduledRun]:
-    """The scheduled runs, latest due first, each with its run and that run's drift verdict."""
+    """The scheduled runs, latest due first, each with its run and that run's verdicts."""
     query = with_runs().order_by(ScheduledRunRow.due_at.desc(), ScheduledRunRow.id.desc()).limit(limit)
     rows = store.read(lambda session: session.execute(query).all())
-    return [ScheduledRun(row, run, verdict) for row, run, verdict in rows]
+    return [ScheduledRun(*row) for row in rows]
 
 
 def find(store: Store, scheduled_run_id: int) -> ScheduledRun:
@@ -153,16 +162,16 @@ def find(store: Store, scheduled_run_id: int) -> ScheduledRun:
     return ScheduledRun(*rows[0])
 
 
-def with_runs() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
-    """Scheduled runs with their runs and drift verdicts, None if there are none.
+def with_runs() -> Select[ScheduledRunRow, RunRow, VerdictRow, VerdictRow, bool]:
+    """The fields of `ScheduledRun`.
 
-    The verdict is the first that asked for the same bits as an earlier nightly run. Later ones of `job
+    The drift verdict is the first that asked for the same bits as an earlier nightly run. Later ones of `job
     compare`, with a tolerance or against other runs, do not count.
     """
     earlier = exists().where(
-        baseline_row.id == VerdictRow.against_run_id,
-        baseline_row.trigger == "nightly",
-        baseline_row.id < VerdictRow.run_id,
+        earlier_row.id == VerdictRow.against_run_id,
+        earlier_row.trigger == "nightly",
+        earlier_row.id < VerdictRow.run_id,
     )
     own = (
         select(func.min(VerdictRow.id))
@@ -175,13 +184,34 @@ def with_runs() -> Select[ScheduledRunRow, RunRow, VerdictRow]:
         .correlate(ScheduledRunRow)
         .scalar_subquery()
     )
+    of_baseline = (
+        select(func.max(VerdictRow.id))
+        .where(VerdictRow.run_id == ScheduledRunRow.run_id, VerdictRow.kind == "baseline")
+        .correlate(ScheduledRunRow)
+        .scalar_subquery()
+    )
+    failed = (
+        exists()
+        .where(VerdictRow.run_id == ScheduledRunRow.run_id, ~VerdictRow.passed)
+        .where(VerdictRow.kind.not_in(("drift", "baseline")))
+        .correlate(ScheduledRunRow)
+    )
     return (
-        select(ScheduledRunRow, RunRow, VerdictRow)
+        select(ScheduledRunRow, RunRow, VerdictRow, baseline_verdict, failed)
         .outerjoin(RunRow, RunRow.id == ScheduledRunRow.run_id)
         .outerjoin(VerdictRow, VerdictRow.id == own)
+        .outerjoin(baseline_verdict, baseline_verdict.id == of_baseline)
         # The run's own eager join is an inner one, which would drop rows without a run.
         .options(joinedload(RunRow.dataset, innerjoin=False))
     )
+
+
+def seconds_since_completed(store: Store, runs: Select[RunRow]) -> float | None:
+    """Seconds by the database's clock since the last of these runs was completed; None if there is none."""
+    age: ColumnElement[float | None] = func.min(seconds_since(RunRow.finished_at))  # type: ignore[arg-type]
+    completed = runs.where(RunRow.trigger == "nightly", RunRow.status == "completed")
+    query = completed.with_only_columns(age).order_by(None)
+    return store.read(lambda session: session.scalar(query))
 
 
 def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
@@ -197,7 +227,7 @@ def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
     return store.read(lambda session: session.scalars(query).all())
 
 
-def baseline(store: Store, run: RunRow) -> RunRow | None:
+def night_before(store: Store, run: RunRow) -> RunRow | None:
     """The last whole, completed nightly run of the same specification before `run`; None for the first."""
     query = (
         Specification.of(run)
@@ -214,7 +244,7 @@ def baseline(store: Store, run: RunRow) -> RunRow | None:
 
 
 def before_drift(store: Store, run: RunRow) -> RunRow | None:
-    """The baseline of the last nightly run that drifted before `run`, of its specification; None if none."""
+    """The run that the last nightly run before `run` that drifted was compared with; None if none drifted."""
     nightly = Specification.of(run).runs().where(RunRow.id < run.id, RunRow.trigger == "nightly")
     query = (
         select(RunRow)

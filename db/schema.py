@@ -29,7 +29,8 @@ STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "faile
 UNFINISHED = ("interrupted", "crashed", "failed")
 """statuses of runs that can be resumed"""
 PRUNINGS = ("delete", "thin")
-VERDICT_KINDS = ("parity", "reference", "drift", "integrity", "exact", "audit")
+VERDICT_KINDS = ("parity", "reference", "drift", "integrity", "exact", "audit", "baseline")
+BASELINE_KINDS = ("set", "cleared")
 SCHEDULED_RUN_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
 FINITE_PARAMETERS = {
@@ -301,3 +302,32 @@ class ScheduledRunRow(Base):
     run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("runs.id", ondelete="SET NULL"))
     detail: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
+
+
+class BaselineRow(Base):
+    """A decision about the baseline of a specification, the one of its run. Rows are only ever added."""
+
+    __tablename__ = "baselines"
+    __table_args__ = (
+        CheckConstraint(one_of("kind", BASELINE_KINDS), name="kind"),
+        Index("ix_baselines_run_id", "run_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    # No ON DELETE: a run that is or was a baseline cannot be deleted.
+    run_id: Mapped[int] = mapped_column(Id, ForeignKey("runs.id"))
+    reason: Mapped[str] = mapped_column(Text)
+    set_by: Mapped[str] = mapped_column(Text)
+    set_at: Mapped[datetime] = mapped_column(UtcDateTime, default=database_now())
+    former_run_id: Mapped[int | None] = mapped_column(Id, ForeignKey("runs.id"))
+    """the baseline before it, with which it was compared; null for the first, and if cleared"""
+    first_epoch: Mapped[int | None]
+    """the first whose bits are not those of `former_run_id`"""
+    worst: Mapped[float | None] = mapped_column(Double)
+    """the largest gap to `former_run_id`; null if it is not finite"""
+    environment_changes: Mapped[str | None] = mapped_column(Text)
+    """what differs between the two runs' environments, in words"""
+
+    run: Mapped[RunRow] = relationship(foreign_keys=run_id, lazy="joined", innerjoin=True)

@@ -19,6 +19,7 @@ from db.lease import LeaseHolder, RunWriter, acquire, checkpoints, mark_crashed,
 from db.owner import new_token
 from db.schema import (
     UNFINISHED,
+    BaselineRow,
     DatasetRow,
     EpochRow,
     ModelRow,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from db.history import History, State
 
 Result = TypeVar("Result")
-Row = TypeVar("Row", VerdictRow, ScheduledRunRow)
+Row = TypeVar("Row", VerdictRow, ScheduledRunRow, BaselineRow)
 LARGEST_ID = 2**63 - 1
 
 

@@ -273,10 +273,10 @@ def test_runs_of_other_models_are_another_specification(store: Store, others: li
     assert Specification.of(store.run(first)) != Specification.of(store.run(other))
     found = store.runs(Specification.of(store.run(other)).runs())
     assert [row.id for row in found] == [other]
-    baseline = scheduled_runs.baseline(store, store.run(second))
-    assert baseline is not None
-    assert baseline.id == first
-    assert scheduled_runs.baseline(store, store.run(other)) is None
+    before = scheduled_runs.night_before(store, store.run(second))
+    assert before is not None
+    assert before.id == first
+    assert scheduled_runs.night_before(store, store.run(other)) is None
     (change,) = specification_changes(store.run(other), store.run(first))
     assert change.what == "models"
     for sources in (pair, others):

@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import update
 
 from db import scheduled_runs
-from db.scheduled_runs import ScheduledRun
-from db.schema import RunRow, ScheduledRunRow, VerdictRow
+from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run
-from job.cli.nights import drift_in_words
+from job.cli.nights import in_words
+from job.verdicts.baseline import set_baseline
 from tests.samples import dataset_row, history
+from tests.series import judged, night, trained
 
 DAILY = "0 2 * * * UTC"
 Output = pytest.CaptureFixture[str]
@@ -48,16 +49,16 @@ def url(migrated_url: str) -> str:
 
 def test_the_list_has_outcome_verdict_time_and_reason_of_each_night(url: str, capsys: Output) -> None:
     assert run(["nights", "--database-url", url]) == 0
-    top, third, second, first = (
-        re.split(r" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines()
-    )
+    *table, last = capsys.readouterr().out.splitlines()
+    top, third, second, first = (re.split(r" {2,}", line.strip()) for line in table)
     assert top == ["night", "due", "outcome", "run", "digest", "drift", "took", "why", "schedule"]
     assert third == ["3", "2026-01-03 02:00Z", "skipped", "still running", DAILY]
     drift = "DIFFERS from run 1 from epoch 3, gap 0.25"
     assert second == ["2", "2026-01-02 02:00Z", "failed", "2", drift, "12.5 s", "disk full", DAILY]
     assert first[:4] == ["1", "2026-01-01 02:00Z", "completed", "1"]
     assert run(["nights", "--limit", "2", "--database-url", url]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert re.fullmatch(r"unchanged since [0-9-]{10} \(run 1\); 1 of 2 passed; open: .+: failed", last)
 
 
 def test_the_records_have_the_same(url: str, capsys: Output) -> None:
@@ -93,7 +94,7 @@ def test_the_records_have_the_same(url: str, capsys: Output) -> None:
     ],
 )
 def test_a_verdict_in_a_few_words(verdict: dict[str, Any], words: str) -> None:
-    assert drift_in_words(ScheduledRun(ScheduledRunRow(), None, VerdictRow(**verdict))) == words
+    assert in_words(VerdictRow(**verdict)) == words
 
 
 def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
@@ -118,3 +119,60 @@ def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
         assert check() == (1, f"the scheduled run of {late.due_at:%Y-%m-%d %H:%M}Z was missed: off\n")
         scheduled_runs.settle(store, found.id, "skipped", "why not")
         assert check()[0] == 0
+
+
+def test_the_check_within_an_age_needs_no_plan(database_url: str, capsys: Output) -> None:
+    def check(*options: str) -> tuple[int, str]:
+        return run(["nights", "--check", *options, "--database-url", database_url]), capsys.readouterr().out
+
+    def ended(run_id: int, hours: float) -> None:
+        moment = store.run(run_id).heartbeat_at - timedelta(hours=hours)
+        values = update(RunRow).where(RunRow.id == run_id).values(finished_at=moment)
+        store.write(lambda session, _: session.execute(values))
+
+    with Store(database_url) as store:
+        assert check("--within", "26h") == (1, "no scheduled run was completed\n")
+        trained(store)
+        night(store, status="interrupted")
+        assert check("--within", "26h") == (1, "no scheduled run was completed\n")
+        old, new = night(store), night(store, seed=1)
+        ended(old.id, 25.5)
+        ended(new.id, 1.5)
+        assert check("--within", "2h") == (0, "the last scheduled run was completed 1.5 hours ago\n")
+        assert check("--within", "89m") == (1, "the last scheduled run was completed 1.5 hours ago\n")
+        set_baseline(store, store.run(old.id), "why", "alice")  # from now on it counts on its own
+        assert check("--within", "26h") == (
+            0,
+            "the last scheduled run like run 3 was completed 25.5 hours ago\n",
+        )
+        assert check("--within", "25h") == (
+            1,
+            "the last scheduled run like run 3 was completed 25.5 hours ago\n",
+        )
+        assert check()[0] == 1
+
+
+def test_within_is_an_age_and_belongs_to_check(url: str, capsys: Output) -> None:
+    for options in (["--within", "26h"], ["--check", "--within", "soon"]):
+        assert run(["nights", *options, "--database-url", url]) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_the_list_has_the_verdict_on_the_baseline_if_there_is_one(migrated_url: str, capsys: Output) -> None:
+    with Store(migrated_url) as store:
+        set_baseline(store, night(store), "why", "alice")
+        for bits in (0, 1):
+            judged(store, night(store, bits))
+        assert run(["nights", "--database-url", migrated_url]) == 0
+        top, second, first, _, last = capsys.readouterr().out.splitlines()
+        assert "drift" in top
+        assert top.split()[6] == "baseline"
+        assert second.count("DIFFERS from run ") == 2
+        assert first.count("same bits as run 1") == 2
+        assert last == (
+            "unchanged since 2026-03-03 (run 3); 2 of 3 passed; "
+            "open: differs from the baseline, run 1, since 2026-03-03 (run 3)"
+        )
+        assert run(["nights", "--json", "--database-url", migrated_url]) == 0
+        assert "baseline" not in json.loads(capsys.readouterr().out)[0]

@@ -25,15 +25,20 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize(
     ("text", "span"),
-    [("36h", timedelta(hours=36)), (" 90d ", timedelta(days=90)), ("12w", timedelta(weeks=12))],
+    [
+        ("36h", timedelta(hours=36)),
+        (" 90d ", timedelta(days=90)),
+        ("12w", timedelta(weeks=12)),
+        ("90m", timedelta(minutes=90)),
+    ],
 )
-def test_an_age_is_in_hours_days_or_weeks(text: str, span: timedelta) -> None:
+def test_an_age_is_in_minutes_hours_days_or_weeks(text: str, span: timedelta) -> None:
     assert duration(text) == span
 
 
-@pytest.mark.parametrize("text", ["", "90", "d", "90m", "1.5d", "90d12h", "1234567d"])
+@pytest.mark.parametrize("text", ["", "90", "d", "90s", "1.5d", "90d12h", "1234567d"])
 def test_what_is_no_age_is_refused(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="is no age; write it like 90d, 36h or 12w"):
+    with pytest.raises(typer.BadParameter, match="is no age; write it like 90d, 36h, 12w or 90m"):
         duration(text)
 
 

@@ -350,7 +350,7 @@ def test_every_query_says_what_it_answers_and_names_its_parameters() -> None:
 
 
 def test_an_unknown_query_or_parameter_is_named(store: Store, run: RunRow) -> None:
-    with pytest.raises(QueryError, match="there is no query 'loss'; there are convergence, "):
+    with pytest.raises(QueryError, match="there is no query 'loss'; there are baselines, convergence, "):
         named_query("loss")
     with pytest.raises(QueryError, match=r"no parameter :evry; its parameters: :run, :every"):
         run_named_query(store, "losses", run, {"evry": 2})

@@ -1,4 +1,4 @@
-"""Scheduled runs in the store: planned once, settled once, one at a time, with the right baseline."""
+"""Scheduled runs in the store: planned once, settled once, one at a time, compared with the right one."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_nightly_run_whose_trainer_is_silent_does_not_block_the_next(database_
     assert "marked as running, but has had no heartbeat for" in said[0]
 
 
-def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: Store) -> None:
+def test_the_night_before_is_the_last_whole_one_of_the_same_specification(store: Store) -> None:
     first = complete(store)
     wanted = complete(store)
     complete(store, seed=1)
@@ -155,9 +155,9 @@ def test_the_baseline_is_the_last_whole_night_of_the_same_specification(store: S
     start(store).finish("interrupted")
     tonight = store.run(complete(store))
     complete(store)
-    assert (found := nights.baseline(store, tonight)) is not None
+    assert (found := nights.night_before(store, tonight)) is not None
     assert found.id == wanted
-    assert nights.baseline(store, store.run(first)) is None
+    assert nights.night_before(store, store.run(first)) is None
 
 
 def test_nights_are_listed_with_their_runs_and_their_own_verdict(store: Store) -> None:

@@ -17,6 +17,7 @@ from db.types import database_now
 from job import cli
 from job.cli import run
 from job.data.dataset import load
+from job.verdicts.baseline import set_baseline
 from tests.samples import execute, history, write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -29,6 +30,7 @@ WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES
 READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "nights", "worker"} | {
     "models check",
     "data check",
+    "baseline show",
     "db current",
     "db check",
     "db backup",
@@ -76,6 +78,18 @@ REFUSED = [
     "nightly --once --data nowhere.csv",
     "nightly --once --data made.csv",
     "nightly --cron never",
+    "baseline set 99 --reason why",
+    f"baseline set {WHOLE}",
+    f"baseline set {WHOLE} --reason ",
+    f"baseline set {OTHER_TABLE} --reason why",
+    f"baseline set {EMPTY} --reason why",
+    f"baseline set {DIVERGED} --reason why",
+    f"baseline set {THINNED} --reason why",
+    f"baseline set {LIVE} --reason why",
+    f"resume {OTHER_TABLE} --data other.csv --epochs 9",
+    "baseline clear 99 --reason why",
+    f"baseline clear {WHOLE} --reason why",
+    "baseline clear",
     "sweep --name swept --data other.csv --scheduler tcp://127.0.0.1:1",
     "sweep --name swept --data made.csv --seeds none --scheduler tcp://127.0.0.1:1",
     "prune",
@@ -125,6 +139,7 @@ def full(shared_url: str, folder: Path) -> str:
             f"UPDATE runs SET owner = '{gone}' WHERE id IN ({DEAD}, {DEAD_WITH_HOLES})",
         )
         break_a_value(store)
+        set_baseline(store, store.run(OTHER_TABLE), "why", "somebody")
     return shared_url
 
 
@@ -179,7 +194,7 @@ def test_a_refused_command_leaves_every_row_as_it_was(
     monkeypatch.chdir(folder)
     before = tables(full)
     with beating(full):
-        assert run([*line.split(), "--database-url", full]) == 2
+        assert run([*line.split(" "), "--database-url", full]) == 2
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("job: error: "), said
     after = tables(full)
@@ -192,6 +207,6 @@ def test_every_command_is_among_those_that_are_tried() -> None:
     commands = set()
     for name in cli.COMMANDS:
         commands |= {f"{name} {each}" for each in getattr(cli.load(name), "commands", ())} or {name}
-    tried = {" ".join(line.split()[: 2 if line.startswith("db ") else 1]) for line in REFUSED}
+    tried = {" ".join(line.split()[: 2 if line.startswith(("db ", "baseline ")) else 1]) for line in REFUSED}
     assert tried | READING == commands
     assert not tried & READING

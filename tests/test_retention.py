@@ -37,9 +37,9 @@ def test_only_the_newest_nights_stay(store: Store) -> None:
 
 
 def test_what_a_failed_verdict_is_about_stays_unless_forced(store: Store) -> None:
-    first, baseline, drifted, last = (made(store) for _ in range(4))
-    failed(store, drifted, against=baseline)
-    assert actions(store, keep_nights=1) == {first: "delete", baseline: "keep", drifted: "keep"}
+    first, before, drifted, last = (made(store) for _ in range(4))
+    failed(store, drifted, against=before)
+    assert actions(store, keep_nights=1) == {first: "delete", before: "keep", drifted: "keep"}
     assert actions(store, thin_older_than=OLD / 2, every=10)[drifted] == "keep"
     prune(store, keep_nights=1, force=True)
     assert ids(store) == [last]
@@ -47,14 +47,14 @@ def test_what_a_failed_verdict_is_about_stays_unless_forced(store: Store) -> Non
 
 def test_the_night_that_the_next_is_compared_with_stays(store: Store) -> None:
     other = made(store, seed=7)
-    baseline = made(store)
+    before = made(store)
     broken = made(store, status="crashed")
     assert actions(store, keep_nights=1, thin_older_than=OLD / 2, every=10, force=True) == {
         other: "keep",
-        baseline: "keep",
+        before: "keep",
     }
     assert broken in ids(store)
-    assert scheduled_runs.baseline(store, store.run(made(store))) is not None
+    assert scheduled_runs.night_before(store, store.run(made(store))) is not None
 
 
 def test_a_run_is_thinned_once_it_is_as_old_as_was_said(store: Store) -> None:
@@ -125,7 +125,7 @@ def test_a_thinned_run_is_never_taken_for_a_whole_one(store: Store) -> None:
         with pytest.raises(StoreError, match="downsampled to every 10th epoch"):
             judge()
     assert store.run(whole).thinned_every == 10, "an older night may be thinned"
-    assert scheduled_runs.baseline(store, store.run(nightly)) is None
+    assert scheduled_runs.night_before(store, store.run(nightly)) is None
 
 
 def test_a_verdict_on_a_run_that_was_thinned_meanwhile_is_not_stored(store: Store) -> None:

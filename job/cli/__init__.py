@@ -41,6 +41,7 @@ COMMANDS = {
     "dashboard": ("dashboard:dashboard", "Show the newest runs in VisualDL, in a browser."),
     "nightly": ("nightly:nightly", "Train on a schedule; compare each run with the last."),
     "nights": ("nights:nights", "List the scheduled runs; check that none was missed."),
+    "baseline": ("baseline:app", "Set the run that scheduled runs are judged against."),
     "sweep": ("sweep:sweep", "Train every seed with every learning rate."),
     "worker": ("sweep:worker", "Train runs of sweeps for a Dask scheduler."),
     "prune": ("prune:prune", "Delete old scheduled runs; downsample old runs."),

@@ -68,7 +68,8 @@ def nightly(
         typer.Option(
             "--fail-on",
             envvar="JOB_FAIL_ON",
-            help="Failed verdicts that give exit status 1: all, all but drift, or none.",
+            help="Failed verdicts that give exit status 1: drift, all; change, all but baseline; parity, all "
+            "but baseline and drift; never, none.",
         ),
     ] = FailOn.drift,
     training: Training,
@@ -79,12 +80,12 @@ def nightly(
     log_format: LogFormatOption = LogFormat.text,
     scheduled_run: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
 ) -> int:
-    """Train on a schedule, and judge whether the bits are those of the previous scheduled run.
+    """Train on a schedule, and judge whether the bits are those of the night before and of the baseline.
 
     Waits and starts each run when it is due, in a process of its own. With --once, it trains one run now, for
     cron, systemd or another scheduler. Only one nightly run trains at a time: a second one is refused and
-    recorded as skipped. The addresses in JOB_NOTIFY_URLS (in apprise's form) are notified of runs that fail,
-    drift or are missed.
+    recorded as skipped. `job baseline set` sets the baseline. The addresses in JOB_NOTIFY_URLS (in apprise's
+    form) are notified of runs that fail, drift or are missed.
     """
     stop = StopRequest()
     notify = notifier(log_line)

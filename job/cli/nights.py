@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import Annotated
 
 import typer
+from sqlalchemy import select
 
 from db import scheduled_runs
+from db.baselines import baselines
 from db.errors import NotFoundError
 from db.scheduled_runs import ScheduledRun
+from db.schema import RunRow, VerdictRow
+from db.specification import Specification
 from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
-from job.cli.output import print_json, print_line, print_table, short, verdict_record
-
-CHECK_GRACE = 900.0
-"""seconds after which a scheduled run that was due and has not begun counts as missed"""
+from job.cli.output import print_json, print_line, print_table, print_text, short, verdict_record
+from job.cli.prune import duration
+from job.schedule.glance import glance, last_missed
 
 
 def nights(
@@ -26,23 +31,43 @@ def nights(
             help="Only check that none is overdue or missed and the next is planned; else exit status 1.",
         ),
     ] = False,
+    within: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--within",
+            parser=duration,
+            metavar="AGE",
+            help="With --check, for runs that another scheduler starts: only check that the last completed "
+            "run ended no longer ago than this: 26h, 90m, 2d.",
+        ),
+    ] = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
     """List the scheduled runs, the latest first: outcome, first model's digest, drift verdict, duration.
 
+    The last line says since when the bits are the same, how many of all runs passed, and what is open.
+
     --check is for a health check. It exits with status 1 if a scheduled run is overdue, if the last one was
-    missed, or if none is planned.
+    missed, or if none is planned. With --within AGE it does so if the last completed scheduled run is older,
+    or that of a specification that has a baseline.
     """
+    if within is not None and not check:
+        raise typer.BadParameter("--within belongs to --check")
     found: list[ScheduledRun] = []
+    line = ""
     nothing = "no scheduled runs yet; `job nightly` starts them"
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
             store.mark_crashed()
+            if within is not None:
+                return check_within(store, within)
             if check:
                 return check_none_missed(store)
-            found = list(scheduled_runs.newest(store, limit or None))
+            found = list(scheduled_runs.newest(store, limit if as_json and limit else None))
+            line = "" if as_json else glance(store, found)
+            found = found[: limit or None]
     except NotFoundError as missing:
         if check:
             raise
@@ -52,8 +77,10 @@ def nights(
     elif not found:
         print_line(nothing)
     else:
+        # A column that says nothing takes room.
+        baseline = ["baseline"] * any(scheduled_run.baseline for scheduled_run in found)
         print_table(
-            ["night", "due", "outcome", "run", "digest", "drift", "took", "why", "schedule"],
+            ["night", "due", "outcome", "run", "digest", "drift", *baseline, "took", "why", "schedule"],
             [
                 [
                     scheduled_run.row.id,
@@ -61,7 +88,8 @@ def nights(
                     scheduled_run.outcome,
                     scheduled_run.run.id if scheduled_run.run else None,
                     short(scheduled_run.run.models[0].digest) if scheduled_run.run else None,
-                    drift_in_words(scheduled_run),
+                    in_words(scheduled_run.drift),
+                    *[in_words(scheduled_run.baseline)] * len(baseline),
                     None if scheduled_run.seconds is None else f"{scheduled_run.seconds:.1f} s",
                     scheduled_run.row.detail
                     or (scheduled_run.run.stop_reason if scheduled_run.run else None),
@@ -70,24 +98,30 @@ def nights(
                 for scheduled_run in found
             ],
         )
+        print_text(line)
     return 0
+
+
+def check_within(store: Store, within: timedelta) -> int:
+    """Print how long ago the last run was completed; return the exit status."""
+    expected = {"": select(RunRow)}
+    expected |= {f" like run {row.run_id}": Specification.of(row.run).runs() for row in baselines(store)}
+    ages = {like: scheduled_runs.seconds_since_completed(store, runs) for like, runs in expected.items()}
+    like, age = max(ages.items(), key=lambda pair: math.inf if pair[1] is None else pair[1])
+    if age is None:
+        print_line(f"no scheduled run{like} was completed")
+        return 1
+    print_line(f"the last scheduled run{like} was completed {age / 3600:.1f} hours ago")
+    return int(age > within.total_seconds())
 
 
 def check_none_missed(store: Store) -> int:
     """Print whether a scheduled run is overdue, was missed or is not planned; return the exit status."""
-    late = scheduled_runs.overdue(store, CHECK_GRACE)
-    if late:
-        print_line(f"a scheduled run was due at {late[0].due_at:%Y-%m-%d %H:%M}Z and has not begun")
+    nights = scheduled_runs.newest(store, 1000)
+    if missed := last_missed(store, nights):
+        print_line(missed)
         return 1
-    last = next((n for n in scheduled_runs.newest(store, 1000) if n.row.status != "due"), None)
-    if last is not None and last.row.status == "missed":
-        print_line(f"the scheduled run of {last.row.due_at:%Y-%m-%d %H:%M}Z was missed: {last.row.detail}")
-        return 1
-    planned = [
-        scheduled_run
-        for scheduled_run in scheduled_runs.newest(store, 1)
-        if scheduled_run.row.status == "due"
-    ]
+    planned = [scheduled_run for scheduled_run in nights[:1] if scheduled_run.row.status == "due"]
     if not planned:
         print_line("no scheduled run is planned; `job nightly` plans the next one when it starts")
         return 1
@@ -95,9 +129,8 @@ def check_none_missed(store: Store) -> int:
     return 0
 
 
-def drift_in_words(scheduled_run: ScheduledRun) -> str | None:
-    """The drift verdict, short enough for a table."""
-    verdict = scheduled_run.drift
+def in_words(verdict: VerdictRow | None) -> str | None:
+    """A verdict of the kind drift or baseline, short enough for a table."""
     if verdict is None:
         return None
     against = "a pruned run" if verdict.against_run_id is None else f"run {verdict.against_run_id}"

@@ -75,17 +75,22 @@ class FailOn(StrEnum):
     """Which failed verdicts give the exit status 1. A run that fails or diverges always does."""
 
     drift = "drift"
-    """any failed verdict"""
+    """any failed verdict, but not a drift to the baseline's bits, which are accepted"""
+    change = "change"
+    """the same but baseline: a change of the bits fails on one night only"""
     parity = "parity"
-    """any failed verdict but drift"""
+    """any failed verdict but drift and baseline"""
     never = "never"
     """none"""
 
-    def fails(self, verdict: VerdictRow) -> bool:
-        """Whether a verdict gives the exit status 1."""
-        if verdict.passed or self is FailOn.never:
-            return False
-        return self is FailOn.drift or verdict.kind != "drift"
+    def fails(self, verdicts: Sequence[VerdictRow]) -> bool:
+        """Whether a run's verdicts give the exit status 1."""
+        failed = {verdict.kind for verdict in verdicts if not verdict.passed}
+        if self is FailOn.parity or any(each.kind == "baseline" and each.passed for each in verdicts):
+            failed -= {"drift"}
+        if self is not FailOn.drift:
+            failed -= {"baseline"}
+        return bool(failed) and self is not FailOn.never
 
 
 class LogFormat(StrEnum):

@@ -20,14 +20,14 @@ from job.cli.options import (
 )
 from job.cli.output import print_json, print_line, print_table
 
-UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def duration(text: str) -> timedelta:
-    """A time span like 90d, 36h or 12w. Raises typer.BadParameter."""
-    found = re.fullmatch(r"(\d{1,6})([hdw])", text.strip())
+    """A time span like 90d, 36h, 12w or 90m. Raises typer.BadParameter."""
+    found = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
     if not found:
-        raise typer.BadParameter(f"{text!r} is no age; write it like 90d, 36h or 12w")
+        raise typer.BadParameter(f"{text!r} is no age; write it like 90d, 36h, 12w or 90m")
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
@@ -62,8 +62,10 @@ def prune(
 ) -> int:
     """Delete old nightly runs, and downsample old runs of every kind. Running runs are never touched.
 
-    Runs with a failed verdict, and the runs that they were compared with, are kept unless --force is given.
-    The run that the next scheduled run is compared with is always kept, and so is the list of scheduled runs.
+    Runs with a failed verdict, and the runs that they were compared with, are kept unless --force is given;
+    a verdict of the kind baseline does not count, as it fails every night. The run that the next scheduled
+    run is compared with is always kept, and so are all runs that are or were a baseline, and the list of
+    scheduled runs.
     A downsampled run can be read and drawn, but not verified, compared or resumed.
     """
     policy = Policy(keep_nights, thin_older_than, every, force)

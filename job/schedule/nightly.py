@@ -20,10 +20,13 @@ def bad_news(scheduled_run: ScheduledRun, verdicts: Sequence[VerdictRow]) -> str
         return None
     if run.status in ("failed", "diverged", "crashed"):
         return f"{due}, run {run.id}, {run.status}: {run.stop_reason or 'no reason known'}"
-    # A drift back to bits that were known before is no news: the drift away from them was.
+    # A drift to the baseline is no news, nor one back to bits that were known before: the drift away was.
+    accepted = any(verdict.kind == "baseline" and verdict.passed for verdict in verdicts)
     failed = [
         f"{verdict.kind}: {verdict.detail}"
         for verdict in verdicts
-        if not verdict.passed and not verdict.detail.startswith("back to the bits of run ")
+        if not verdict.passed
+        and not (verdict.kind == "drift" and accepted)
+        and not verdict.detail.startswith("back to the bits of run ")
     ]
     return f"{due}, run {run.id}: {'; '.join(failed)}" if failed else None

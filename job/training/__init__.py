@@ -35,6 +35,7 @@ from job.models.loading import load_models
 from job.models.reference import reference_of, require_unchanged, sources
 from job.stop import StopRequest
 from job.training.loop import Outcome, train
+from job.verdicts.baseline import judge_baseline
 from job.verdicts.drift import judge_drift
 from job.verdicts.verify import verify
 
@@ -224,7 +225,7 @@ def train_and_judge(
     """Train a run to its end, or until `stop` is set; store the outcome and the verdicts.
 
     `on_block` is called with a model's name and its new epochs after each stored block. `tolerance` is for
-    parity; None computes it from the dataset. A scheduled run is also judged for drift.
+    parity; None computes it from the dataset. A scheduled run is also compared with others, as in `judge`.
 
     Raises StoreFailedError if the database stayed unreachable, and LeaseLostError if another process took
     over the run; stored epochs are kept.
@@ -240,10 +241,10 @@ def train_and_judge(
 def judge(
     store: Store, run: RunRow, tolerance: float | None = None, dataset: Dataset | None = None
 ) -> list[VerdictRow]:
-    """Judge a completed run and store the verdicts: those of `verify`, and drift if it was scheduled."""
+    """Judge a completed run and store the verdicts of `verify`, and of a scheduled one drift and baseline."""
     verdicts = verify(store, run, tolerance, dataset)
-    if run.trigger == "nightly" and (drift := judge_drift(store, run)) is not None:
-        verdicts.append(drift)
+    if run.trigger == "nightly":
+        verdicts += filter(None, (judge_drift(store, run), judge_baseline(store, run)))
     return verdicts
 
 

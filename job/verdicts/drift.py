@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from db.blocks import blocks
 from db.downsampled import require_whole
 from db.errors import StoreError
-from db.scheduled_runs import baseline, before_drift
+from db.scheduled_runs import before_drift, night_before
 from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
@@ -207,12 +207,12 @@ def in_words(changes: Sequence[Change]) -> str:
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
-    """Judge whether a completed scheduled run has the bits of its baseline; store the verdict.
+    """Judge whether a completed scheduled run has the bits of the night before; store the verdict.
 
-    The baseline is the last completed scheduled run of the specification; None if there is none. If the bits
-    are those from before a drift, the verdict names the run that had them.
+    That is the last completed scheduled run of the specification; None if there is none. If the bits are
+    those from before a drift, the verdict names the run that had them.
     """
-    last = baseline(store, run)
+    last = night_before(store, run)
     if last is None:
         return None
     verdict = judge(store, run, last).verdict

@@ -12,7 +12,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from db.schema import ScheduledRunRow, VerdictRow
+from db.baselines import add_baseline
+from db.schema import BaselineRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from db.version import HEAD
 from tests.samples import dataset_row, history
@@ -24,7 +25,7 @@ NIGHT = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 def fill(url: str) -> None:
     """One completed run with a verdict, one interrupted run with one model ahead, one without epochs.
 
-    And a night, which is over.
+    And a night, which is over, and a baseline.
     """
     with Store(url, create=True) as store:
         for status, paddle, python in (("completed", 5, 5), ("interrupted", 4, 2), ("diverged", 0, 0)):
@@ -49,6 +50,7 @@ def fill(url: str) -> None:
         )
         night = ScheduledRunRow(schedule="0 2 * * * UTC", due_at=NIGHT, status="started", run_id=1)
         store.write(lambda session, _: session.add(night))
+        add_baseline(store, BaselineRow(kind="set", run_id=1, reason="golden", set_by="nobody"))
 
 
 def main() -> None:

@@ -1,3 +1,13 @@
+baselines.id bigint not null
+baselines.kind text not null
+baselines.run_id bigint not null
+baselines.reason text not null
+baselines.set_by text not null
+baselines.set_at timestamp with time zone not null
+baselines.former_run_id bigint
+baselines.first_epoch integer
+baselines.worst double precision
+baselines.environment_changes text
 blocks.run_id bigint not null
 blocks.model text not null
 blocks.last_epoch integer not null
@@ -85,6 +95,7 @@ verdicts.detail text not null
 verdicts.created_at timestamp with time zone not null
 verdicts.model text
 verdicts.against_model text
+ck_baselines_kind: CHECK ((kind = ANY (ARRAY['set'::text, 'cleared'::text])))
 ck_epochs_epoch: CHECK ((epoch >= 0))
 ck_epochs_parameters: CHECK ((NOT (parameters && '{NaN,Infinity,-Infinity}'::real[])))
 ck_epochs_test_loss: CHECK (((test_loss >= ('-340282350000000000000000000000000000000'::numeric)::double precision) AND (test_loss <= ('340282350000000000000000000000000000000'::numeric)::double precision)))
@@ -96,7 +107,9 @@ ck_runs_status: CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 
 ck_runs_thinned_every: CHECK ((thinned_every >= 2))
 ck_runs_trigger: CHECK ((trigger = ANY (ARRAY['manual'::text, 'nightly'::text, 'sweep'::text])))
 ck_scheduled_runs_status: CHECK ((status = ANY (ARRAY['due'::text, 'started'::text, 'skipped'::text, 'missed'::text, 'failed'::text])))
-ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text, 'integrity'::text, 'exact'::text, 'audit'::text])))
+ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text, 'integrity'::text, 'exact'::text, 'audit'::text, 'baseline'::text])))
+fk_baselines_former_run_id_runs: FOREIGN KEY (former_run_id) REFERENCES runs(id)
+fk_baselines_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id)
 fk_blocks_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_epochs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 fk_features_dataset_id_datasets: FOREIGN KEY (dataset_id) REFERENCES datasets(id) ON DELETE CASCADE
@@ -107,6 +120,7 @@ fk_scheduled_runs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELET
 fk_verdicts_against_run_id_runs: FOREIGN KEY (against_run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_verdicts_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 ledger_version_pkc: PRIMARY KEY (version_num)
+pk_baselines: PRIMARY KEY (id)
 pk_blocks: PRIMARY KEY (run_id, model, last_epoch)
 pk_datasets: PRIMARY KEY (id)
 pk_epochs: PRIMARY KEY (run_id, model, epoch)
@@ -122,12 +136,14 @@ uq_features_dataset_id_name: UNIQUE (dataset_id, name)
 uq_models_run_id_position: UNIQUE (run_id, "position")
 uq_parameters_run_id_name: UNIQUE (run_id, name)
 uq_scheduled_runs_schedule_due_at: UNIQUE (schedule, due_at)
+CREATE INDEX ix_baselines_run_id ON public.baselines USING btree (run_id)
 CREATE INDEX ix_runs_dataset_id ON public.runs USING btree (dataset_id)
 CREATE INDEX ix_runs_sweep ON public.runs USING btree (sweep)
 CREATE INDEX ix_scheduled_runs_run_id ON public.scheduled_runs USING btree (run_id)
 CREATE INDEX ix_verdicts_against_run_id ON public.verdicts USING btree (against_run_id)
 CREATE INDEX ix_verdicts_run_id ON public.verdicts USING btree (run_id)
 CREATE UNIQUE INDEX ledger_version_pkc ON public.ledger_version USING btree (version_num)
+CREATE UNIQUE INDEX pk_baselines ON public.baselines USING btree (id)
 CREATE UNIQUE INDEX pk_blocks ON public.blocks USING btree (run_id, model, last_epoch)
 CREATE UNIQUE INDEX pk_datasets ON public.datasets USING btree (id)
 CREATE UNIQUE INDEX pk_epochs ON public.epochs USING btree (run_id, model, epoch)

@@ -1,3 +1,18 @@
+CREATE TABLE baselines (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	kind TEXT NOT NULL,
+	run_id INTEGER NOT NULL,
+	reason TEXT NOT NULL,
+	set_by TEXT NOT NULL,
+	set_at DATETIME NOT NULL,
+	former_run_id INTEGER,
+	first_epoch INTEGER,
+	worst DOUBLE,
+	environment_changes TEXT,
+	CONSTRAINT ck_baselines_kind CHECK (kind IN ('set', 'cleared')),
+	CONSTRAINT fk_baselines_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id),
+	CONSTRAINT fk_baselines_former_run_id_runs FOREIGN KEY(former_run_id) REFERENCES runs (id)
+);
 CREATE TABLE blocks (
 	run_id INTEGER NOT NULL,
 	model TEXT NOT NULL,
@@ -52,6 +67,7 @@ CREATE TABLE features (
 	CONSTRAINT fk_features_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id) ON DELETE CASCADE,
 	CONSTRAINT uq_features_dataset_id_name UNIQUE (dataset_id, name)
 );
+CREATE INDEX ix_baselines_run_id ON baselines (run_id);
 CREATE INDEX ix_runs_dataset_id ON runs (dataset_id);
 CREATE INDEX ix_runs_sweep ON runs (sweep);
 CREATE INDEX ix_scheduled_runs_run_id ON scheduled_runs (run_id);
@@ -147,7 +163,7 @@ CREATE TABLE verdicts (
 	created_at DATETIME NOT NULL,
 	model TEXT,
 	against_model TEXT,
-	CONSTRAINT ck_verdicts_kind CHECK (kind IN ('parity', 'reference', 'drift', 'integrity', 'exact', 'audit')),
+	CONSTRAINT ck_verdicts_kind CHECK (kind IN ('parity', 'reference', 'drift', 'integrity', 'exact', 'audit', 'baseline')),
 	CONSTRAINT fk_verdicts_run_id_runs FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
 	CONSTRAINT fk_verdicts_against_run_id_runs FOREIGN KEY(against_run_id) REFERENCES runs (id) ON DELETE SET NULL
 );
