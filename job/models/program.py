@@ -22,7 +22,7 @@ class Program:
     """
 
     # `paddle.enable_static` acts in the main thread alone; sweeps train in another.
-    @in_static_mode
+    @in_static_mode  # type: ignore[untyped-decorator]
     def __init__(self, rows: int, test_rows: int, features: int, learning_rate: float) -> None:
         # The executor's threads cost more than these operations take: one runs each operation, and one frees
         # its results, and waits for them in a busy loop.
@@ -67,7 +67,7 @@ class Program:
         stack = paddle.tensor.manipulation.tensor_array_to_tensor
         self.history = [stack(values, axis=0, use_stack=True)[0] for values in history]
 
-    @in_static_mode
+    @in_static_mode  # type: ignore[untyped-decorator]
     def run(self, data: Mapping[str, Float32s], parameters: Float32s, epochs: int) -> list[Float32s]:
         """Train at least one epoch from `parameters` [k + 1], the bias last; `data` are the four arrays.
 
