@@ -49,6 +49,15 @@ class ScheduledRun:
         return self.outcome == "completed" and not self.failed and (bits is None or bits.passed)
 
     @property
+    def result(self) -> str:
+        """Outcome and verdicts in a word: `passed`, `drifted`, `failed`, `missed`, `skipped` or `due`."""
+        if self.outcome == "completed":
+            return "passed" if self.passed else "failed" if self.failed else "drifted"
+        others = {"running": "due", "interrupted": "skipped", "pruned": "skipped"}
+        others |= {"crashed": "failed", "diverged": "failed"}
+        return others.get(self.outcome, self.outcome)
+
+    @property
     def seconds(self) -> float | None:
         """How long the run took from its start to its end; None if it has not ended or there is none."""
         if self.run is None or self.run.finished_at is None:

@@ -14,11 +14,11 @@ from db.sources import ModelSource
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
+from job.html import cell, unbroken
 from job.plots.subject import Subject, read_subject
-from job.report import drift, flat, newest_verdicts, outcome, page, unbroken
+from job.report import drift, flat, newest_verdicts, outcome, page
 from job.report.sentences import (
     SENTENCES,
-    cell,
     convergence,
     final_parameters,
     overfitting,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from prometheus_client import exposition
+from prometheus_client.openmetrics import exposition as openmetrics
 from sqlalchemy import select
 
 from db import scheduled_runs
@@ -19,7 +24,18 @@ from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
 from job.cli.output import print_json, print_line, print_table, print_text, short, verdict_record
 from job.cli.prune import duration
+from job.files import write
+from job.schedule.formats import junit, markdown, metrics
 from job.schedule.glance import glance, last_missed
+from job.schedule.page import nights_page
+
+
+class Form(StrEnum):
+    """What `job nights` prints."""
+
+    table = "table"
+    json = "json"
+    openmetrics = "openmetrics"
 
 
 def nights(
@@ -41,6 +57,29 @@ def nights(
             "run ended no longer ago than this: 26h, 90m, 2d.",
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page of all scheduled runs."),
+    ] = None,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--metrics-file",
+            metavar="FILE.prom",
+            help="Write metrics for node_exporter's textfile collector.",
+        ),
+    ] = None,
+    junit_file: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE.xml", help="Write the runs and their verdicts as JUnit's XML."),
+    ] = None,
+    github_summary: Annotated[
+        bool,
+        typer.Option("--github-summary", help="Add the runs to the summary page of a GitHub Actions job."),
+    ] = False,
+    form: Annotated[
+        Form, typer.Option("--format", help="What is printed: a table, JSON, or metrics for Prometheus.")
+    ] = Form.table,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
@@ -49,12 +88,22 @@ def nights(
 
     The last line says since when the bits are the same, how many of all runs passed, and what is open.
 
+    With --report, --metrics-file, --junit or --github-summary, only the names of the files are printed. The
+    page and the metrics are about all scheduled runs, the others about the last --limit.
+
     --check is for a health check. It exits with status 1 if a scheduled run is overdue, if the last one was
     missed, or if none is planned. With --within AGE it does so if the last completed scheduled run is older,
     or that of a specification that has a baseline.
     """
     if within is not None and not check:
         raise typer.BadParameter("--within belongs to --check")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY", "") if github_summary else ""
+    if github_summary and not summary:
+        raise typer.BadParameter("--github-summary needs GITHUB_STEP_SUMMARY, which GitHub Actions sets")
+    files = bool(report or metrics_file or junit_file or summary)
+    if check and (files or as_json or form is not Form.table):
+        raise typer.BadParameter("--check has no other output than its line")
+    as_json = as_json or form is Form.json
     found: list[ScheduledRun] = []
     line = ""
     nothing = "no scheduled runs yet; `job nightly` starts them"
@@ -65,13 +114,29 @@ def nights(
                 return check_within(store, within)
             if check:
                 return check_none_missed(store)
-            found = list(scheduled_runs.newest(store, limit if as_json and limit else None))
-            line = "" if as_json else glance(store, found)
+            found = list(scheduled_runs.newest(store, limit if as_json and limit and not files else None))
+            line = "" if as_json and not files else glance(store, found)
+            if metrics_file:
+                save(metrics_file, exposition.generate_latest(metrics(store, found)))
+            if report:
+                save(report, nights_page(store, found, line, report.parent).encode())
+            if form is Form.openmetrics and not files:
+                text: bytes = openmetrics.generate_latest(metrics(store, found))  # type: ignore[no-untyped-call]
+                print(text.decode(), end="")
+                return 0
             found = found[: limit or None]
+            if junit_file:
+                save(junit_file, junit(store, found))
+            if summary:
+                with Path(summary).open("a", encoding="utf-8") as file:
+                    file.write(markdown(found, line))
+                print_line(summary)
     except NotFoundError as missing:
-        if check:
+        if check or files:
             raise
         nothing = str(missing)
+    if files:
+        return 0
     if as_json:
         print_json([scheduled_run_record(scheduled_run) for scheduled_run in found])
     elif not found:
@@ -100,6 +165,12 @@ def nights(
         )
         print_text(line)
     return 0
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a file and print its name."""
+    write(path, content)
+    print_line(str(path))
 
 
 def check_within(store: Store, within: timedelta) -> int:

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import base64
-import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from db.downsampled import described
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from job import __version__
 from job.fit import PARTS, fits, remark
+from job.html import rendered
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
 from job.plots.gaps import gap_history
 from job.plots.subject import Subject, read_subject
-from job.report.sentences import cell, sections
+from job.report.sentences import sections
 from job.verdicts.drift import COLUMNS, Comparison, judge
 
-LONGEST_UNBROKEN = 24
-"""characters of a number or a date"""
 R2_IN_WORDS = (
     "R2 is 1 - mean squared error / variance of the same rows. For comparison, the training mean: the mean "
     "of the training rows as the prediction of every row."
 )
-TEMPLATE = Path(__file__).parent / "report.html.j2"
 CAPTIONS = {
     "losses": "Train and test loss of each model. Where a broken line lies on the broad one, they agree.",
     PARAMETERS: "What the {model} model learned, parameter by parameter.",
@@ -72,11 +65,8 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     problems = {name: drawable(name, [subject]) for name in names}
     drawn = draw([subject], [name for name, problem in problems.items() if not problem], ["svg"])
     files = {name: base64.b64encode(content).decode() for name, _, content in drawn}
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template.filters["moment"] = moment
-    template.filters["cell"] = cell
-    template.filters["unbroken"] = unbroken
-    return template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return rendered(
+        "report.html.j2",
         run=run,
         left=None if run.whole else described(run),
         rows={model: len(history) for model, history in subject.histories.items()},
@@ -90,8 +80,6 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
             for name, problem in problems.items()
         ],
         environment=flat(run.environment),
-        version=__version__,
-        now=datetime.now(UTC),
     )
 
 
@@ -137,21 +125,6 @@ def drift(store: Store, subject: Subject, data: Path | None) -> Drift | None:
     names = [] if drawable("drift", subjects) else ["drift"]
     files = [base64.b64encode(content).decode() for *_, content in draw(subjects, names, ["svg"])]
     return Drift(comparison, "", next(iter(files), None))
-
-
-def moment(value: datetime | None) -> Markup:
-    """A moment as HTML that is not broken."""
-    text = "" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<span class="n">{}</span>').format(text)
-
-
-def unbroken(text: str) -> Markup:
-    """The text as HTML in which no number is broken at a hyphen."""
-    parts = re.split(r"(\S*(?:\d-|-\d)\S*)", text)
-    return Markup("").join(
-        Markup('<span class="n">{}</span>').format(part) if i % 2 and len(part) <= LONGEST_UNBROKEN else part
-        for i, part in enumerate(parts)
-    )
 
 
 def models_alike(subject: Subject) -> list[str]:

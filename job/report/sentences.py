@@ -10,6 +10,7 @@ from typing import Any
 from db.query import Answer, named_query
 from db.schema import RunRow
 from db.store import Store
+from job.html import cell
 from job.named_query import run_named_query
 
 Row = dict[str, Any]
@@ -231,14 +232,3 @@ SENTENCES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
 def cells(found: Answer) -> list[list[str]]:
     """The rows as text, numbers to six significant digits."""
     return [[cell(value) for value in row] for row in found.rows]
-
-
-def cell(value: Any) -> str:
-    """One value as text."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list):
-        return ", ".join(map(cell, value))
-    return "" if value is None else str(value)

@@ -1,0 +1,124 @@
+"""`nights_page`: a self-contained HTML page about all scheduled runs, with a square for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from db.baselines import same_bits
+from db.query import named_query, run_query
+from db.scheduled_runs import ScheduledRun
+from db.schema import RunRow
+from db.specification import Specification
+from db.store import Store
+from job.environment import Change, environment_changes
+from job.html import rendered
+
+COLOURS = 8
+"""colours in the template; more histories begin again with the first one"""
+MARKS = {
+    "passed": ("", "passed"),
+    "drifted": ("≠", "not the bits of the baseline, or, without one, of the night before"),
+    "failed": ("!", "failed"),
+    "missed": ("?", "missed"),
+    "skipped": ("-", "skipped or stopped"),
+    "due": ("", "due or running"),
+}
+"""by the result of a night: the mark in its square, and what the legend says"""
+
+
+@dataclass(slots=True)
+class Bits:
+    """What nights with the same digests have in common."""
+
+    digests: dict[str, str | None]
+    """by model"""
+    number: int
+    nights: list[ScheduledRun] = field(default_factory=list)
+
+    @property
+    def colour(self) -> int:
+        """The number of its colour in the template."""
+        return self.number % COLOURS
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A run whose bits are not those of the completed night before."""
+
+    run: RunRow
+    before: RunRow
+    night: ScheduledRun
+    changes: list[Change]
+    """between the environments of the two runs"""
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A scheduled run on the page."""
+
+    night: ScheduledRun
+    bits: Bits | None
+    edge: bool
+    link: str | None
+    """the run's report, if there is one beside the page"""
+
+    @property
+    def title(self) -> str:
+        """What a pointer and a screen reader find."""
+        run, row = self.night.run, self.night.row
+        said = [f"{row.due_at:%Y-%m-%d %H:%M}Z", MARKS[self.night.result][1]]
+        said += [f"run {run.id}"] if run else []
+        said += [row.detail] if row.detail else []
+        return ", ".join(said)
+
+
+def nights_page(store: Store, nights: Sequence[ScheduledRun], glance: str, folder: Path) -> str:
+    """The page about `nights`, the latest first, under a line `glance` about them.
+
+    Runs whose `report-RUN.html` is in `folder` are links.
+    """
+    squares: list[Square] = []
+    known: dict[tuple[tuple[str, str | None], ...], Bits] = {}
+    edges: list[Edge] = []
+    last: dict[Specification, RunRow] = {}
+    for night in reversed(nights):
+        run, bits, before = night.run, None, None
+        if run is not None and run.status == "completed":
+            digests = {model.name: model.digest for model in run.models}
+            bits = known.setdefault(tuple(digests.items()), Bits(digests, len(known)))
+            bits.nights.append(night)
+            specification = Specification.of(run)
+            before = last.get(specification)
+            last[specification] = run
+            if before is not None and not same_bits(run, before):
+                edges.append(
+                    Edge(run, before, night, environment_changes(before.environment, run.environment))
+                )
+        report = f"report-{run.id}.html" if run else ""
+        edge = bool(edges) and edges[-1].night is night
+        link = report if report and (folder / report).exists() else None
+        squares.append(Square(night, bits, edge, link))
+    accepted = run_query(store.url, named_query("baselines").sql, {}, limit=None)
+    rows = [dict(zip(accepted.columns, row, strict=True)) for row in accepted.rows]
+    return rendered(
+        "nights.html.j2",
+        glance=glance,
+        months=list(months(squares)),
+        marks=MARKS,
+        bits=list(known.values()),
+        edges=edges[::-1],
+        others=[night for night in nights if night.result in ("failed", "missed", "skipped")],
+        baselines=list({row["baseline"]: row for row in rows}.values())[::-1],
+    )
+
+
+def months(squares: Sequence[Square]) -> Iterator[tuple[str, list[list[Square]]]]:
+    """Each month as `2026-03`, with the squares of its 31 days; days of UTC."""
+    for month, found in groupby(squares, lambda each: f"{each.night.row.due_at:%Y-%m}"):
+        days: list[list[Square]] = [[] for _ in range(31)]
+        for each in found:
+            days[each.night.row.due_at.day - 1].append(each)
+        yield month, days

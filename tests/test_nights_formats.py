@@ -1,0 +1,140 @@
+"""Scheduled runs for other programs: Prometheus, JUnit's readers, and GitHub's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics
+
+from db import scheduled_runs
+from db.schema import VerdictRow
+from db.store import Store
+from job.cli import run
+from tests.samples import execute
+from tests.series import judged, night
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    with Store(migrated_url) as opened:
+        yield opened
+
+
+def metrics(text: str, read: object = parser) -> dict[tuple[str, str], float]:
+    """The value of each metric by its name and the label that tells it from its siblings."""
+    own = ("result", "kind", "epoch_ledger_run_status")
+    return {
+        (sample.name, next((sample.labels[name] for name in own if name in sample.labels), "")): sample.value
+        for family in read.text_string_to_metric_families(text)  # type: ignore[attr-defined]
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_about_the_last_run_that_ended(store: Store, migrated_url: str, tmp_path: Path) -> None:
+    for bits in (0, 1):
+        judged(store, night(store, bits))
+    execute(store, "UPDATE runs SET finished_at = '2026-03-02 02:00:04.000' WHERE id = 2")
+    night(store, status="failed")
+    execute(store, "UPDATE runs SET status = 'running' WHERE id = 3")
+    path = tmp_path / "ledger.prom"
+    assert run(["nights", "--metrics-file", str(path), "--database-url", migrated_url]) == 0
+    found = metrics(path.read_text())
+    assert found["epoch_ledger_run_end_timestamp_seconds", ""] == 1772416804
+    assert found["epoch_ledger_run_duration_seconds", ""] == 4
+    assert found["epoch_ledger_run_epochs_per_second", ""] == 2.5  # 5 of each of two models
+    assert found["epoch_ledger_run_status", "completed"] == 1
+    assert found["epoch_ledger_run_status", "failed"] == 0
+    assert found["epoch_ledger_verdict_passed", "drift"] == 0
+    drift = store.verdicts(2)[-1].worst
+    assert found["epoch_ledger_verdict_largest_gap", "drift"] == pytest.approx(drift)
+    counted = {result: value for (name, result), value in found.items() if name.endswith("scheduled_runs")}
+    assert counted == {"passed": 1, "drifted": 1, "due": 1, "failed": 0, "missed": 0, "skipped": 0}
+
+
+def test_each_specification_has_its_own_metrics(store: Store, migrated_url: str, capsys: Output) -> None:
+    night(store)
+    night(store, seed=7)
+    assert run(["nights", "--format", "openmetrics", "--database-url", migrated_url]) == 0
+    text = capsys.readouterr().out
+    families = openmetrics.text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    seeds = [
+        sample.labels["seed"]
+        for family in families
+        for sample in family.samples
+        if sample.name == "epoch_ledger_run_duration_seconds"
+    ]
+    assert sorted(seeds) == ["0", "7"]
+    assert text.endswith("# EOF\n")
+
+
+def test_an_empty_store_has_metrics(store: Store, migrated_url: str, capsys: Output) -> None:
+    assert run(["nights", "--format", "openmetrics", "--database-url", migrated_url]) == 0
+    assert set(metrics(capsys.readouterr().out, openmetrics).values()) == {0.0}
+
+
+def test_junit_has_a_suite_for_each_run_and_a_case_for_each_verdict(
+    store: Store, migrated_url: str, tmp_path: Path
+) -> None:
+    for bits in (0, 1):
+        judged(store, night(store, bits))
+    verdict = VerdictRow(run_id=2, kind="parity", passed=True, tolerance=0.0, detail="", model="python")
+    store.add_verdict(verdict)
+    night(store, status="interrupted")
+    execute(store, "UPDATE runs SET stop_reason = 'stopped by <SIGTERM>' WHERE id = 3")
+    path = tmp_path / "ledger.xml"
+    assert run(["nights", "--junit", str(path), "--limit", "2", "--database-url", migrated_url]) == 0
+    stopped, drifted = ElementTree.fromstring(path.read_bytes())
+    assert [case.get("name") for case in drifted] == ["run", "drift", "parity python"]
+    (failure,) = drifted.findall("testcase/failure")
+    assert str(failure.get("message")).startswith("against run 1: ")
+    assert (drifted.get("tests"), drifted.get("failures"), drifted.get("skipped")) == ("3", "1", "0")
+    (skipped,) = stopped.findall("testcase/skipped")
+    assert skipped.get("message") == "interrupted: stopped by <SIGTERM>"
+
+
+def test_the_summary_is_added_to_githubs_file(
+    store: Store, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    judged(store, night(store))
+    row = scheduled_runs.newest(store)[0].row
+    night(store, status="failed")
+    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 2")
+    path = tmp_path / "summary.md"
+    path.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    assert run(["nights", "--github-summary", "--database-url", migrated_url]) == 0
+    before, heading, *lines = path.read_text().splitlines()
+    assert (before, heading) == ("before", "### Scheduled runs")
+    assert f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 1 |  |" in lines
+    assert any(line.endswith("| failed | 2 | a \\| b |") for line in lines)
+    assert capsys.readouterr().out == f"{path}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--github-summary"], "needs GITHUB_STEP_SUMMARY"),
+        (["--check", "--junit", "x.xml"], "--check has no other output"),
+        (["--check", "--format", "openmetrics"], "--check has no other output"),
+        (["--report", "no/such\0/file"], "null"),
+    ],
+)
+def test_wrong_use_is_refused(
+    migrated_url: str, options: list[str], why: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert run(["nights", *options, "--database-url", migrated_url]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_without_a_store_no_file_is_written(tmp_path: Path, capsys: Output) -> None:
+    path, missing = tmp_path / "a.prom", f"sqlite:///{tmp_path}/none.db"
+    assert run(["nights", "--metrics-file", str(path), "--database-url", missing]) == 2
+    assert not path.exists()
+    assert "none.db" in capsys.readouterr().err

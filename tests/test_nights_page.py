@@ -1,0 +1,123 @@
+"""`job nights --report`: a page with a square for each scheduled run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from db import scheduled_runs
+from db.schema import ScheduledRunRow
+from db.store import Store
+from job.cli import run
+from job.schedule.page import nights_page
+from job.verdicts.baseline import set_baseline
+from tests.samples import execute
+from tests.series import FIRST, judged, night
+
+
+@pytest.fixture
+def store(migrated_url: str) -> Iterator[Store]:
+    with Store(migrated_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(store: Store, tmp_path: Path) -> Callable[[], str]:
+    return lambda: nights_page(store, scheduled_runs.newest(store), "at a glance", tmp_path)
+
+
+def squares(page: str) -> list[tuple[str, ...]]:
+    """The classes of each square in the calendar, in the order of the page."""
+    calendar = page[page.index("<tbody>") : page.index("</tbody>")]
+    return [tuple(found.split()[1:]) for found in re.findall(r'class="(square[^"]*)"', calendar)]
+
+
+def missed(store: Store, detail: str) -> None:
+    """A scheduled run that was missed, after the others."""
+    row = scheduled_runs.add_unscheduled(store, ScheduledRunRow(due_at=FIRST.replace(month=4), status="due"))
+    scheduled_runs.settle(store, row.id, "missed", detail)
+
+
+def test_nights_have_one_colour_if_and_only_if_they_have_the_same_bits(
+    store: Store, page: Callable[[], str]
+) -> None:
+    for bits in (0, 0, 1, 1, 0):
+        judged(store, night(store, bits))
+    assert squares(page()) == [
+        ("passed", "c0"),
+        ("passed", "c0"),
+        ("drifted", "edge", "c1"),
+        ("passed", "c1"),
+        ("drifted", "edge", "c0"),
+    ]
+
+
+def test_against_a_baseline_each_night_is_marked_until_the_change_is_accepted(
+    store: Store, page: Callable[[], str]
+) -> None:
+    first = night(store)
+    set_baseline(store, first, "first night", "alice")
+    for _ in range(2):
+        changed = night(store, 1, environment={"packages": {"numpy": "9.9"}})
+        judged(store, changed)
+    set_baseline(store, changed, "numpy 9.9 is <right>", "bob")
+    judged(store, night(store, 1))
+    made = page()
+    assert [kind for kind, *_ in squares(made)] == ["passed", "drifted", "drifted", "passed"]
+    assert "packages numpy 9.9" in made[made.index('id="edges"') : made.index('id="baselines"')]
+    accepted = made[made.index('id="baselines"') : made.index('id="others"')]
+    assert "numpy 9.9 is &lt;right&gt;" in accepted
+    assert "bob" in accepted
+
+
+def test_missed_and_failed_nights_are_marked_and_listed_with_their_reasons(
+    store: Store, page: Callable[[], str]
+) -> None:
+    night(store, status="failed")
+    missed(store, "<script>alert(1)</script>")
+    made = page()
+    assert squares(made) == [("failed",), ("missed",)]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in made[made.index('id="others"') :]
+    assert "<script" not in made
+
+
+def test_a_square_is_a_link_if_the_runs_report_is_beside_the_page(
+    store: Store, page: Callable[[], str], tmp_path: Path
+) -> None:
+    night(store)
+    night(store)
+    (tmp_path / "report-2.html").touch()
+    assert re.findall(r"href=[\"']?(report-\d+\.html)", page()) == ["report-2.html"]
+
+
+def test_an_empty_store_has_a_page_too(page: Callable[[], str]) -> None:
+    assert "No scheduled runs yet" in page()
+
+
+def test_the_page_loads_nothing_from_the_network(store: Store, page: Callable[[], str]) -> None:
+    judged(store, night(store))
+    assert not re.search(r"https?://|src=", page())
+
+
+def test_the_command_writes_the_page_of_all_runs_and_prints_its_name(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store(sqlite_url, create=True) as store:
+        for _ in range(3):
+            night(store)
+    path = tmp_path / "year.html"
+    assert run(["nights", "--report", str(path), "--limit", "1", "--database-url", sqlite_url]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    assert len(squares(path.read_text())) == 3
+
+
+def test_days_are_those_of_utc(store: Store, page: Callable[[], str]) -> None:
+    night(store)
+    execute(store, "UPDATE scheduled_runs SET due_at = '2026-03-31 23:59:00.000'")
+    row = re.search(r"<tr><th scope=\"row\">.*?</tr>", page(), re.DOTALL)
+    assert row is not None
+    cells = re.findall(r"<td>(.*?)</td>", row[0], re.DOTALL)
+    assert [bool(cell) for cell in cells] == [False] * 30 + [True]
