@@ -65,9 +65,9 @@ def nights(
                 return check_within(store, within)
             if check:
                 return check_none_missed(store)
-            found = list(scheduled_runs.newest(store, limit if as_json and limit else None))
-            line = "" if as_json else glance(store, found)
-            found = found[: limit or None]
+            every = scheduled_runs.newest(store)
+            line = "" if as_json else glance(store, every)
+            found = list(every[: limit or None])
     except NotFoundError as missing:
         if check:
             raise
