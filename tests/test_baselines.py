@@ -59,7 +59,7 @@ def test_a_change_fails_every_night_until_it_is_accepted(store: Store) -> None:
 def test_a_verdict_says_since_which_night_the_bits_have_differed(store: Store) -> None:
     base = trained(store)
     accept(store, base)
-    since = None
+    since, told = None, {}
     for bits in np.random.RandomState(1).randint(0, 3, 20).tolist():
         run = night(store, bits)
         verdict = judged(store, run)["baseline"]
@@ -68,6 +68,10 @@ def test_a_verdict_says_since_which_night_the_bits_have_differed(store: Store) -
         assert verdict.passed == (since is None)
         assert (found and found.groups()) == (since and (str(since.id), f"{since.created_at:%Y-%m-%d}"))
         assert (verdict.run_id, verdict.against_run_id, verdict.tolerance) == (run.id, base.id, 0)
+        told[run.id] = verdict.id
+    for run_id, verdict_id in told.items():  # later runs change nothing
+        assert (again := judge_baseline(store, store.run(run_id))) is not None
+        assert again.id == verdict_id
 
 
 def test_since_when_counts_no_other_specification_and_no_unfinished_run(store: Store) -> None:
@@ -78,6 +82,13 @@ def test_since_when_counts_no_other_specification_and_no_unfinished_run(store: S
     first = night(store, 1)
     night(store, 0, seed=1)
     assert judged(store, night(store, 2))["baseline"].detail.startswith(f"differs since run {first.id} of ")
+
+
+def test_nights_before_the_baseline_do_not_count_as_differing_from_it(store: Store) -> None:
+    night(store)
+    accept(store, trained(store, 1))
+    run = night(store)
+    assert judged(store, run)["baseline"].detail.startswith(f"differs since run {run.id} of ")
 
 
 def test_a_slow_walk_is_seen_against_the_baseline(store: Store) -> None:

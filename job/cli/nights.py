@@ -114,17 +114,17 @@ def nights(
                 return check_within(store, within)
             if check:
                 return check_none_missed(store)
-            found = list(scheduled_runs.newest(store, limit if as_json and limit and not files else None))
-            line = "" if as_json and not files else glance(store, found)
+            every = scheduled_runs.newest(store)
+            line = "" if as_json and not files else glance(store, every)
             if metrics_file:
-                save(metrics_file, exposition.generate_latest(metrics(store, found)))
+                save(metrics_file, exposition.generate_latest(metrics(store, every)))
             if report:
-                save(report, nights_page(store, found, line, report.parent).encode())
+                save(report, nights_page(store, every, line, report.parent).encode())
             if form is Form.openmetrics and not files:
-                text: bytes = openmetrics.generate_latest(metrics(store, found))  # type: ignore[no-untyped-call]
+                text: bytes = openmetrics.generate_latest(metrics(store, every))  # type: ignore[no-untyped-call]
                 print(text.decode(), end="")
                 return 0
-            found = found[: limit or None]
+            found = list(every[: limit or None])
             if junit_file:
                 save(junit_file, junit(store, found))
             if summary:
