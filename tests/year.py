@@ -4,7 +4,8 @@
 
 The trainings are real, of 200 epochs; the clock is not: each night is dated a day after the one before. The
 bits change with the version of a package that the model pretends to use. Two nights are missed. The first run
-is the baseline. The first change is accepted after nine nights; the second ends when the package is taken back.
+is the baseline. The first change is accepted after nine nights; the second ends when the package is taken
+back.
 """
 
 from __future__ import annotations
