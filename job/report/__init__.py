@@ -17,6 +17,7 @@ from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job import __version__
+from job.environment import main_packages
 from job.fit import PARTS, fits, remark
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
@@ -76,6 +77,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     template.filters["moment"] = moment
     template.filters["cell"] = cell
     template.filters["unbroken"] = unbroken
+    packages = run.environment.get("packages", {})
     return template.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=run,
         left=None if run.whole else described(run),
@@ -89,7 +91,9 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
             {"name": name, "caption": caption(name, subject), "svg": files.get(name), "problem": problem}
             for name, problem in problems.items()
         ],
-        environment=flat(run.environment),
+        environment=flat({name: value for name, value in run.environment.items() if name != "packages"}),
+        main_packages=main_packages(packages),
+        packages=packages,
         version=__version__,
         now=datetime.now(UTC),
     )
