@@ -118,7 +118,7 @@ def bisect(asked: Question, trials: Trials, tell: Tell, likely: Sequence[Change]
 
     Raises UnexplainedError if GOOD's settings do not give GOOD's bits, or BAD's not BAD's.
     """
-    asked = with_known_python(asked, trials)
+    asked = with_known_python(asked, trials, tell)
     search = Search(asked, trials, tell)
     tell(
         f"{asked.model} differs from epoch {asked.epoch:,} on; {len(asked.changes)} changes to try"
@@ -150,24 +150,23 @@ def applied(settings: Settings, changes: Sequence[Change]) -> dict[str, str]:
     return {name: value for name, value in changed.items() if value != ABSENT}
 
 
-def with_known_python(asked: Question, trials: Trials) -> Question:
-    """The question; if uv has no such interpreter as a run's, Python is fixed at the version of this one."""
+def with_known_python(asked: Question, trials: Trials, tell: Tell) -> Question:
+    """The question; if uv lacks the Python of a run, all trials use the version that runs this."""
     versions = {each["python"] for each in (asked.settings, applied(asked.settings, asked.changes))}
-    missing = []
-    for version in sorted(versions):
-        try:
+    try:
+        for version in sorted(versions):
             trials.home(version)
-        except UnresolvedError:
-            missing.append(version)
-    if not missing:
-        return asked
-    own = platform.python_version()
-    return replace(
-        asked,
-        settings=asked.settings | {"python": own},
-        changes=[change for change in asked.changes if change.what != "python"],
-        fixed=[*asked.fixed, *(Change("python", version, own) for version in missing)],
-    )
+    except UnresolvedError as reason:
+        own = platform.python_version()
+        tell(f"all trials use Python {own}: that of a run {reason}")
+        held = [change for change in asked.changes if change.what == "python"]
+        return replace(
+            asked,
+            settings=asked.settings | {"python": own},
+            changes=[change for change in asked.changes if change not in held],
+            fixed=[*asked.fixed, *held],
+        )
+    return asked
 
 
 @dataclass

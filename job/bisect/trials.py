@@ -77,13 +77,17 @@ class Trials:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the directory in this context. Raises BisectError if another bisect does."""
+        """Hold the directory in this context. Raises BisectError if it cannot be had."""
+        lock = FileLock(self.directory / "lock", timeout=0)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.directory / "lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout:
             raise BisectError(f"another bisect works in {self.directory}; name another --work") from None
+        except OSError as error:
+            raise BisectError(f"--work {self.directory}: {error.strerror}") from None
+        with lock:
+            yield
 
     @cached_property
     def results(self) -> dict[str, dict[str, str]]:
@@ -178,6 +182,7 @@ class Trials:
             check=False,
         )
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        last = last.removeprefix("job: error: ")
         if not database.exists():
             raise FailedError(f"cannot train: {last}")
         with Store(f"sqlite:///{database}") as store:
