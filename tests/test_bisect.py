@@ -23,6 +23,7 @@ from job.cli import run
 from job.data.dataset import DEFAULT_DATA
 from job.environment import ABSENT, Change
 from job.errors import UnexplainedError
+from job.pins import KERNELS, THREADS
 from tests import wheels
 from tests.conftest import ROOT, Job, job_command
 from tests.samples import execute, history, run_row, start, write_csv
@@ -97,7 +98,8 @@ class Place:
 
     def execute(self, *command: str, **variables: str) -> None:
         words = [find_uv() if word == "uv" else word for word in command]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("JOB_")}
+        ours = ("JOB_", *THREADS, *KERNELS)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         done = subprocess.run(
             words,
             cwd=self.directory,
@@ -186,6 +188,7 @@ def test_the_lifted_pin_is_found(place: Place, job: Job) -> None:
     done = bisected(place, job, 4, 5, data=DEFAULT_DATA)
     assert done.returncode == 0, done.stderr
     assert table(done.stdout) == [["OPENBLAS_CORETYPE", "Haswell", "Sandybridge"]]
+    assert "come from 1 of 4 changes" in done.stdout  # with two MKL_ variables and a number of threads
 
 
 @pytest.mark.slow
