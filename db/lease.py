@@ -220,8 +220,17 @@ def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
 
 def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict[str, Any]:
     """The environment of a run resumed at `epoch`: the original one, and what has changed since."""
-    changes = {name: value for name, value in now.items() if before.get(name) != value}
+    names = [name for name in now if before.get(name) != now[name]]
+    changes = {name: changed_part(before.get(name), now[name]) for name in names}
     return before | {"resumes": [*before.get("resumes", []), {"epoch": epoch, "changed": changes}]}
+
+
+def changed_part(before: Any, now: Any) -> Any:
+    """What of `now` differs from `before`; of objects those members, None for one that is gone."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return now
+    names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    return {name: changed_part(before.get(name), now.get(name)) for name in names}
 
 
 class RunWriter:

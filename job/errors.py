@@ -40,6 +40,16 @@ class SchedulerLostError(SweepError):
     exit_status = 1
 
 
+class BisectError(LedgerError):
+    """Two runs cannot be bisected."""
+
+
+class UnexplainedError(BisectError):
+    """What can be varied between two runs does not explain their difference."""
+
+    exit_status = 1
+
+
 class ModelError(LedgerError):
     """A model cannot be found, loaded or begun."""
 

@@ -17,7 +17,7 @@ from job.cli import run
 from job.data.dataset import load
 from job.models.python import PythonModel
 from job.replay import audit as auditing
-from job.replay.audit import ALONE, draw, environment_at, judge, sampled, stretches
+from job.replay.audit import ALONE, draw, judge, sampled, stretches
 from job.replay.state import prepare
 from job.training import Settings, start, train_and_judge
 from tests.conftest import Job
@@ -218,20 +218,6 @@ def test_another_environment_does_not_excuse_a_removed_row(stored: str) -> None:
 def test_a_sample_of_all_epochs_was_not_drawn(stored: str) -> None:
     assert "drawn" not in audited(stored, sample=EPOCHS).detail
     assert "drawn with --seed 1" in audited(stored, sample=EPOCHS - 1).detail
-
-
-def test_the_environment_of_an_epoch_is_that_of_the_resume_before_it() -> None:
-    recorded = {
-        "cpu": "a",
-        "python": "3.11",
-        "resumes": [
-            {"epoch": 10, "changed": {"cpu": "b"}},
-            {"epoch": 20, "changed": {"python": "3.12"}},
-        ],
-    }
-    assert environment_at(recorded, 9) == {"cpu": "a", "python": "3.11"}
-    assert environment_at(recorded, 10) == {"cpu": "b", "python": "3.11"}
-    assert environment_at(recorded, 25) == {"cpu": "a", "python": "3.12"}
 
 
 def test_a_run_that_is_downsampled_or_has_no_epoch_is_refused(stored: str, tmp_path: Path) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import job.environment
-from job.environment import environment, environment_changes
+from db.lease import with_resume
+from job.environment import environment, environment_at, environment_changes, main_packages
 from job.pins import pins
+from tests.conftest import ROOT
 
 
 def test_versions_cpu_and_threads_are_those_of_this_process() -> None:
@@ -54,9 +58,48 @@ def test_threads_are_those_in_force_not_those_asked_for(tmp_path: Path) -> None:
     assert found["pins"]["OPENBLAS_NUM_THREADS"] == "2"
 
 
-def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job.environment, "PACKAGES", ("numpy", "no-such-package"))
-    assert list(environment()["packages"]) == ["numpy"]
+def test_every_installed_distribution_is_on_record_once_under_its_normalised_name(tmp_path: Path) -> None:
+    site = Path(sysconfig.get_path("purelib"))
+    names = {re.sub(r"[-_.]+", "-", each.name.split("-")[0]).lower() for each in site.glob("*.dist-info")}
+    assert set(environment()["packages"]) >= names > {"sqlalchemy", "typer", "epoch-ledger"}
+    for directory, version_of in (("first", "2.0"), ("second", "1.0")):
+        about = tmp_path / directory / f"Some.odd_name-{version_of}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Name: Some.odd_name\nVersion: {version_of}\n")
+    (tmp_path / "first" / "broken-1.0.dist-info").mkdir()
+    program = "import setuptools; from job.environment import packages; print(dict(packages()))"
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path / 'first'}:{tmp_path / 'second'}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "'some-odd-name': '2.0'" in found
+    assert "broken" not in found
+    assert eval(found).keys() - {"some-odd-name"} == environment()["packages"].keys()
+
+
+def test_a_run_that_recorded_a_few_packages_differs_only_in_those() -> None:
+    few = {"packages": {"numpy": "2.0", "torch": "2.1"}}
+    every = {"packages": {"numpy": "2.1", "typer": "0.20", "new": "3"}}
+    assert environment_changes(few, every) == [("packages numpy", "2.0", "2.1")]
+    assert environment_changes(every, few) == [("packages numpy", "2.1", "2.0")]
+
+
+def test_a_table_shows_the_main_packages_and_how_many_more_there_are() -> None:
+    recorded = {"a": "1", "numpy": "2.0", "torch": "2.1", "z": "1"}
+    assert main_packages(recorded) == "numpy 2.0, torch 2.1, 2 more"
+    assert main_packages({"numpy": "2.0"}) == "numpy 2.0"
+
+
+def test_the_environment_of_an_epoch_is_that_of_the_resume_before_it() -> None:
+    first = {"cpu": "a", "packages": {"numpy": "1", "old": "1", "same": "1"}, "pins": {"A": None}}
+    second = first | {"cpu": "b"}
+    third = first | {"packages": {"numpy": "2", "new": "1", "same": "1"}, "pins": {"A": "1"}}
+    recorded = with_resume(with_resume(first, second, 10), third, 20)
+    assert recorded["resumes"][1]["changed"]["packages"] == {"numpy": "2", "old": None, "new": "1"}
+    assert [environment_at(recorded, epoch) for epoch in (9, 10, 19, 25)] == [first, second, second, third]
 
 
 @pytest.fixture

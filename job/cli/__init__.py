@@ -34,6 +34,7 @@ COMMANDS = {
     "step": ("step:step", "Replay one epoch, and show every value of it."),
     "audit": ("audit:audit", "Replay stored epochs, and compare their bits."),
     "compare": ("compare:compare", "Compare two runs bit for bit."),
+    "bisect": ("bisect:command", "Find which package or setting changed the bits."),
     "plot": ("draw:plot", "Draw figures of runs or of a sweep."),
     "report": ("draw:report", "Write a page with a run's verdicts and figures."),
     "export": ("export:export", "Write a run's history as CSV or Parquet."),

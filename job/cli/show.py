@@ -18,6 +18,7 @@ from job.cli.options import (
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
 from job.data.reading import Reading
 from job.data.source import source
+from job.environment import main_packages
 from job.fit import PARTS, fits, last_losses, remark
 
 
@@ -88,7 +89,9 @@ def show(
         facts.append(("units of RMSE", table.target + (f"; {remark(found)}" if dataset is None else "")))
     gone = " (of epochs that are no longer all there)" * (not found.whole)
     facts += [(f"{model.name} digest", model.digest + gone) for model in found.models if model.digest]
-    environment = found.environment
+    environment = dict(found.environment)
+    if "packages" in environment:
+        environment["packages"] = main_packages(environment["packages"])
     facts += [(name, _flat(environment[name])) for name in sorted(environment)]
     print_table(["", ""], facts)
     print_line("")

@@ -23,6 +23,12 @@ def source(run: RunRow, path: Path | None = None) -> Dataset | None:
     read with the run's options. None if no file has the hash. Raises DataError if `path` is given and has
     another hash.
     """
+    found = source_file(run, path)
+    return None if found is None else load(found, run.dataset.target, Reading.of(run.dataset.reading))
+
+
+def source_file(run: RunRow, path: Path | None = None) -> Path | None:
+    """The file that `source` reads. Raises DataError likewise."""
     stored = run.dataset
     if path is not None:
         if (sha256 := sha256_of(path)) != stored.sha256:
@@ -30,14 +36,12 @@ def source(run: RunRow, path: Path | None = None) -> Dataset | None:
                 f"{path}: not what run {run.id} was trained on: that is {stored.name} with sha256 "
                 f"{stored.sha256[:12]}..., this has {sha256[:12]}..."
             )
-        return load(path, stored.target, Reading.of(stored.reading))
+        return path
     for candidate in (DEFAULT_DATA, Path(stored.name), Path(os.environ.get("JOB_DATA", ""))):
         with suppress(DataError):  # missing, unreadable, or not a regular file
-            if sha256_of(candidate) != stored.sha256:
-                continue
-            path = candidate
-            break
-    return None if path is None else load(path, stored.target, Reading.of(stored.reading))
+            if sha256_of(candidate) == stored.sha256:
+                return candidate
+    return None
 
 
 def least_squares(dataset: Dataset) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from db.downsampled import require_whole
 from db.errors import StoreError
 from db.history import History
 from db.schema import RunRow, VerdictRow
-from job.environment import environment, environment_changes
+from job.environment import environment, environment_at, environment_changes
 from job.models.bits import first_unlike
 from job.models.reference import reference_of, sources
 from job.replay.state import Replay
@@ -173,12 +172,3 @@ def reason(run: RunRow, name: str, first: Broken) -> str:
         "this environment is the run's, so the stored values, settings or models were changed, "
         f"or {name} keeps state outside its parameters (`job models check` finds that)"
     )
-
-
-def environment_at(recorded: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """The environment in which a run trained an epoch: the first one, with the changes of the last resume."""
-    found = {name: value for name, value in recorded.items() if name != "resumes"}
-    changes = [each["changed"] for each in recorded.get("resumes", []) if each["epoch"] <= epoch]
-    if changes:  # each lists all that differs from the first environment
-        found |= changes[-1]
-    return found

@@ -12,6 +12,7 @@ from db.downsampled import described
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
+from job.environment import main_packages
 from job.fit import PARTS, fits, remark
 from job.html import rendered
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
@@ -65,6 +66,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     problems = {name: drawable(name, [subject]) for name in names}
     drawn = draw([subject], [name for name, problem in problems.items() if not problem], ["svg"])
     files = {name: base64.b64encode(content).decode() for name, _, content in drawn}
+    packages = run.environment.get("packages", {})
     return rendered(
         "report.html.j2",
         run=run,
@@ -79,7 +81,9 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
             {"name": name, "caption": caption(name, subject), "svg": files.get(name), "problem": problem}
             for name, problem in problems.items()
         ],
-        environment=flat(run.environment),
+        environment=flat({name: value for name, value in run.environment.items() if name != "packages"}),
+        main_packages=main_packages(packages),
+        packages=packages,
     )
 
 
