@@ -44,7 +44,8 @@ def json_text(value: Any) -> str:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Print a table, numbers to the right, None as nothing; rows are printed as they arrive after the first.
 
-    The first `MEASURED` rows decide how wide the columns are, and which hold numbers.
+    The first `MEASURED` rows decide how wide the columns are, and which hold numbers. If there are no more,
+    and the table is too wide, the columns without a value are left out, and named below.
     """
     rows = iter(rows)
     first = list(islice(rows, MEASURED))
@@ -52,13 +53,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     layout = Columns(
         [shown(name) for name in columns], numeric, [cells(row) for row in first], screen_width()
     )
+    without = [columns[i] for i in layout.empty] if 0 < len(first) < MEASURED and not layout.fits else []
+    if without:
+        layout = layout.without_empty()
     if title:
         print_text(title, style="bold")
     for line in layout.head():
         print_line(line, style="bold")
-    for row in chain(first, rows):
-        for line in layout.lines(cells(row)):
+    every = chain(layout.measured, map(cells, rows))
+    while group := list(islice(every, layout.at_once)):
+        for line in layout.lines(*group):
             print(line)
+    if without:
+        print_text(f"no row has a value in: {', '.join(without)}")
 
 
 def cells(row: Iterable[object]) -> list[str]:
@@ -95,6 +102,12 @@ class Short(Number):
     """A float that prints with seven significant digits."""
 
     digits = 7
+
+
+class Gap(Number):
+    """A float that prints with two significant digits."""
+
+    digits = 2
 
 
 def moment(value: datetime | None) -> str:

@@ -245,9 +245,11 @@ def text_of(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """A value as a table has it: numbers to float32's nine digits."""
+    """A value as a table has it: numbers to float32's nine digits, lists with commas."""
     if isinstance(value, float):
         return Number(value)
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+        return ", ".join(map(str, value))
     return nested(value) if isinstance(value, list | dict) else value
 
 
