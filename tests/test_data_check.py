@@ -247,7 +247,7 @@ def test_every_line_fits_and_no_name_is_cut(
 signs = st.sampled_from(" \t;|,.'_\u202f\uff0c")
 name = st.text("ab ,\"'-$数", min_size=1).map(str.strip).filter(bool)
 names = st.lists(name, max_size=4, unique=True).map(tuple)
-readings = st.builds(
+readings: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     delimiter=st.none() | signs,
     decimal=st.sampled_from([None, ".", ","]),

@@ -133,9 +133,12 @@ def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
 
 
 def print_verdict(verdict: VerdictRow) -> None:
-    """Print one verdict as a sentence."""
-    passed = verdict.passed
-    print_text(
-        f"{verdict.kind}: {'passed' if passed else 'FAILED'}: {verdict.detail}",
-        style="green" if passed else "bold red",
-    )
+    """Print one verdict as a sentence, a failed drift as several."""
+    if verdict.passed:
+        print_text(f"{verdict.kind}: passed: {verdict.detail}", style="green")
+        return
+    # What a drift tells of each model and of the environment has a line of its own.
+    first, *others = verdict.detail.split("; ") if verdict.kind == "drift" else [verdict.detail]
+    print_text(f"{verdict.kind}: FAILED: {first}", style="bold red")
+    for other in others:
+        print_text(other)
