@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+from math import ceil
 
 from rich.cells import cell_len
 
@@ -23,8 +24,10 @@ GAP = 2
 """blanks between two columns"""
 WIDE = 200
 """most characters that a column is wide; a longer cell moves the rest of its row to the right"""
-NARROW = 20
-"""fewest characters to which a column of texts is narrowed; dates and digests need fewer"""
+NARROW = 16
+"""fewest characters to which a column of texts is narrowed; days and digests need fewer"""
+MOST_BESIDE = 40
+"""most characters of a text in rows that stand beside each other"""
 
 PARTS = re.compile("[^_ ]+[_ ]?|[_ ]")
 """what a column's name may be cut into"""
@@ -132,9 +135,11 @@ class Columns:
         if self.widths is not None or self.screen is None:
             return 1
         texts = [max(cells, default=0) for cells, n in zip(self.content, self.numeric, strict=True) if not n]
-        if max(texts, default=0) > 2 * NARROW:  # each would take many lines
+        if max(texts, default=0) > MOST_BESIDE:  # each would take many lines
             return 1
-        return max(1, (self.screen - self.left) // (GAP + self.least))
+        most = max(1, (self.screen - self.left) // (GAP + self.least))
+        groups = ceil(len(self.measured) / most)
+        return ceil(len(self.measured) / groups) if groups else 1  # the last is about as wide
 
     @cached_property
     def left(self) -> int:
