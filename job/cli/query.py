@@ -16,7 +16,7 @@ import typer
 
 from db.backends.watch import Row
 from db.errors import QueryError
-from db.query import Value, named_queries, named_query, read_value, run_query
+from db.query import Value, named_queries, named_query, names, read_value, run_query
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,
@@ -51,9 +51,17 @@ def seconds(value: float) -> float:
     return value
 
 
+def names_from(incomplete: str) -> list[str]:
+    """The named queries whose names begin so, for the completion of a shell."""
+    return [name for name in names() if name.startswith(incomplete)]
+
+
 def query(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A named query, or `-` for SQL from stdin.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A named query, or `-` for SQL from stdin.", autocompletion=names_from
+        ),
     ] = None,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Binds :run: a number, or `latest`.")
