@@ -150,7 +150,7 @@ NUMBERS = [(i * i % 13 + 0.25, i * 7 % 11, i * i % 17) for i in range(20)]
         (  # a text in the last column
             "a,b,c,near\n" + "".join(f"{a},{b},{c},bay\n" for a, b, c in NUMBERS),
             "--target c --drop near",
-            "and so in 20 of 20 rows; to predict c instead, use --target c --drop near",
+            "; to predict c instead, use --target c --drop near, or correct the file",
         ),
         (
             "a,b,c,note\n" + "".join(f"{a},{b},{c},\n" for a, b, c in NUMBERS),

@@ -236,7 +236,8 @@ def unusable(column: Column, what: str, goal: str, other: str | None, few: bool 
         return Problem(what, leaving_out, else_do="correct the file" if few else "")
     if other is None or few:
         return Problem(what, else_do="correct the file, or choose another --target")
-    return Problem(what, leaving_out, whose=f"to predict {other} instead, ", target=other)
+    instead = f"to predict {other} instead, "
+    return Problem(what, leaving_out, else_do="correct the file", whose=instead, target=other)
 
 
 def other_target(found: Scan) -> str | None:
