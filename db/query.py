@@ -7,7 +7,7 @@ The database enforces read-only access, not a check of the text: see `db.backend
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -127,6 +127,20 @@ def run_query(
         from db.backends.sqlite_query import fetch  # each loads its driver
     else:
         from db.backends.postgresql_query import fetch
+    watch = Watch(timeout, max_bytes)
+    source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
+    return answer(watch, source, limit, memory, take, adding)
+
+
+def answer(
+    watch: Watch,
+    source: Generator[Row, None, None],
+    limit: int | None = LIMIT,
+    memory: int | None = None,
+    take: Callable[[Iterator[Row]], object] | None = None,
+    adding: Callable[[Iterator[Row]], Iterator[Row]] = iter,
+) -> Answer:
+    """The answer whose column names and rows `source` gives, within what `watch` allows; see `run_query`."""
     kept: list[Row] = []
     more = False
 
@@ -138,8 +152,6 @@ def run_query(
             else:
                 yield row
 
-    watch = Watch(timeout, max_bytes)
-    source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
     try:
         with closing(watch.rows(source)) as parts, memory_limit(memory):
             (take or kept.extend)(adding(rows()))

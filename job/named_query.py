@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from db.backends.watch import Row
+from db.backends.watch import Row, Watch
 from db.errors import QueryError
-from db.query import LIMIT, Answer, Value, named_query, run_query
+from db.query import LIMIT, MAX_BYTES, TIMEOUT, Answer, Value, answer, named_query, run_query
 from db.schema import RunRow
 from db.store import Store
 from job.computed import COMPUTED, Course
@@ -74,17 +74,20 @@ def computed(
     dataset: Dataset | None,
     *,
     limit: int | None = LIMIT,
+    timeout: float = TIMEOUT,
+    max_bytes: int = MAX_BYTES,
+    memory: int | None = None,
     take: Callable[[Iterator[Row]], object] | None = None,
-    **_: Any,
 ) -> Answer:
-    """The answer to a query in `COMPUTED`, as `run_query` gives it."""
+    """The answer to a query in `COMPUTED`, as `run_query` gives it; `memory` does not bound the epochs."""
     compute, columns = COMPUTED[name]
-    histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
-    found = compute(Course(run, histories, dataset), **bound)
-    rows = found[:limit]
-    if take is not None:
-        take(iter([columns, *rows]))
-    return Answer(columns, [] if take else rows, len(rows) < len(found))
+
+    def rows() -> Generator[Row, None, None]:
+        yield columns
+        histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
+        yield from compute(Course(run, histories, dataset), **bound)
+
+    return answer(Watch(timeout, max_bytes), rows(), limit, take=take)
 
 
 def check(name: str, value: Value, default: Value) -> None:

@@ -27,13 +27,19 @@ def test_help_names_values_in_a_word_and_leaves_half_of_a_line_to_the_text(
     assert run([*words, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert not [line for line in lines if re.match(r"  -.*<(bool|int|float|str|path)", line)]
+    assert not [line for line in lines if re.match(r"  \S.*<(bool|int|float|str|path|list)", line)]
     texts = [len(line) - len(line.lstrip()) for line in lines if line.startswith(" " * 20)]
     assert all(indent <= 34 for indent in texts)
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"), [("job tr", "train"), ("job train --ep", "--epochs"), ("job db ba", "backup")]
+    ("line", "expected"),
+    [
+        ("job tr", "train"),
+        ("job train --ep", "--epochs"),
+        ("job db ba", "backup"),
+        ("job query over", "overfitting"),
+    ],
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(shell: str, line: str, expected: str) -> None:

@@ -36,13 +36,14 @@ def answer(url: str, epoch: int, capsys: Output, status: int = 0) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("epoch", [0, 7])
-def test_the_page_has_every_operation_parameter_and_comparison_in_80_columns(
-    epoch: int, stored: str, capsys: Output
+@pytest.mark.parametrize(("epoch", "screen"), [(0, 80), (7, 80), (7, 60)])
+def test_the_page_has_every_operation_parameter_and_comparison(
+    epoch: int, screen: int, stored: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", str(screen))
     assert run(["step", "1", str(epoch), "--database-url", stored]) == 0
     out = capsys.readouterr().out
-    assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, out.splitlines())) <= screen
     for text in ("2/r error", "404 x 1", "LSTAT", "python against paddle", "differ by themselves: X w, test"):
         assert text in " ".join(out.split())
     for name in ("paddle", "python"):
@@ -126,7 +127,10 @@ class Typed(PythonModel):
 """
 
 
-def test_a_type_alone_is_said_alone(migrated_url: str, tmp_path: Path, capsys: Output) -> None:
+def test_a_type_alone_is_said_alone(
+    migrated_url: str, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "typed.py").write_text(TYPED)
     with Store(migrated_url) as store:
         models = ("python", "typed.py:Typed")
@@ -156,7 +160,10 @@ class Wider(PythonModel):
 
 
 @pytest.mark.parametrize("model", ["paddle", "python"])
-def test_float64_fits_the_table(model: str, migrated_url: str, tmp_path: Path, capsys: Output) -> None:
+def test_float64_fits_the_table(
+    model: str, migrated_url: str, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     file = tmp_path / "wider.py"
     file.write_text(WIDER)
     with Store(migrated_url) as store:

@@ -274,16 +274,20 @@ def test_the_json_has_every_difference_as_a_field(store: Store, capsys: Output) 
     assert ["packages", "numpy", "1", "2"] in rows
 
 
-def test_long_changes_take_two_lines_and_hashes_are_cut(store: Store, capsys: Output) -> None:
+def test_long_changes_fit_and_hashes_are_cut(
+    store: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
     for letter in "ab":
         environment = {"git": {"commit": letter * 40}, "platform": f"Linux-{letter}-" + "x" * 40}
         add(store, settings={"environment": environment}, paddle=history(9))
     assert compare(store, 2, 1) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert all(len(line) <= 80 for line in lines)
-    assert [line.split() for line in lines[2:6]] == [
-        ["git", "commit", "before", "a" * 12],
-        ["now", "b" * 12],
-        ["platform", "before", "Linux-a-" + "x" * 40],
-        ["now", "Linux-b-" + "x" * 40],
+    assert all(len(line) <= 60 for line in lines)
+    assert [line.split() for line in lines[1:6]] == [
+        ["environment", "before", "now"],
+        ["git", "commit", "a" * 12, "b" * 12],
+        ["platform", "Linux-a-" + "x" * 14, "Linux-b-" + "x" * 15],
+        ["x" * 22, "x" * 23],
+        ["x" * 4, "x" * 2],
     ]

@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -19,6 +20,7 @@ from job.cli import run
 from job.data.check import check
 from job.data.dataset import load
 from job.data.reading import Reading
+from job.errors import DataError
 from tests.conftest import ROOT
 from tests.samples import write_csv
 
@@ -119,7 +121,7 @@ def test_options_that_are_given_are_heeded(tmp_path: Path, capsys: Output) -> No
     ("text", "message"),
     [
         ("a,y,a\n" + "1,2,3\n" * 9, "both are named 'a'"),
-        ("a,y\n" + "1,2\n" * 9 + "3\n", "line 11: 1 values, but the table has 2 columns"),
+        ("a,y\n" + "1,2\n" * 9 + "3\n", "line 11: 1 value, but the table has 2 columns"),
         ("a,y\n" + "".join(f"{i},x\n" for i in range(9)), "choose another --target"),
         (
             ",".join(f"a column of text number {i}" for i in range(99)) + ",a,y\n" + f"{'x,' * 99}1,2\n" * 9,
@@ -139,6 +141,79 @@ def test_what_no_option_settles_is_to_be_corrected_in_the_file(
     assert json.loads(checked([str(path), "--json"], capsys)[1])["command"] is None
 
 
+NUMBERS = [(i * i % 13 + 0.25, i * 7 % 11, i * i % 17) for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        (  # a text in the last column
+            "a,b,c,near\n" + "".join(f"{a},{b},{c},bay\n" for a, b, c in NUMBERS),
+            "--target c --drop near",
+            "; to predict c instead, use --target c --drop near, or correct the file",
+        ),
+        (
+            "a,b,c,note\n" + "".join(f"{a},{b},{c},\n" for a, b, c in NUMBERS),
+            "--target c --drop note",
+            "column 4 (note): no row has a value; to predict c instead, use --target c --drop note",
+        ),
+        (
+            "a:b:c\n" + "".join(f"{a}:{b}:{c}\n" for a, b, c in NUMBERS),
+            "--delimiter :",
+            "'0.25:0:0' is not a number, and so in 20 of 20 rows; use --delimiter :",
+        ),
+        (  # each row lacks a value
+            "a,b,c\n" + "".join(f"{'' if b % 2 else a},{b if b % 2 else ''},{c}\n" for a, b, c in NUMBERS),
+            "--missing mean",
+            "use --missing mean or --missing drop",
+        ),
+        (
+            "a;b;c\n" + "".join(f"{a};{b};{c + 1} 500\n" for a, b, c in NUMBERS),
+            "--thousands space",
+            "use --thousands space",
+        ),
+        (
+            "".join(f"{a} {b} {c}\n" for a, b, c in NUMBERS),
+            "--no-header",
+            "line 1: the columns have no names; to call them column_1 to column_3, use --no-header",
+        ),
+    ],
+)
+def test_the_command_settles_it(
+    tmp_path: Path, capsys: Output, sqlite_url: str, text: str, words: str, message: str
+) -> None:
+    (path := tmp_path / "made.csv").write_text(text)
+    _, out = checked([str(path)], capsys)
+    assert message in " ".join(out.split())
+    command = shlex.split(json.loads(checked([str(path), "--json"], capsys)[1])["command"])
+    assert command == ["job", "train", "--data", str(path), *words.split()]
+    assert run([*command[1:], "--epochs", "3", "--model", "python", "--database-url", sqlite_url]) == 0
+
+
+def test_a_named_target_and_a_few_wrong_cells_are_the_users(tmp_path: Path, capsys: Output) -> None:
+    rows = "".join(f"{a},{b},{c},bay\n" for a, b, c in NUMBERS)
+    (path := tmp_path / "made.csv").write_text(f"a,b,c,near\n{rows}")
+    few = tmp_path / "few.csv"
+    few.write_text(
+        "a,b,c\n" + "".join(f"{a},{b},{c}\n" for a, b, c in NUMBERS) + "1,2,none at all\n3,4,inf\n"
+    )
+    for words in (["--target", "near"], []):
+        _, out = checked([str(path if words else few), *words], capsys)
+        assert "correct the file, or choose another --target" in " ".join(out.split())
+
+
+def test_points_that_may_separate_thousands_are_noted(tmp_path: Path, capsys: Output) -> None:
+    (path := tmp_path / "made.csv").write_text(
+        "a;y\n" + "".join(f"{i}.500;{i * i % 7}\n" for i in range(1, 20))
+    )
+    assert "the point in '1.500' is taken for a decimal point" in " ".join(
+        checked([str(path)], capsys)[1].split()
+    )
+    for more in ("1.5;3\n", "0.500;3\n"):
+        path.write_text(path.read_text().split("20.")[0] + more)
+        assert "taken for" not in checked([str(path)], capsys)[1]
+
+
 def test_what_is_no_table_is_one_line(tmp_path: Path, capsys: Output) -> None:
     (path := tmp_path / "made.csv").write_text("<html>\n")
     assert run(["data", "check", str(path)]) == 2
@@ -154,18 +229,57 @@ def test_doubts_are_told_and_are_no_problems(tmp_path: Path, capsys: Output) -> 
     assert "1. the values of y in the training and in the test rows do not overlap" in " ".join(out.split())
 
 
-def test_every_line_fits_80_columns_and_no_name_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+@pytest.mark.parametrize("screen", [60, 80, 100])
+def test_every_line_fits_and_no_name_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, screen: int
 ) -> None:
+    monkeypatch.setenv("COLUMNS", str(screen))
     monkeypatch.chdir(tmp_path)
     names = ["x" * 26, "a rather long name of a column, with a unit (kg/m^3)", "房价、千美元", "y"]
     lines = [",".join(f'"{name}"' for name in names)]
     lines += [f"{i / 1e9},{-i * 1e300},?,{i * i % 7}" for i in range(20)]
     Path("a table with a long name, from somewhere.csv").write_text("\n".join(lines))
     _, out = checked(["a table with a long name, from somewhere.csv"], capsys)
-    assert max(map(cell_len, out.splitlines())) <= 80
-    for name in names:
-        assert name in out
+    assert max(map(cell_len, out.splitlines())) <= screen
+    assert all(word in out for name in names for word in name.split())
+
+
+signs = st.sampled_from(" \t;|,.'_\u202f\uff0c")
+name = st.text("ab ,\"'-$数", min_size=1).map(str.strip).filter(bool)
+names = st.lists(name, max_size=4, unique=True).map(tuple)
+readings: st.SearchStrategy[dict[str, Any]] = st.builds(
+    dict,
+    delimiter=st.none() | signs,
+    decimal=st.sampled_from([None, ".", ","]),
+    thousands=st.none() | signs,
+    header=st.booleans(),
+    features=names,
+    drop=names,
+    missing=st.sampled_from([None, "drop", "mean"]),
+    constant=st.sampled_from([None, "drop"]),
+    test_share=st.floats(0.01, 0.99),
+    shuffle=st.none() | st.integers(0, 2**32 - 1),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(options=readings)
+def test_the_words_of_options_give_the_options(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def look(path: Path, reading: Reading, target: str | None) -> None:
+        given.append(reading)
+        raise DataError("seen")
+
+    monkeypatch.setattr("job.cli.data.examine", look)
+    try:
+        reading = Reading(**options)
+    except DataError:
+        return
+    run(["data", "check", "made.csv", *reading.words])
+    assert given == [reading]
 
 
 @settings(max_examples=40, deadline=None)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 
-from db.errors import QueryError
+from db.errors import QueryError, QueryTimeoutError, QueryTooLargeError
 from db.schema import RunRow
 from db.store import Store
+from job.computed import COMPUTED
 from job.data.dataset import load
 from job.models.base import LinearRegression
 from job.named_query import check, run_named_query
@@ -89,6 +91,20 @@ def test_the_limit_counts(store: Store, run: RunRow) -> None:
     few = run_named_query(store, "losses", run, {"every": 1}, limit=3)
     assert (len(few.rows), few.more) == (3, True)
     assert len(run_named_query(store, "losses", run, {"every": 1}, limit=None).rows) == 60
+
+
+@pytest.mark.parametrize("name", ["parity", "overfitting", "turning-points"])
+def test_computed_answers_heed_the_limits_of_time_and_size(
+    name: str, store: Store, run: RunRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(QueryTooLargeError, match="--max-bytes 10 "):
+        run_named_query(store, name, run, max_bytes=10)
+    over = Event()
+    columns = COMPUTED[name][1]
+    monkeypatch.setitem(COMPUTED, name, (lambda *_, **__: over.wait(60), columns))
+    with pytest.raises(QueryTimeoutError, match=r"stopped after 0\.1 s"):
+        run_named_query(store, name, run, timeout=0.1)
+    over.set()
 
 
 def test_turning_points_have_the_turn_of_the_exact_path(sqlite_url: str) -> None:

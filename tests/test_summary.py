@@ -135,10 +135,12 @@ def test_show_says_what_is_left_of_a_thinned_run_and_what_was_judged(unequal: St
         unequal,
         "INSERT INTO verdicts (run_id, kind, passed, tolerance, detail, created_at) VALUES "
         "(1, 'parity', 1, 0, 'so', '2026-01-02 01:02:03'), "
-        "(1, 'drift', 0, 0.5, 'not so', '2026-01-02 01:02:04')",
+        "(1, 'drift', 0, 0.5, 'not so; nor so', '2026-01-02 01:02:04')",
     )
     assert run(words(unequal, "show", "1")) == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == ["parity: passed: so", "drift: FAILED: not so"]
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        *("parity: passed: so", "drift: FAILED: not so", "nor so"),
+    ]
     assert run(words(unequal, "show", "1", "--json")) == 0
     assert json.loads(capsys.readouterr().out)["verdicts"][1] == {
         "id": 2,
@@ -151,7 +153,7 @@ def test_show_says_what_is_left_of_a_thinned_run_and_what_was_judged(unequal: St
         "first_epoch": None,
         "worst": None,
         "tolerance": 0.5,
-        "detail": "not so",
+        "detail": "not so; nor so",
         "created_at": datetime(2026, 1, 2, 1, 2, 4, tzinfo=UTC).isoformat(),
     }
 
@@ -234,9 +236,9 @@ def test_the_exit_status_is_by_the_verdicts_that_count(
         f"UPDATE blocks SET digest = 'other' WHERE run_id = {first.id}",
     )
     assert status(completed(store, "nightly")) == drift
-    *_, parity_line, drift_line = capsys.readouterr().out.splitlines()
-    assert parity_line.startswith("parity: passed: ")
-    assert drift_line.startswith("drift: FAILED: against run 1: ")
+    said, _, table = capsys.readouterr().out.partition("drift: FAILED: against run 1\n")
+    assert said.splitlines()[-1].startswith("parity: passed: ")
+    assert [line.split()[:2] for line in table.splitlines()[2:4]] == [["paddle", "0"], ["python", "0"]]
     assert status(completed(store, shift=1.0)) == parity
     *digests, integrity, line = capsys.readouterr().out.splitlines()
     assert digests == [f"{m.name}: digest {m.digest}" for m in store.run().models]

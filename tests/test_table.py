@@ -79,15 +79,18 @@ def test_csv_is_known_by_its_name_or_by_a_comma(tmp_path: Path, name: str, text:
         (b"", "the file is empty"),
         (b" \n\n", "the file is empty"),
         (b",,\n,,\n", "line 1: nothing but empty columns"),
-        (b'a,"b\nc",y\n1,2,3\n', "has a line break or the like"),
-        ("a,b\u2028b,y\n1,2,3\n".encode(), "has a line break or the like"),
+        (
+            "a,b\u200b,y\n1,2,3\n".encode(),
+            "has the character '\\u200b' (U+200B ZERO WIDTH SPACE), which cannot",
+        ),
+        (b"a,b\x07,y\n1,2,3\n", "has the character '\\x07' (U+0007 without a name), which cannot be seen"),
         (b"a,b,y\n1,2,x\n", "line 2, column 3 (y): 'x' is not a number"),
         (b"a,b,y\n1,2,3\n4,nan,6\n", "line 3, column 2 (b): the value is missing (written 'nan'); use"),
         (b"a,b,y\n-inf,2,3\n", "line 2, column 1 (a): '-inf' is not a finite number"),
         (b"a,b,y\n1e999,2,3\n", "line 2, column 1 (a): '1e999' is not a finite number"),
         (b"a,b,y\n1_0,2,3\n", "line 2, column 1 (a): '1_0' is not a number"),
         ("a,b,y\n٣,2,3\n".encode(), "line 2, column 1 (a): '٣' is not a number"),
-        (b"a,b,y\n1,,3\n", "line 2, column 2 (b): the value is missing (empty); use --missing drop or"),
+        (b"a,b,y\n1,,3\n", "line 2, column 2 (b): the value is missing (empty); use --missing mean or"),
         (b"a,b,y\n1,2\n", "line 2: 2 values, but the table has 3 columns"),
         (b"a,b,y\n\n1,2,3,4\n", "line 3: 4 values, but the table has 3 columns"),
         (b"a,b,a\n1,2,3\n", "line 1, columns 1 and 3: both are named 'a'"),
@@ -95,7 +98,11 @@ def test_csv_is_known_by_its_name_or_by_a_comma(tmp_path: Path, name: str, text:
         (b"1,2,3\n4,5,6\n", "line 1: the columns have no names; to call them column_1 to column_3, use --no"),
         (b"a,2,y\n1,2,3\n4,5,6\n", "line 1, column 2: '2' is a number, but this line must name the columns"),
         (b"a,bias,y\n1,2,3\n", "line 1, column 2: 'bias' is the name"),
-        (b'a,b,y\n1,"2,3\n', "not readable as CSV"),
+        (
+            b'a,b,y\n1,"2,3\n4,5,6\n',
+            "line 2: a quote is opened, and not closed up to line 3; correct the line",
+        ),
+        (b'a,b,y\n1,"2"x,3\n', "line 2: not readable as CSV"),
         (b"a,b,y\n" + b"x" * 41 + b",2,3\n", f"column 1 (a): '{'x' * 40}' is not a number"),
         (b"a,b,y\n" + b"9" * 400 + b",2,3\n", f"column 1 (a): '{'9' * 40}' is not a finite number"),
         (b"a,b,y\n1,2,3\n\xff,5,6\n", "line 3, byte 1: not UTF-8 text"),
@@ -230,14 +237,25 @@ def test_more_than_a_gigabyte_is_refused_unread(tmp_path: Path) -> None:
         read_table(path)
 
 
-@pytest.mark.parametrize("columns", [14, 15])
-def test_a_table_of_other_numbers_is_never_taken_for_the_housing_table(tmp_path: Path, columns: int) -> None:
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (14, "line 1.* housing table.*; for a table of your own .*use --no-header"),
+        (15, "line 1: the columns have no names; to call them column_1 to column_15, use --no-header"),
+    ],
+)
+def test_a_table_of_other_numbers_is_never_taken_for_the_housing_table(
+    tmp_path: Path, columns: int, message: str
+) -> None:
     values = np.random.RandomState(0).randint(1, 90, (20, columns)) / 10
     np.savetxt(path := tmp_path / "other.dat", values, fmt="%.1f")
-    with pytest.raises(
-        DataError, match=r"other\.dat: line 1.* housing table.*; for a table of your own .*use --no-header"
-    ):
+    with pytest.raises(DataError, match=rf"other\.dat: {message}"):
         read_table(path)
+
+
+def test_white_space_in_a_name_becomes_a_blank(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text('a,"floor\narea","price\u00a0(USD)",x\u2028y\n1,2,3,4\n')
+    assert read_table(path).columns == ("a", "floor area", "price (USD)", "x y")
 
 
 def test_a_file_whose_name_cannot_be_stored_is_refused(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ REFUSED = {
         b"a,b\n1.5,2,3\n4,5,6\n",
         "line 2: 3 values, but the table has 2 columns named in line 1",
     ),
-    "a footer": (PLAIN.encode() + b"12 rows\n", "line 14: 1 values, but the table has 3 columns"),
+    "a footer": (PLAIN.encode() + b"12 rows\n", "line 14: 1 value, but the table has 3 columns"),
     "years as names": (
         b"land,1990,1991\nx,1,2\ny,2,3\n",
         "line 1, column 2: '1990' is a number, but this line",

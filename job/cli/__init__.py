@@ -75,7 +75,9 @@ def load(name: str) -> Any:
         command = get_command(alone)
     for each in (command, *getattr(command, "commands", {}).values()):
         for parameter in each.params:
-            if parameter.param_type_name == "option" and not (parameter.is_flag or parameter.metavar):
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = lambda ctx: ""  # its type, beside its name
+            elif not (parameter.is_flag or parameter.metavar):
                 parameter.metavar = VALUES.get(parameter.type_descriptor.annotation)
     return command
 

@@ -9,18 +9,10 @@ from typing import Annotated
 import typer
 
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, finite, open_store
-from job.cli.output import Number, print_json, print_line, print_table, verdict_record
+from job.cli.output import Gap, print_json, print_line, print_table, verdict_record
 from job.environment import Change
 from job.verdicts.drift import COLUMNS, Comparison
 from job.verdicts.drift import compare as judge
-
-WIDTH = 80
-
-
-class Gap(Number):
-    """A float that prints with two significant digits."""
-
-    digits = 2
 
 
 def compare(
@@ -91,16 +83,11 @@ def print_comparison(found: Comparison) -> None:
 
 
 def print_changes(what: str, changes: Sequence[Change]) -> None:
-    """Print a row for each change, or two where they would not fit on 80 columns."""
-    if not changes:
-        return
-    rows = [[change.what, brief(change.before), brief(change.now)] for change in changes]
-    if sum(max(map(len, column)) for column in zip(*rows, strict=True)) + 4 <= WIDTH:
+    """Print a row for each change."""
+    if changes:
+        rows = [[change.what, brief(change.before), brief(change.now)] for change in changes]
         print_table([what, "before", "now"], rows)
-    else:
-        halves = [[[name, "before", before], ["", "now", now]] for name, before, now in rows]
-        print_table([what, "", ""], [half for both in halves for half in both])
-    print_line("")
+        print_line("")
 
 
 def brief(value: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,19 +11,24 @@ import typer
 from rich.cells import cell_len
 
 from job.cli.options import AsJson, Target, command
-from job.cli.output import print_json, print_line
+from job.cli.output import Number, print_json, print_line, print_table
 from job.cli.table_options import ReadingOptions
+from job.cli.tables import screen_width, wrapped
 from job.data.check import Check, Facts
 from job.data.check import check as examine
 from job.data.problem import Problem
-from job.log import shown
 
 app = typer.Typer(
     help="Check what a table holds, before training on it.", add_completion=False, rich_markup_mode=None
 )
 WIDE = 80
-LONGEST_NAME = 26
-"""a longer name has a line of its own"""
+"""characters of a line where no terminal says it"""
+
+
+class Six(Number):
+    """A float that prints with six significant digits."""
+
+    digits = 6
 
 
 @app.callback()
@@ -47,7 +51,7 @@ def check(
     holds no table.
     """
     found = examine(file, reading.reading(), target)
-    words = training_words(found, target)
+    words = training_words(found)
     if as_json:
         print_json(record(found, words))
     else:
@@ -55,9 +59,9 @@ def check(
     return 1 if found.problems else 0
 
 
-def training_words(found: Check, target: str | None) -> list[str]:
+def training_words(found: Check) -> list[str]:
     """The command that trains on the table."""
-    chosen = [] if target is None else ["--target", target]
+    chosen = [] if found.target is None else ["--target", found.target]
     return ["job", "train", "--data", str(found.path), *chosen, *found.reading.words]
 
 
@@ -73,7 +77,7 @@ def print_check(found: Check, words: list[str]) -> None:
             print_line("")
             print_line(f"{title}, each with what settles it" if title == "problems" else title, style="bold")
         for number, problem in enumerate(problems, 1):
-            print_wrapped(f"{number}. {problem}", indent="   ")
+            print_wrapped(str(problem), f"{number}. ")
     print_line("")
     if found.dataset is not None:
         rows = f"{len(found.dataset.train_x):,} rows to train, {len(found.dataset.test_x):,} to test"
@@ -84,47 +88,36 @@ def print_check(found: Check, words: list[str]) -> None:
 
 
 def print_columns(columns: list[Facts]) -> None:
-    """Print a line for each column of the file, or two if its name is long."""
-    heads = ["column", "type", "minimum", "maximum", "missing", "use"]
-    rows = [
+    """Print a row for each column of the file."""
+    print_table(
+        ["column", "type", "minimum", "maximum", "missing", "use"],
         [
-            shown(each.name),
-            each.type,
-            "" if each.minimum is None else f"{each.minimum:.6g}",
-            "" if each.maximum is None else f"{each.maximum:.6g}",
-            f"{each.missing:,}" if each.missing else "",
-            each.use + ", constant" * each.constant,
-        ]
-        for each in columns
-    ]
-    names = [cell_len(row[0]) for row in rows if cell_len(row[0]) <= LONGEST_NAME]
-    widths = [max([len(heads[0]), *names])]
-    widths += [max(len(row[i]) for row in [heads, *rows]) for i in range(1, len(heads))]
-    for i, row in enumerate([heads, *rows]):
-        if cell_len(row[0]) > LONGEST_NAME:
-            print_line(row[0])
-            row = ["", *row[1:]]
-        padded = [
-            cell.rjust(width) if 2 <= at <= 4 else cell + " " * (width - cell_len(cell))
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print_line("  ".join(padded).rstrip(), style="" if i else "bold")
+            [
+                each.name,
+                each.type,
+                None if each.minimum is None else Six(each.minimum),
+                None if each.maximum is None else Six(each.maximum),
+                f"{each.missing:,}".rjust(len("missing")) if each.missing else None,
+                each.use + ", constant" * each.constant,
+            ]
+            for each in columns
+        ],
+    )
 
 
-def print_wrapped(text: str, indent: str = "") -> None:
-    """Print a sentence on lines that fit."""
-    for line in textwrap.wrap(
-        text, WIDE, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ):
-        print_line(line)
+def print_wrapped(text: str, first: str = "") -> None:
+    """Print a sentence after `first`, on lines that fit; those after the first line are indented likewise."""
+    for i, line in enumerate(wrapped(text, (screen_width() or WIDE) - len(first))):
+        print_line((" " * len(first) if i else first) + line)
 
 
 def print_command(words: list[str]) -> None:
     """Print a command, on several lines if it is long, as a shell reads it."""
+    width = screen_width() or WIDE
     line = "  job train"
     for option in re.findall(r"(--\S+(?:\n(?!--).*)?)", "\n".join(map(shlex.quote, words[2:]))):
         option = option.replace("\n", " ")
-        if cell_len(line) + 1 + cell_len(option) > WIDE - 2:
+        if cell_len(line) + 1 + cell_len(option) > width - 2:
             print_line(f"{line} \\")
             line = "   "
         line += f" {option}"
@@ -158,5 +151,4 @@ def record(found: Check, words: list[str]) -> dict[str, Any]:
 
 def as_record(problem: Problem) -> dict[str, Any]:
     """A problem as JSON has it."""
-    options = [shlex.join(option.words) for option in problem.options]
-    return {"text": problem.text, "options": options, "otherwise": problem.else_do or None}
+    return {"text": problem.text, "options": problem.ways, "otherwise": problem.else_do or None}

@@ -44,7 +44,8 @@ def json_text(value: Any) -> str:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Print a table, numbers to the right, None as nothing; rows are printed as they arrive after the first.
 
-    The first `MEASURED` rows decide how wide the columns are, and which hold numbers.
+    The first `MEASURED` rows decide how wide the columns are, and which hold numbers. If there are no more,
+    and the table is too wide, the columns without a value are left out, and named below.
     """
     rows = iter(rows)
     first = list(islice(rows, MEASURED))
@@ -52,13 +53,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     layout = Columns(
         [shown(name) for name in columns], numeric, [cells(row) for row in first], screen_width()
     )
+    without = [columns[i] for i in layout.empty] if 0 < len(first) < MEASURED and not layout.fits else []
+    if without:
+        layout = layout.without_empty()
     if title:
         print_text(title, style="bold")
     for line in layout.head():
         print_line(line, style="bold")
-    for row in chain(first, rows):
-        for line in layout.lines(cells(row)):
+    every = chain(layout.measured, map(cells, rows))
+    while group := list(islice(every, layout.at_once)):
+        for line in layout.lines(*group):
             print(line)
+    if without:
+        print_text(f"no row has a value in: {', '.join(without)}")
 
 
 def cells(row: Iterable[object]) -> list[str]:
@@ -97,6 +104,12 @@ class Short(Number):
     digits = 7
 
 
+class Gap(Number):
+    """A float that prints with two significant digits."""
+
+    digits = 2
+
+
 def moment(value: datetime | None) -> str:
     """A moment in UTC, to the second."""
     return "" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
@@ -120,9 +133,12 @@ def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
 
 
 def print_verdict(verdict: VerdictRow) -> None:
-    """Print one verdict as a sentence."""
-    passed = verdict.passed
-    print_text(
-        f"{verdict.kind}: {'passed' if passed else 'FAILED'}: {verdict.detail}",
-        style="green" if passed else "bold red",
-    )
+    """Print one verdict as a sentence, a failed drift as several."""
+    if verdict.passed:
+        print_text(f"{verdict.kind}: passed: {verdict.detail}", style="green")
+        return
+    # What a drift tells of each model and of the environment has a line of its own.
+    first, *others = verdict.detail.split("; ") if verdict.kind == "drift" else [verdict.detail]
+    print_text(f"{verdict.kind}: FAILED: {first}", style="bold red")
+    for other in others:
+        print_text(other)

@@ -16,7 +16,7 @@ import typer
 
 from db.backends.watch import Row
 from db.errors import QueryError
-from db.query import Value, named_queries, named_query, read_value, run_query
+from db.query import Value, named_queries, named_query, names, read_value, run_query
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,
@@ -51,9 +51,17 @@ def seconds(value: float) -> float:
     return value
 
 
+def names_from(incomplete: str) -> list[str]:
+    """The named queries whose names begin so, for the completion of a shell."""
+    return [name for name in names() if name.startswith(incomplete)]
+
+
 def query(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A named query, or `-` for SQL from stdin.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A named query, or `-` for SQL from stdin.", autocompletion=names_from
+        ),
     ] = None,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Binds :run: a number, or `latest`.")
@@ -245,9 +253,11 @@ def text_of(value: Any) -> Any:
 
 
 def cell(value: Any) -> Any:
-    """A value as a table has it: numbers to float32's nine digits."""
+    """A value as a table has it: numbers to float32's nine digits, lists with commas."""
     if isinstance(value, float):
         return Number(value)
+    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
+        return ", ".join(map(str, value))
     return nested(value) if isinstance(value, list | dict) else value
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from db.schema import RunRow
 from job.cli.options import DEFAULT_DATABASE, MOST_EPOCHS, AsJson, DatabaseUrl, Run, RunData, open_store
-from job.cli.output import Number, Short, print_json, print_line, print_table
+from job.cli.output import Gap, Number, Short, print_json, print_line, print_table, print_text
 from job.cli.summary import MOST_PARAMETERS
 from job.replay.state import prepare
 from job.replay.step import BEFORE, Difference, Stepped
@@ -22,7 +21,6 @@ from job.verdicts.gap import TOLERANCE
 MOST_VALUES = 20
 """values of an operation that are shown one by one"""
 MANY_UNITS = 1000
-WIDTH = 80
 WHY = (
     "Either the environment is not that of the run (`job audit` compares them), or stored values, settings "
     "or models were changed, or a model keeps state outside its parameters (`job models check` finds that)."
@@ -76,21 +74,20 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
     print_line("")
     for each in steps:
         if each.unlike:
-            print_line(
+            print_text(
                 f"{each.model}: FAILED: the replay does not have the stored bits: {each.unlike}",
                 style="bold red",
             )
         else:
             print_line(f"{each.model}: the replay has the stored bits", style="green")
     if any(each.unlike for each in steps):
-        for line in textwrap.wrap(WHY, WIDTH):
-            print_line(line)
+        print_text(WHY)
 
 
 def print_wrong_trace(each: Stepped) -> None:
     """Say that a model's trace is not what it trains, if so: the values printed next are not the epoch's."""
     if each.trace_unlike:
-        print_line(
+        print_text(
             f"{each.model}: FAILED: its trace is not what it trains: {each.trace_unlike}", style="bold red"
         )
 
@@ -108,9 +105,7 @@ def print_values(each: Stepped) -> None:
     for name, value in each.trace.items():
         beside = name == "parameters" or (name.startswith("gradient") and each.gradient is not None)
         if 1 < value.size <= MOST_VALUES and not beside:
-            text = f"{name}: " + ", ".join(str(Number(item)) for item in value.ravel().tolist())
-            for line in textwrap.wrap(text, WIDTH, subsequent_indent="  "):
-                print_line(line)
+            print_text(f"{name}: " + ", ".join(str(Number(item)) for item in value.ravel().tolist()))
 
 
 def print_parameters(run: RunRow, each: Stepped, first: Stepped) -> None:
@@ -149,13 +144,12 @@ def print_differences(each: Stepped, first: str) -> None:
     on_first_columns = [f"{first}'s values", "gap"] if crosswise else []
     columns = ["operation", "own values", "gap", *on_first_columns, "units"]
     title = f"{each.model} against {first}: differing values, largest gap, units in the last place"
-    print_line(title, style="bold")
+    print_text(title, style="bold")
     if crosswise:
-        print_line(f"Left, each model goes on with its own values; right, {each.model} gets {first}'s.")
+        print_text(f"Left, each model goes on with its own values; right, {each.model} gets {first}'s.")
     print_table(columns, rows)
     print_line("")
-    for line in textwrap.wrap(" ".join(sentences(each, first)), WIDTH):
-        print_line(line)
+    print_text(" ".join(sentences(each, first)))
 
 
 def sentences(each: Stepped, first: str) -> list[str]:
@@ -202,12 +196,6 @@ def count(difference: Difference) -> str:
     if kind:
         return f"{difference.differing:,}/{difference.values:,} {kind}"
     return f"{difference.differing:,} of {difference.values:,}"
-
-
-class Gap(Number):
-    """A float that prints with two significant digits."""
-
-    digits = 2
 
 
 class Units(int):

@@ -10,11 +10,13 @@ import numpy as np
 from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from job.cli.output import loss, print_line, print_table, print_verdict, verdict_record
+from job.cli.compare import print_comparison
+from job.cli.output import loss, print_line, print_table, print_text, print_verdict, verdict_record
 from job.data.dataset import Dataset
 from job.fit import fit_table, fits, last_losses
 from job.log import in_json, log_event
 from job.training import Conclusion
+from job.verdicts.drift import judge
 
 if TYPE_CHECKING:
     from job.cli.train import Output
@@ -39,7 +41,7 @@ def print_conclusion(
         if model.digest:
             announce(f"{model.name}: digest {model.digest}", "digest", output.quiet)
     for verdict in conclusion.verdicts:
-        announce_verdict(verdict, output.quiet)
+        announce_verdict(store, verdict, output.quiet)
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
         first = "drift: not judged: this is the first scheduled run of its specification"
         announce(first, "first_night", output.quiet)
@@ -53,12 +55,24 @@ def announce(text: str, event: str, quiet: bool) -> None:
         print_line(text)
 
 
-def announce_verdict(verdict: VerdictRow, quiet: bool) -> None:
+def announce_verdict(store: Store, verdict: VerdictRow, quiet: bool) -> None:
     """Print a verdict, and log it where events are JSON; there, if `quiet`, the log alone has it."""
     if not (quiet and in_json()):
-        print_verdict(verdict)
+        if verdict.kind == "drift" and not verdict.passed:
+            print_drift(store, verdict)
+        else:
+            print_verdict(verdict)
     word = "passed" if verdict.passed else "FAILED"
     log_event(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
+
+
+def print_drift(store: Store, verdict: VerdictRow) -> None:
+    """Print a failed drift with the tables of `job compare`."""
+    against = f"against run {verdict.against_run_id}"
+    before, _, _ = verdict.detail.partition(against)  # that the bits are those from before a drift
+    print_text(f"drift: FAILED: {before}{against}", style="bold red")
+    run, other = (store.run(str(each)) for each in (verdict.run_id, verdict.against_run_id))
+    print_comparison(judge(store, run, other, verdict.tolerance))
 
 
 def print_losses(store: Store, run: RunRow) -> None:

@@ -35,7 +35,7 @@ Thousands = Annotated[
         "--thousands",
         metavar="CHAR",
         envvar="JOB_THOUSANDS",
-        help="The character between thousands. Default: none.",
+        help="What separates thousands: a character, or space. Default: nothing.",
     ),
 ]
 NoHeader = Annotated[
@@ -116,12 +116,12 @@ class ReadingOptions:
 
     def reading(self) -> Reading:
         """The options as they are stored. Raises DataError for one that has no meaning."""
-        from job.data.reading import Reading, delimiter_of, listed  # here and below: `job runs` needs none
+        from job.data.reading import Reading, character_of, listed  # here and below: `job runs` needs none
 
         return Reading(
-            delimiter=delimiter_of(self.delimiter),
+            delimiter=character_of(self.delimiter),
             decimal=self.decimal,
-            thousands=self.thousands,
+            thousands=character_of(self.thousands),
             header=not self.no_header,
             features=listed(self.features),
             drop=listed(self.drop),

@@ -1,7 +1,8 @@
-"""Lays tables out for the width of the screen: no column is left out, and no key or number is cut.
+"""Lays tables out for the width of the screen: no key or number is left out or cut.
 
-A table that is too wide gets its column names in several lines, then its texts; a table that is still too
-wide is shown with each row on its side, a line for each column.
+A table that is too wide loses the columns without any value; then its column names get several lines, then
+its texts. In a table that is still too wide, rows are on their side, a line for each column, as many rows
+beside each other as fit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
+from math import ceil
 
 from rich.cells import cell_len
 
@@ -22,8 +24,10 @@ GAP = 2
 """blanks between two columns"""
 WIDE = 200
 """most characters that a column is wide; a longer cell moves the rest of its row to the right"""
-NARROW = 20
-"""fewest characters to which a column of texts is narrowed; dates and digests need fewer"""
+NARROW = 16
+"""fewest characters to which a column of texts is narrowed; days and digests need fewer"""
+MOST_BESIDE = 40
+"""most characters of a text in rows that stand beside each other"""
 
 PARTS = re.compile("[^_ ]+[_ ]?|[_ ]")
 """what a column's name may be cut into"""
@@ -72,15 +76,39 @@ class Columns:
     screen: int | None
 
     @cached_property
+    def empty(self) -> list[int]:
+        """The positions of the columns without any value."""
+        return [i for i in range(len(self.names)) if not any(row[i] for row in self.measured)]
+
+    def without_empty(self) -> Columns:
+        """The columns with a value."""
+        kept = [i for i in range(len(self.names)) if i not in self.empty]
+        rows = [[row[i] for i in kept] for row in self.measured]
+        return Columns([self.names[i] for i in kept], [self.numeric[i] for i in kept], rows, self.screen)
+
+    @cached_property
+    def fits(self) -> bool:
+        """Whether each column can be as wide as its name and its widest cell."""
+        return self.screen is None or sum(self.whole) + GAP * (len(self.names) - 1) <= self.screen
+
+    @cached_property
+    def content(self) -> list[list[int]]:
+        """The characters of the cells, by column."""
+        return [[min(WIDE, cell_len(row[i])) for row in self.measured] for i in range(len(self.names))]
+
+    @cached_property
+    def whole(self) -> list[int]:
+        """The characters of each column that is as wide as its name and its widest cell."""
+        return [max([cell_len(name), *cells]) for name, cells in zip(self.names, self.content, strict=True)]
+
+    @cached_property
     def widths(self) -> Sequence[int] | None:
         """Characters of each column; None if each row is shown on its side."""
-        content = [[min(WIDE, cell_len(row[i])) for row in self.measured] for i in range(len(self.names))]
-        whole = [max([cell_len(name), *cells]) for name, cells in zip(self.names, content, strict=True)]
-        room = self.screen and self.screen - GAP * (len(whole) - 1)
-        if room is None or sum(whole) <= room:
-            return whole
+        if self.screen is None or self.fits:
+            return self.whole
+        room = self.screen - GAP * (len(self.names) - 1)
         parts = [max([0, *map(cell_len, PARTS.findall(name))]) for name in self.names]
-        widths = [max([part, *cells]) for part, cells in zip(parts, content, strict=True)]
+        widths = [max([part, *cells]) for part, cells in zip(parts, self.content, strict=True)]
         least = [
             width if numeric else min(width, max(NARROW, part))
             for width, numeric, part in zip(widths, self.numeric, parts, strict=True)
@@ -89,7 +117,7 @@ class Columns:
             return None
         while sum(widths) > room:
             widths[max(range(len(widths)), key=lambda i: (widths[i] - least[i], -i))] -= 1
-        for i, width in enumerate(whole):  # names in one line where there is room
+        for i, width in enumerate(self.whole):  # names in one line where there is room
             widths[i] += max(0, min(width - widths[i], room - sum(widths)))
         return widths
 
@@ -101,20 +129,46 @@ class Columns:
             [heading(*pair) for pair in zip(self.names, self.widths, strict=True)], bottom=True
         )
 
-    def lines(self, row: Row) -> list[str]:
-        """The lines of a row."""
+    @cached_property
+    def at_once(self) -> int:
+        """How many rows are laid out together: those that are on their side, beside each other."""
+        if self.widths is not None or self.screen is None:
+            return 1
+        texts = [max(cells, default=0) for cells, n in zip(self.content, self.numeric, strict=True) if not n]
+        if max(texts, default=0) > MOST_BESIDE:  # each would take many lines
+            return 1
+        most = max(1, (self.screen - self.left) // (GAP + self.least))
+        groups = ceil(len(self.measured) / most)
+        return ceil(len(self.measured) / groups) if groups else 1  # the last is about as wide
+
+    @cached_property
+    def left(self) -> int:
+        """Characters of the names, where rows are on their side."""
+        return max(map(cell_len, self.names))
+
+    @cached_property
+    def least(self) -> int:
+        """The fewest characters of a row on its side that cut no number."""
+        widest = zip(self.content, self.numeric, strict=True)
+        return max(max(cells, default=0) if n else min(NARROW, max(cells, default=0)) for cells, n in widest)
+
+    def lines(self, *rows: Row) -> list[str]:
+        """The lines of `at_once` rows; the last may be fewer."""
         if self.widths is not None:
+            (row,) = rows
             cells = zip(row, self.widths, self.numeric, strict=True)
             whole = self.screen is None
             return self._lines(
                 [[cell] if number or whole else wrapped(cell, width) for cell, width, number in cells]
             )
-        left = max(map(cell_len, self.names))
-        room = max(NARROW, (self.screen or WIDE) - left - GAP)
+        room = max(NARROW, ((self.screen or WIDE) - self.left) // self.at_once - GAP)
+        width = min(room, max(map(max, self.content), default=room)) if self.at_once > 1 else room
         lines = []
-        for name, cell in zip(self.names, row, strict=True):
-            for i, part in enumerate(wrapped(cell, room)):
-                lines.append(f"{padded('' if i else name, left)}{' ' * GAP}{part}".rstrip())
+        for i, name in enumerate(self.names):
+            beside = zip_longest(*(wrapped(row[i], width) for row in rows), fillvalue="")
+            for j, parts in enumerate(beside):
+                line = [padded("" if j else name, self.left), *(padded(part, width) for part in parts)]
+                lines.append((" " * GAP).join(line).rstrip())
         return [*lines, ""]
 
     def _lines(self, cells: Sequence[list[str]], bottom: bool = False) -> list[str]:

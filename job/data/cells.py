@@ -24,6 +24,9 @@ DATE = re.compile(
 )
 GROUPED = re.compile(r"[+-]?\d{1,3}(?P<by>[,.'_ \u00a0\u202f])\d{3}((?P=by)\d{3})*(?P<rest>[.,]\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?")
+ONE_GROUP = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")
+"""a number with a fraction, or one with a group of three digits"""
 LONGEST = 40
 """characters of a cell that a message shows"""
 
@@ -81,10 +84,14 @@ def told(cell: str) -> tuple[str, tuple[Reading, ...]]:
         return f"{quoted} is not a number as it stands", (Reading(decimal=","),)
     for character in cell:
         if not character.isascii() and number(plain(cell)) is not None:
-            name = unicodedata.name(character, "without a name")
-            code = f"U+{ord(character):04X} {name}"
-            return f"{quoted} has the character {character!r} ({code}), so it is not a number", ()
+            return f"{quoted} has {described(character)}, so it is not a number", ()
     return f"{quoted} is not a number", ()
+
+
+def described(character: str) -> str:
+    """A character, its code and its name."""
+    name = unicodedata.name(character, "without a name")
+    return f"the character {character!r} (U+{ord(character):04X} {name})"
 
 
 def plain(cell: str) -> str:

@@ -12,11 +12,11 @@ from job.data.cells import DATE
 from job.data.content import Content, read_content
 from job.data.dataset import Dataset, try_to_split
 from job.data.doubts import doubts
-from job.data.layout import Layout, find_layout
+from job.data.layout import Layout
 from job.data.problem import Problem, settled
 from job.data.reading import Reading
 from job.data.scan import Scan, problems_of, scan
-from job.data.table import Table, chosen, fatal_problems, problems_with_names, refuse
+from job.data.table import Table, lay_out
 from job.errors import DataError
 
 MOST_ROUNDS = 6
@@ -55,6 +55,8 @@ class Check:
     """warnings; none if the table cannot be trained on"""
     reading: Reading
     """the options with those added that settle the problems"""
+    target: str | None
+    """the column to predict; None: the last"""
     dataset: Dataset | None
     """what these options give; None if problems are left that no option settles"""
 
@@ -71,6 +73,7 @@ def check(path: Path, reading: Reading, target: str | None = None) -> Check:
         found = look(content, reading, target)
         new = [problem for problem in found.problems if problem not in problems]
         problems += new
+        target = target or next((problem.target for problem in new if problem.target), None)
         try:
             after = settled(reading, new)
         except DataError as error:  # too many columns to name
@@ -90,6 +93,7 @@ def check(path: Path, reading: Reading, target: str | None = None) -> Check:
         problems,
         doubtful,
         reading,
+        target,
         found.dataset,
     )
 
@@ -107,32 +111,24 @@ class Look:
 
 def look(content: Content, reading: Reading, target: str | None) -> Look:
     """Read a table and find its problems; those of the split only if there is no other."""
-    layout = find_layout(content.text, reading)
-    refuse(content.path, fatal_problems(content, layout))
-    problems = problems_with_names(layout, reading, target)
-    positions, wrong = chosen(layout, reading, target)
-    problems += wrong
+    layout, positions, problems = lay_out(content, reading, target)
     every = [i for i, name in enumerate(layout.names) if name is not None]
     found = scan(content, layout, reading, every)
-    goal = target or str(layout.names[positions[-1] if positions else every[-1]])
     wanted = Scan(
         [column for column in found.columns if column.position in positions],
         found.values[:, [every.index(i) for i in positions]],
         found.broken,
         found.odd_rows,
     )
-    problems += problems_of(wanted, layout, reading, goal)
-    if not len(found.values):
-        problems.append(
-            Problem("there is no row below the names" if layout.names_line else "there is no row")
-        )
+    if positions:
+        problems += problems_of(wanted, layout, reading, target)
     dataset = None
+    names = tuple(column.name for column in wanted.columns)
     if not problems:
-        names = tuple(column.name for column in wanted.columns)
         table = Table(content.path, content.sha256, names, wanted.values, reading, layout.notes)
         dataset, problems = try_to_split(table, target)
-    features = [column.name for column in wanted.columns] if dataset is None else dataset.features
-    uses = dict.fromkeys(features, "feature") | {goal: "target"}
+    uses = dict.fromkeys(names if dataset is None else dataset.features, "feature")
+    uses |= dict.fromkeys([target or name for name in names[-1:]], "target")
     return Look(layout, len(found.values), facts(found, uses), problems, dataset)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 
 from job.data import housing
-from job.data.cells import DECIMAL_COMMA, is_missing, is_number
+from job.data.cells import DECIMAL_COMMA, DECIMAL_POINT, ONE_GROUP, is_missing, is_number
 from job.data.reading import DELIMITERS, Reading
 
 SAMPLE_LINES, SAMPLE_BYTES = 200, 4_000_000
@@ -25,6 +25,8 @@ UNNAMED = 0.7
 """what the share of numbers is worth if no names fit the columns, as with a wrong delimiter"""
 MISSING_IS = 0.5
 """what a missing value is worth beside a number: it is seen between tabs, not between white space"""
+SPACE = re.compile(r"[^\S ]+")
+"""white space in a name that becomes a blank: line breaks, tabs, no-break spaces"""
 WORDS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "white space"}
 Line = tuple[int, list[str]]
 """the number of the last line of a row, from 1, and the row's cells"""
@@ -280,10 +282,15 @@ class Sample:
         if skipped:
             lines = f"line {skipped[0]}" if len(skipped) == 1 else f"lines {skipped[0]} to {skipped[-1]}"
             self.notes.insert(0, f"{lines} left out: no row of the table")
+        if point := self.point():
+            self.notes.append(
+                f"line {point[0]}: the point in {point[1]!r} is taken for a decimal point; if it separates "
+                "thousands, use --decimal , --thousands ."
+            )
         found = Layout(
             self.delimiter,
             self.decimal,
-            tuple(names),
+            tuple(name and SPACE.sub(" ", name) for name in names),
             kind,
             before,
             names_line,
@@ -293,18 +300,28 @@ class Sample:
         blanks = self.delimiter == " " and not any("\t" in line for line in self.lines)
         if kind == "named" or not (blanks and self.reading.header and self.reading.delimiter is None):
             return found
-        return replace(found, kind="wrapped" if self.wrapped(first) else "housing", names=housing.COLUMNS)
+        if self.wrapped(first):
+            return replace(found, kind="wrapped", names=housing.COLUMNS)
+        if not any(len(cells) == len(housing.COLUMNS) for _, cells in rows):
+            return found
+        return replace(found, kind="housing", names=housing.COLUMNS)
 
     def doubt(self) -> tuple[int, str] | None:
         """The first cell with a comma, if every comma may as well separate thousands."""
         if self.decimal != "," or self.reading.decimal or self.reading.thousands:
             return None
-        commas = [
-            (line, cell) for line, cells in self.rows for cell in cells if DECIMAL_COMMA.fullmatch(cell)
-        ]
-        if all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for _, cell in commas):
-            return commas[0] if commas else None
-        return None
+        return self.first_group(DECIMAL_COMMA)
+
+    def point(self) -> tuple[int, str] | None:
+        """The first cell with a point, if semicolons separate the columns and points may thousands."""
+        if self.delimiter != ";" or self.decimal != "." or self.reading.decimal or self.reading.thousands:
+            return None
+        return self.first_group(DECIMAL_POINT)
+
+    def first_group(self, fraction: re.Pattern[str]) -> tuple[int, str] | None:
+        """The first cell with a fraction, if all of these may as well have a group of three digits."""
+        found = [(line, cell) for line, cells in self.rows for cell in cells if fraction.fullmatch(cell)]
+        return found[0] if found and all(ONE_GROUP.fullmatch(cell) for _, cell in found) else None
 
 
 def counts(cells: Sequence[str]) -> bool:

@@ -20,13 +20,20 @@ class Problem:
     else_do: str = ""
     """what else helps, in words"""
     whose: str = ""
-    """which tables the options are for, in words"""
+    """which tables the options are for, or what they do, in words"""
+    target: str | None = None
+    """the column to predict, with the options"""
+
+    @property
+    def ways(self) -> list[str]:
+        """The alternatives as words of the command line."""
+        target = ["--target", self.target] if self.target else []
+        return [shlex.join([*target, *option.words]) for option in self.options]
 
     @property
     def remedy(self) -> str:
         """What settles it, in words; empty if nothing is known to."""
-        ways = [shlex.join(option.words) for option in self.options]
-        said = f"{self.whose}use {' or '.join(ways)}" if ways else ""
+        said = f"{self.whose}use {' or '.join(self.ways)}" if self.options else ""
         return ", or ".join(filter(None, (said, self.else_do)))
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from job.errors import DataError
 DELIMITERS = (",", ";", "\t", "|", " ")
 """the delimiters that are found without an option; a blank stands for any white space"""
 NAMES = {"\t": "tab", " ": "space"}
-"""words for delimiters that cannot be seen"""
+"""words for characters that cannot be seen"""
 MISSING = ("drop", "mean")
 CONSTANT = ("drop",)
 LARGEST_SEED = 2**32 - 1
@@ -110,7 +110,7 @@ class Reading:
 DEFAULT = Reading()
 
 
-def delimiter_of(word: str | None) -> str | None:
+def character_of(word: str | None) -> str | None:
     """The character that a word for it means: tab, space, or the character itself."""
     words = {name: character for character, name in NAMES.items()} | {"\\t": "\t"}
     return word if word is None else words.get(word, word)

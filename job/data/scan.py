@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from db.history import Float64s
 from job.data import housing
-from job.data.cells import LONGEST, is_missing, number, told
+from job.data.cells import DATE, LONGEST, is_missing, number, told
 from job.data.content import Content
 from job.data.layout import Layout, Line, lines_of, records
 from job.data.problem import Problem
@@ -91,8 +93,7 @@ def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence
             if layout.kind in ("housing", "wrapped") and not found.broken:
                 found.broken += housing_problem(line, cells)
     except csv.Error as error:
-        line = failing_line(content, layout)
-        found.broken.insert(0, Problem(f"line {line}: not readable as CSV: {error}"))
+        found.broken.insert(0, broken_quote(content, layout, error))
     found.values = np.asfortranarray(np.frombuffer(numbers).reshape(-1, len(columns)))
     return found
 
@@ -146,17 +147,20 @@ def slow_number(line: int, cell: str, column: Column, layout: Layout, reading: R
     return value
 
 
-def failing_line(content: Content, layout: Layout) -> int:
-    """The line at which the file cannot be read as CSV."""
+def broken_quote(content: Content, layout: Layout, error: csv.Error) -> Problem:
+    """Where the file cannot be read as CSV; for a quote that is never closed, where it is opened."""
     reader = csv.reader(
         lines_of(content.text), delimiter=layout.delimiter, strict=True, skipinitialspace=True
     )
-    try:
+    begins = 1
+    with suppress(csv.Error):
         for _ in reader:
-            pass
-    except csv.Error:
-        pass
-    return reader.line_num
+            begins = reader.line_num + 1
+    if reader.line_num > begins:
+        what = f"line {begins}: a quote is opened, and not closed up to line {reader.line_num}"
+    else:
+        what = f"line {begins}: not readable as CSV: {error}"
+    return Problem(what, else_do="correct the line")
 
 
 def own_table(text: str) -> Problem:
@@ -168,17 +172,24 @@ def odd_row(line: int, cells: int, layout: Layout) -> Problem:
     """A row with too few or too many cells."""
     columns = sum(name is not None for name in layout.names)
     found = cells - sum(name is None for name in layout.names[:cells])
+    values = f"{found} value{'s' * (found != 1)}"
     if layout.kind in ("housing", "wrapped"):
-        return own_table(f"line {line}: {found} values, but the housing table has {columns} columns")
+        return own_table(f"line {line}: {values}, but the housing table has {columns} columns")
     names = f" named in line {layout.names_line}" if layout.names_line else ""
     return Problem(
-        f"line {line}: {found} values, but the table has {columns} columns{names}", else_do="correct the line"
+        f"line {line}: {values}, but the table has {columns} columns{names}", else_do="correct the line"
     )
 
 
-def problems_of(found: Scan, layout: Layout, reading: Reading, target: str) -> list[Problem]:
-    """What is wrong with the scanned columns, in the order of the columns; missing values are one problem."""
+def problems_of(found: Scan, layout: Layout, reading: Reading, target: str | None = None) -> list[Problem]:
+    """What is wrong with the scanned columns, in the order of the columns; missing values are one problem.
+
+    Without a `target` the last column is the target, and another one is proposed if it cannot be.
+    """
     problems = list(found.broken)
+    if not len(found.values) and not problems:
+        names = f"line {layout.names_line}: names, and no row below them"
+        problems.append(Problem(names if layout.names_line else "there is no row"))
     if found.odd_rows > len(found.broken):
         problems.append(Problem(f"{found.odd_rows:,} lines in all have another number of values"))
     if layout.ambiguous:
@@ -189,47 +200,60 @@ def problems_of(found: Scan, layout: Layout, reading: Reading, target: str) -> l
                 (Reading(decimal=","), Reading(thousands=",")),
             )
         )
+    goal = target or found.columns[-1].name
+    other = None if target or reading.features else other_target(found)
+    rows = len(found.values)
     for column in found.columns:
         if column.first_text is not None:
-            problems.append(text_problem(column, len(found.values), reading, column.name == target))
+            line, cell = column.first_text
+            words, options = told(cell)
+            options = tuple(each for each in options if is_new(each, reading))
+            if not options and len(layout.names) == 1 and not DATE.fullmatch(cell):
+                options = other_delimiter(cell)
+            of = f", and so in {column.texts:,} of {rows:,} rows" if column.texts > 1 else ""
+            what = f"line {line}, {column.place}: {words}{of}"
+            few = 10 * column.texts <= rows
+            problems.append(Problem(what, options) if options else unusable(column, what, goal, other, few))
         if column.infinite is not None:
             line, cell = column.infinite
-            problems.append(
-                Problem(
-                    f"line {line}, {column.place}: {cell[:LONGEST]!r} is not a finite number",
-                    without(column, column.name == target),
-                )
-            )
-    empty = [column for column in found.columns if 1 < column.missing == len(found.values)]
-    for column in empty:
-        problems.append(
-            Problem(f"{column.place}: no row has a value", without(column, column.name == target))
-        )
+            what = f"line {line}, {column.place}: {cell[:LONGEST]!r} is not a finite number"
+            problems.append(unusable(column, what, goal, other, few=True))
+    empty = [column for column in found.columns if 1 < column.missing == rows]
+    problems += [unusable(each, f"{each.place}: no row has a value", goal, other) for each in empty]
     lacking = [column for column in found.columns if column.missing and column not in empty]
     if lacking and reading.missing is None:
-        problems.append(missing_problem(lacking, target))
+        problems.append(missing_problem(found, lacking, goal))
     return problems
 
 
-def text_problem(column: Column, rows: int, reading: Reading, is_target: bool) -> Problem:
-    """That a column has cells that are no numbers, read with these options."""
-    assert column.first_text is not None
-    line, cell = column.first_text
-    words, options = told(cell)
-    options = tuple(each for each in options if is_new(each, reading))
-    of = f", and so in {column.texts:,} of {rows:,} rows" if column.texts > 1 else ""
-    few = 10 * column.texts <= rows
-    return Problem(
-        f"line {line}, {column.place}: {words}{of}",
-        options or without(column, is_target),
-        else_do=""
-        if options
-        else "choose another --target"
-        if is_target
-        else "correct the file"
-        if few
-        else "",
-    )
+def unusable(column: Column, what: str, goal: str, other: str | None, few: bool = False) -> Problem:
+    """That a column cannot be used. If it is the target `goal`, `other` may be predicted in its place.
+
+    If `few` of its cells are wrong, the file is better corrected.
+    """
+    leaving_out = (Reading(drop=(column.name,)),)
+    if column.name != goal:
+        return Problem(what, leaving_out, else_do="correct the file" if few else "")
+    if other is None or few:
+        return Problem(what, else_do="correct the file, or choose another --target")
+    instead = f"to predict {other} instead, "
+    return Problem(what, leaving_out, else_do="correct the file", whose=instead, target=other)
+
+
+def other_target(found: Scan) -> str | None:
+    """The last column of numbers before the last column; None if it would have no feature."""
+    usable = [
+        column.name
+        for column, values in zip(found.columns[:-1], found.values.T, strict=False)
+        if len(values) and values.min() < values.max()  # neither is true of NaN
+    ]
+    return usable[-1] if len(usable) > 1 else None
+
+
+def other_delimiter(cell: str) -> tuple[Reading, ...]:
+    """The option that names the only sign in a cell that may separate columns, if there is one."""
+    signs = set(re.sub(r"[\w\s.+\"-]", "", cell))
+    return (Reading(delimiter=signs.pop()),) if len(signs) == 1 else ()
 
 
 def is_new(option: Reading, reading: Reading) -> bool:
@@ -239,12 +263,7 @@ def is_new(option: Reading, reading: Reading) -> bool:
     return option.thousands not in (option.decimal or reading.decimal or ".", reading.thousands)
 
 
-def without(column: Column, is_target: bool) -> tuple[Reading, ...]:
-    """The option that leaves a column out, if that can be."""
-    return () if is_target else (Reading(drop=(column.name,)),)
-
-
-def missing_problem(lacking: Sequence[Column], target: str) -> Problem:
+def missing_problem(found: Scan, lacking: Sequence[Column], target: str) -> Problem:
     """How many values are missing in which columns, and where the first is."""
     first = min(lacking, key=lambda column: column.first_missing or (0, ""))
     assert first.first_missing is not None
@@ -254,6 +273,9 @@ def missing_problem(lacking: Sequence[Column], target: str) -> Problem:
     ways = [Reading(missing="drop")]
     if all(column.name != target for column in lacking):
         ways.append(Reading(missing="mean"))
+        values = found.values[:, [found.columns.index(column) for column in lacking]]
+        if np.isnan(values).any(1).mean() > 0.5:  # few rows would be left
+            ways.reverse()
     written = f"written {cell!r}" if cell else "empty"
     where = f"line {line}, {first.place}"
     text = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from db.history import Float64s
-from job.data.cells import is_number
+from job.data.cells import described, is_number
 from job.data.content import Content, read_content
 from job.data.layout import Layout, find_layout
 from job.data.problem import Problem
@@ -55,22 +55,30 @@ def read_table(path: Path, reading: Reading = DEFAULT, target: str | None = None
     Raises DataError, naming file, line and column, for what cannot be read.
     """
     content = read_content(path)
-    layout = find_layout(content.text, reading)
-    problems = fatal_problems(content, layout) or problems_with_names(layout, reading, target)
-    refuse(path, problems)
-    positions, problems = chosen(layout, reading, target)
+    layout, positions, problems = lay_out(content, reading, target)
     refuse(path, problems)
     values = None
     if len(content.text) >= FOR_PANDAS and plain(content, layout, reading, positions):
         values = read_by_pandas(content, layout, positions)
     if values is None:
         found = scan(content, layout, reading, positions)
-        if not len(found.values) and not found.broken:
-            refuse(path, [Problem(f"line {layout.names_line}: names, and no row below them")])
-        refuse(path, problems_of(found, layout, reading, target or str(layout.names[positions[-1]])))
+        refuse(path, problems_of(found, layout, reading, target))
         values = found.values
     names = tuple(str(layout.names[i]) for i in positions)
     return Table(path, content.sha256, names, values, reading, layout.notes)
+
+
+def lay_out(
+    content: Content, reading: Reading, target: str | None
+) -> tuple[Layout, list[int], list[Problem]]:
+    """The layout of a file, the positions of features and target, and what is wrong with names and choice.
+
+    Raises DataError for a file that has no columns, or too many values.
+    """
+    layout = find_layout(content.text, reading)
+    refuse(content.path, fatal_problems(content, layout))
+    positions, wrong = chosen(layout, reading, target)
+    return layout, positions, [*problems_with_names(layout, reading, target), *wrong]
 
 
 def refuse(path: Path, problems: Iterable[Problem]) -> None:
@@ -117,10 +125,9 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
         where = f"line {line}, column {column}"
         if not name:
             problems.append(Problem(f"{where}: the column has no name", else_do="name it in the file"))
-        elif not name.isprintable():
-            problems.append(
-                Problem(f"{where}: {name!a} has a line break or the like", else_do="rename the column")
-            )
+        elif hidden := [character for character in name if not character.isprintable()]:
+            what = f"{where}: {name!r} has {described(hidden[0])}, which cannot be seen"
+            problems.append(Problem(what, else_do="rename the column"))
         elif name == "bias":
             problems.append(
                 Problem(
