@@ -219,6 +219,17 @@ def test_the_environment_is_told_with_what_it_was_in_the_other(store: Store, cap
     assert "runs 1 and 2 are the same to 0.25" in said
 
 
+def test_a_verdict_names_eight_changes_and_the_table_all(store: Store, capsys: Output) -> None:
+    for version in ("1.0", "2.0"):
+        packages = {f"package-{i:02}": version for i in range(20)}
+        add(store, settings={"environment": {"packages": packages}}, paddle=history(9))
+    assert compare(store, 2, 1) == 0
+    detail = store.verdicts(2)[-1].detail
+    assert detail.count("package-") == 8
+    assert detail.endswith("packages package-07 2.0, was 1.0; 12 more")
+    assert capsys.readouterr().out.count("package-") == 20
+
+
 def test_a_thinned_run_is_compared_with_none(store: Store, capsys: Output) -> None:
     for _ in range(2):
         add(store, paddle=history(9))

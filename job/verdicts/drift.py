@@ -75,6 +75,8 @@ class Comparison:
         }
 
 
+MOST_CHANGES = 8
+"""changes of the environment that a verdict names; `job compare` lists them all"""
 COLUMNS = ("model", "first differing epoch", "largest gap", "where", "units")
 """of `Comparison.rows`; the units are units in the last place"""
 
@@ -186,7 +188,7 @@ def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) ->
         ),
         *(f"{model}: run {lacks} lacks it" for model, lacks in lacking.items()),
         *([f"tolerance {tolerance:g}"] if tolerance else []),
-        f"environment: {in_words(environment) or 'the same'}",
+        f"environment: {in_words(environment, MOST_CHANGES) or 'the same'}",
     ]
     verdict = VerdictRow(
         run_id=run.id,
@@ -201,9 +203,10 @@ def judge(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) ->
     return Comparison(verdict, found, lacking, specification, environment)
 
 
-def in_words(changes: Sequence[Change]) -> str:
-    """Changes as text, a few words each."""
-    return "; ".join(map(str, changes))
+def in_words(changes: Sequence[Change], most: int | None = None) -> str:
+    """Changes as text, a few words each; of more than `most`, the number of the others."""
+    named = list(map(str, changes[:most]))
+    return "; ".join(named + [f"{len(changes) - len(named)} more"] * (len(named) < len(changes)))
 
 
 def judge_drift(store: Store, run: RunRow) -> VerdictRow | None:
