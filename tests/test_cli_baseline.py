@@ -156,9 +156,10 @@ def test_the_exit_status_of_nightly_is_1_until_the_drift_is_accepted(
         capsys.readouterr()
         found.append(run([*words, "--database-url", sqlite_url]))
         out = capsys.readouterr().out
-        assert out.count("drift: FAILED: against run 2: ") == (day == 3)
+        assert out.count("drift: FAILED: against run 2\n") == (day == 3)
         assert out.count("baseline: FAILED: differs since run 3 of ") == (day in (3, 4))
         assert out.count("baseline: passed: against run ") == (day in (2, 5))
+        assert out.count("first differing epoch  ") == {3: 2, 4: 1}.get(day, 0)  # tables
         if day == 1:
             assert baseline(sqlite_url, "set", "latest", "--reason", "the start") == 0
     assert found == expected

@@ -113,7 +113,10 @@ def test_json_has_no_infinity_and_a_name_for_every_column(url: str, capsys: Outp
         ((), "give one of: a query's NAME"),
         (("losses", "--list"), "give one of: a query's NAME"),
         (("losses", "--sql", "SELECT 1"), "give one of: a query's NAME"),
-        (("lossses",), "there is no query 'lossses'; there are convergence, final-parameters, losses"),
+        (
+            ("lossses",),
+            "there is no query 'lossses'; there are baselines, convergence, final-parameters, losses",
+        ),
         (("losses", "--param", "every"), "--param 'every': write it as NAME=VALUE"),
         (("losses", "--param", "every=1", "--param", "every=2"), "--param every is given twice"),
         (("losses", "--param", "evry=1"), "no parameter :evry; its parameters: :run, :every"),

@@ -133,12 +133,13 @@ def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
 
 
 def print_verdict(verdict: VerdictRow) -> None:
-    """Print one verdict as a sentence, a failed drift as several."""
+    """Print one verdict as a sentence, a failed one about a run's bits as several."""
     if verdict.passed:
         print_text(f"{verdict.kind}: passed: {verdict.detail}", style="green")
         return
-    # What a drift tells of each model and of the environment has a line of its own.
-    first, *others = verdict.detail.split("; ") if verdict.kind == "drift" else [verdict.detail]
+    # What these say of each model and of the environment has a line of its own.
+    bits = verdict.kind in ("drift", "baseline")
+    first, *others = verdict.detail.split("; ") if bits else [verdict.detail]
     print_text(f"{verdict.kind}: FAILED: {first}", style="bold red")
     for other in others:
         print_text(other)

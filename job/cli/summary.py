@@ -40,8 +40,9 @@ def print_conclusion(
     for model in run.models:
         if model.digest:
             announce(f"{model.name}: digest {model.digest}", "digest", output.quiet)
+    compared: set[int | None] = set()
     for verdict in conclusion.verdicts:
-        announce_verdict(store, verdict, output.quiet)
+        announce_verdict(store, verdict, output.quiet, compared)
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
         first = "drift: not judged: this is the first scheduled run of its specification"
         announce(first, "first_night", output.quiet)
@@ -55,24 +56,29 @@ def announce(text: str, event: str, quiet: bool) -> None:
         print_line(text)
 
 
-def announce_verdict(store: Store, verdict: VerdictRow, quiet: bool) -> None:
-    """Print a verdict, and log it where events are JSON; there, if `quiet`, the log alone has it."""
+def announce_verdict(store: Store, verdict: VerdictRow, quiet: bool, compared: set[int | None]) -> None:
+    """Print a verdict, and log it where events are JSON; there, if `quiet`, the log alone has it.
+
+    `compared` are the runs with which tables were printed.
+    """
     if not (quiet and in_json()):
-        if verdict.kind == "drift" and not verdict.passed:
-            print_drift(store, verdict)
+        if verdict.kind in ("drift", "baseline") and not verdict.passed:
+            print_other_bits(store, verdict, verdict.against_run_id not in compared)
+            compared.add(verdict.against_run_id)
         else:
             print_verdict(verdict)
     word = "passed" if verdict.passed else "FAILED"
     log_event(f"{verdict.kind}: {word}: {verdict.detail}", "verdict", **verdict_record(verdict))
 
 
-def print_drift(store: Store, verdict: VerdictRow) -> None:
-    """Print a failed drift with the tables of `job compare`."""
+def print_other_bits(store: Store, verdict: VerdictRow, tables: bool) -> None:
+    """Print a failed verdict of the kind drift or baseline, if `tables` with those of `job compare`."""
     against = f"against run {verdict.against_run_id}"
-    before, _, _ = verdict.detail.partition(against)  # that the bits are those from before a drift
-    print_text(f"drift: FAILED: {before}{against}", style="bold red")
-    run, other = (store.run(str(each)) for each in (verdict.run_id, verdict.against_run_id))
-    print_comparison(judge(store, run, other, verdict.tolerance))
+    before, _, _ = verdict.detail.partition(against)  # since when, or that the bits were known before
+    print_text(f"{verdict.kind}: FAILED: {before}{against}", style="bold red")
+    if tables:
+        run, other = (store.run(str(each)) for each in (verdict.run_id, verdict.against_run_id))
+        print_comparison(judge(store, run, other, verdict.tolerance))
 
 
 def print_losses(store: Store, run: RunRow) -> None:
