@@ -59,12 +59,15 @@ class Bench:
         return self.place / str(next(numbers))
 
     def whole_process(self, *words: object) -> float:
-        """Seconds of one process of this Python, in a fresh directory."""
+        """Seconds of one process of this Python, in a new directory; RuntimeError if a model falls back."""
         directory = self.new_path()
         directory.mkdir()
         begun = time.perf_counter()
-        self.run([sys.executable, *map(str, words)], cwd=directory)
-        return time.perf_counter() - begun
+        done = self.run([sys.executable, *map(str, words)], cwd=directory)
+        seconds = time.perf_counter() - begun
+        if "trains epoch by epoch" in done.stderr:
+            raise RuntimeError(done.stderr)
+        return seconds
 
     def said(self, *command: object) -> dict[str, Any]:
         """The numbers that a process prints as JSON on its last line."""
