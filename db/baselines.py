@@ -68,19 +68,13 @@ def require_usable(run: RunRow) -> None:
             )
 
 
-def same_bits(run: RunRow, other: RunRow) -> bool:
-    """Whether the models of two runs have the same names and digests."""
-    one, two = ({model.name: model.digest for model in each.models} for each in (run, other))
-    return one == two
-
-
 def differs_since(store: Store, base: RunRow, run: RunRow) -> RunRow:
     """The first of the consecutive scheduled runs up to `run` that do not have the bits of `base`.
 
     Only completed ones of the specification and later than `base` count; `run` is known to differ.
     """
     nights = completed_nights(base).where(RunRow.id > base.id, RunRow.id < run.id)
-    return [run, *takewhile(lambda night: not same_bits(night, base), store.runs(nights))][-1]
+    return [run, *takewhile(lambda night: night.digests != base.digests, store.runs(nights))][-1]
 
 
 def completed_nights(run: RunRow) -> Select[RunRow]:

@@ -58,6 +58,11 @@ class ScheduledRun:
         return others.get(self.outcome, self.outcome)
 
     @property
+    def why(self) -> str | None:
+        """Why it was not started, or why its run ended early; None if nothing is known."""
+        return self.row.detail or (self.run.stop_reason if self.run else None)
+
+    @property
     def seconds(self) -> float | None:
         """How long the run took from its start to its end; None if it has not ended or there is none."""
         if self.run is None or self.run.finished_at is None:

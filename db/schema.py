@@ -180,6 +180,11 @@ class RunRow(Base):
         return [parameter.name for parameter in self.parameters]
 
     @property
+    def digests(self) -> dict[str, str | None]:
+        """The digest of each model by its name; two completed runs have the same bits if these are equal."""
+        return {model.name: model.digest for model in self.models}
+
+    @property
     def is_linear_regression(self) -> bool:
         """Whether its parameters are a weight for each feature and a bias."""
         return self.parameter_names == [*(feature.name for feature in self.dataset.features), "bias"]

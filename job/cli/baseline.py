@@ -154,5 +154,4 @@ def record(row: BaselineRow, run: RunRow) -> dict[str, Any]:
     """A row for JSON, with the digests of its run's models."""
     names = ("id", "kind", "run_id", "reason", "set_by", "set_at")
     more = ("former_run_id", "first_epoch", "worst", "environment_changes")
-    digests = {model.name: model.digest for model in run.models}
-    return {name: getattr(row, name) for name in (*names, *more)} | {"digests": digests}
+    return {name: getattr(row, name) for name in (*names, *more)} | {"digests": run.digests}

@@ -156,8 +156,7 @@ def nights(
                     in_words(scheduled_run.drift),
                     *[in_words(scheduled_run.baseline)] * len(baseline),
                     None if scheduled_run.seconds is None else f"{scheduled_run.seconds:.1f} s",
-                    scheduled_run.row.detail
-                    or (scheduled_run.run.stop_reason if scheduled_run.run else None),
+                    scheduled_run.why,
                     scheduled_run.row.schedule,
                 ]
                 for scheduled_run in found
@@ -221,7 +220,7 @@ def scheduled_run_record(scheduled_run: ScheduledRun) -> dict[str, object]:
         "outcome": scheduled_run.outcome,
         "detail": scheduled_run.row.detail,
         "run": scheduled_run.run.id if scheduled_run.run else None,
-        "digests": {m.name: m.digest for m in scheduled_run.run.models} if scheduled_run.run else None,
+        "digests": scheduled_run.run.digests if scheduled_run.run else None,
         "seconds": scheduled_run.seconds,
         "drift": None if scheduled_run.drift is None else verdict_record(scheduled_run.drift),
     }

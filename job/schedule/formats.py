@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 from prometheus_client import CollectorRegistry, Enum, Gauge
 
 from db.scheduled_runs import ScheduledRun
-from db.schema import RunRow, VerdictRow
+from db.schema import STATUSES, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 
 RESULTS = ("passed", "drifted", "failed", "missed", "skipped", "due")
-STATUSES = ["completed", "failed", "diverged", "crashed", "interrupted"]
+ENDED = [status for status in STATUSES if status != "running"]
 SPECIFICATION = ("data", "target", "models", "epochs", "learning_rate", "seed")
 """the labels that say which runs a metric is about"""
 
@@ -42,9 +42,7 @@ def metrics(store: Store, nights: Sequence[ScheduledRun]) -> CollectorRegistry:
     of_run = (*SPECIFICATION, "kind", "model")
     passed = gauge("verdict_passed", "1 if the verdict passed, 0 if it failed.", *of_run)
     gap = gauge("verdict_largest_gap", "The verdict's largest gap or distance, if it is finite.", *of_run)
-    status = Enum(
-        "epoch_ledger_run_status", "How it ended.", SPECIFICATION, registry=registry, states=STATUSES
-    )
+    status = Enum("epoch_ledger_run_status", "How it ended.", SPECIFICATION, registry=registry, states=ENDED)
     for night in last_ended(nights):
         run, seconds = night.run, night.seconds
         assert run is not None
@@ -66,7 +64,7 @@ def last_ended(nights: Sequence[ScheduledRun]) -> list[ScheduledRun]:
     """The last scheduled run of each specification that has ended."""
     last: dict[Specification, ScheduledRun] = {}
     for night in nights:
-        if night.run is not None and night.run.status in STATUSES:
+        if night.run is not None and night.run.status in ENDED:
             last.setdefault(Specification.of(night.run), night)
     return list(last.values())
 
@@ -110,7 +108,7 @@ def case(night: ScheduledRun) -> ElementTree.Element:
     """Whether a scheduled run was completed, as a test case."""
     made = ElementTree.Element("testcase", name="run", time=f"{night.seconds or 0:.3f}")
     if night.outcome != "completed":
-        why = night.row.detail or (night.run.stop_reason if night.run else None) or ""
+        why = night.why
         kind = "skipped" if night.result == "skipped" else "failure"
         ElementTree.SubElement(made, kind, message=f"{night.outcome}: {why}" if why else night.outcome)
     return made
@@ -131,7 +129,7 @@ def markdown(nights: Sequence[ScheduledRun], glance: str) -> str:
     lines = ["### Scheduled runs", "", in_cell(glance), "", head, "|---|---|---|---|"]
     for night in nights:
         bits = night.baseline or night.drift
-        why = night.row.detail or (night.run.stop_reason if night.run else None)
+        why = night.why
         if night.result == "drifted":
             why = bits.detail if bits else ""
         elif night.failed and night.run:

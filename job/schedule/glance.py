@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from db import scheduled_runs
-from db.baselines import baselines, completed_nights, differs_since, same_bits
+from db.baselines import baselines, completed_nights, differs_since
 from db.scheduled_runs import ScheduledRun
 from db.schema import RunRow
 from db.specification import Specification
@@ -30,22 +30,31 @@ def last_change(nights: Sequence[ScheduledRun]) -> RunRow | None:
     If there is none, the first completed run; None if there is none of these.
     """
     changed: RunRow | None = None
-    last: dict[Specification, RunRow] = {}
-    for run in (night.run for night in reversed(nights)):
-        if run is None or run.status != "completed":
-            continue
-        specification = Specification.of(run)
-        if changed is None or not same_bits(last.get(specification, run), run):
+    for _, run, before in completed(nights):
+        if changed is None or (before is not None and before.digests != run.digests):
             changed = run
-        last[specification] = run
     return changed
+
+
+def completed(nights: Sequence[ScheduledRun]) -> Iterator[tuple[ScheduledRun, RunRow, RunRow | None]]:
+    """The nights whose run is completed, the earliest first, with that run and the one before it.
+
+    The latter is the last completed one of the same specification; None for the first.
+    """
+    last: dict[Specification, RunRow] = {}
+    for night in reversed(nights):
+        run = night.run
+        if run is not None and run.status == "completed":
+            specification = Specification.of(run)
+            yield night, run, last.get(specification)
+            last[specification] = run
 
 
 def open_points(store: Store, nights: Sequence[ScheduledRun]) -> Iterator[str]:
     """What somebody should look at: a drift that is not accepted, a run that was missed or that failed."""
     for row in baselines(store):
         newest = store.first(completed_nights(row.run).where(RunRow.id > row.run_id))
-        if newest is not None and not same_bits(newest, row.run):
+        if newest is not None and newest.digests != row.run.digests:
             first = differs_since(store, row.run, newest)
             since = f"{first.created_at:%Y-%m-%d} (run {first.id})"
             yield f"differs from the baseline, run {row.run_id}, since {since}"

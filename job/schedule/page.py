@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from db.baselines import same_bits
 from db.query import named_query, run_query
 from db.scheduled_runs import ScheduledRun
 from db.schema import RunRow
-from db.specification import Specification
 from db.store import Store
 from job.environment import Change, environment_changes
 from job.html import rendered
+from job.schedule.glance import completed
 
 COLOURS = 8
 """colours in the template; more histories begin again with the first one"""
@@ -80,27 +79,22 @@ def nights_page(store: Store, nights: Sequence[ScheduledRun], glance: str, folde
 
     Runs whose `report-RUN.html` is in `folder` are links.
     """
-    squares: list[Square] = []
+    edges = [
+        Edge(run, before, night, environment_changes(before.environment, run.environment))
+        for night, run, before in completed(nights)
+        if before is not None and before.digests != run.digests
+    ]
+    changed = {edge.night.row.id for edge in edges}
     known: dict[tuple[tuple[str, str | None], ...], Bits] = {}
-    edges: list[Edge] = []
-    last: dict[Specification, RunRow] = {}
+    squares = []
     for night in reversed(nights):
-        run, bits, before = night.run, None, None
+        run, bits = night.run, None
         if run is not None and run.status == "completed":
-            digests = {model.name: model.digest for model in run.models}
-            bits = known.setdefault(tuple(digests.items()), Bits(digests, len(known)))
+            bits = known.setdefault(tuple(run.digests.items()), Bits(run.digests, len(known)))
             bits.nights.append(night)
-            specification = Specification.of(run)
-            before = last.get(specification)
-            last[specification] = run
-            if before is not None and not same_bits(run, before):
-                edges.append(
-                    Edge(run, before, night, environment_changes(before.environment, run.environment))
-                )
         report = f"report-{run.id}.html" if run else ""
-        edge = bool(edges) and edges[-1].night is night
         link = report if report and (folder / report).exists() else None
-        squares.append(Square(night, bits, edge, link))
+        squares.append(Square(night, bits, night.row.id in changed, link))
     accepted = run_query(store.url, named_query("baselines").sql, {}, limit=None)
     rows = [dict(zip(accepted.columns, row, strict=True)) for row in accepted.rows]
     return rendered(
