@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import exposition
-from prometheus_client.openmetrics import exposition as openmetrics
 from sqlalchemy import select
 
 from db import scheduled_runs
@@ -24,10 +22,7 @@ from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
 from job.cli.output import print_json, print_line, print_table, print_text, short, verdict_record
 from job.cli.prune import duration
-from job.files import write
-from job.schedule.formats import junit, markdown, metrics
 from job.schedule.glance import glance, last_missed
-from job.schedule.page import nights_page
 
 
 class Form(StrEnum):
@@ -115,28 +110,20 @@ def nights(
             if check:
                 return check_none_missed(store)
             every = scheduled_runs.newest(store)
-            line = "" if as_json and not files else glance(store, every)
-            if metrics_file:
-                save(metrics_file, exposition.generate_latest(metrics(store, every)))
-            if report:
-                save(report, nights_page(store, every, line, report.parent).encode())
-            if form is Form.openmetrics and not files:
-                text: bytes = openmetrics.generate_latest(metrics(store, every))  # type: ignore[no-untyped-call]
-                print(text.decode(), end="")
-                return 0
             found = list(every[: limit or None])
-            if junit_file:
-                save(junit_file, junit(store, found))
-            if summary:
-                with Path(summary).open("a", encoding="utf-8") as file:
-                    file.write(markdown(found, line))
-                print_line(summary)
+            if files or form is Form.openmetrics:
+                from job.cli import nights_files  # `--check` runs every minute, and needs no templates
+
+                if files:
+                    nights_files.write_files(store, every, found, report, metrics_file, junit_file, summary)
+                else:
+                    nights_files.print_openmetrics(store, every)
+                return 0
+            line = "" if as_json else glance(store, every)
     except NotFoundError as missing:
         if check or files:
             raise
         nothing = str(missing)
-    if files:
-        return 0
     if as_json:
         print_json([scheduled_run_record(scheduled_run) for scheduled_run in found])
     elif not found:
@@ -164,12 +151,6 @@ def nights(
         )
         print_text(line)
     return 0
-
-
-def save(path: Path, content: bytes) -> None:
-    """Write a file and print its name."""
-    write(path, content)
-    print_line(str(path))
 
 
 def check_within(store: Store, within: timedelta) -> int:
