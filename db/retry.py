@@ -107,6 +107,11 @@ class RetryPolicy:
         def waited() -> float:
             return time.monotonic() - started
 
+        growing = wait_random_exponential(multiplier=0.2, max=10)
+
+        def upcoming(state: RetryCallState) -> float:
+            return min(growing(state), max(0.0, self.limit - waited()))
+
         def pause(seconds: float) -> None:
             if self.stop.wait(seconds):
                 time.sleep(0.1)
@@ -119,7 +124,7 @@ class RetryPolicy:
 
         retrying = Retrying(
             retry=retry_if_exception(is_transient),
-            wait=wait_random_exponential(multiplier=0.2, max=10),
+            wait=upcoming,
             stop=lambda _: waited() >= (min(GRACE, self.limit) if self.stop.is_set() else self.limit),
             sleep=pause,
             before_sleep=log_wait,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
@@ -55,6 +60,27 @@ def test_a_short_wait_is_no_news() -> None:
 def test_past_the_limit_it_fails() -> None:
     with pytest.raises(StoreFailedError, match="did not answer within 1 s: gone"):
         away_for(60, RetryPolicy(URL, 1, None, lambda line: None))
+
+
+@given(limit=st.floats(1, 600), seed=st.integers(0))
+def test_no_pause_goes_beyond_the_limit(limit: float, seed: int) -> None:
+    """Time is simulated: each pause moves the clock, and nothing else does."""
+    now = 0.0
+
+    class Pause(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal now
+            now += timeout or 0
+            return False
+
+    def work(attempt: int) -> None:
+        raise gone()
+
+    random.seed(seed)
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=time.sleep)
+    with patch("db.retry.time", clock), pytest.raises(StoreFailedError, match="within"):
+        RetryPolicy(URL, limit, Pause(), lambda line: None)(work)
+    assert limit <= now < limit + 0.001
 
 
 def test_the_first_attempt_counts_too() -> None:
