@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from sqlalchemy import create_engine, make_url  # noqa: E402
 
 from db.engine import create_store_engine, parse_url  # noqa: E402
@@ -28,7 +29,8 @@ from tests.samples import two_runs, write_csv  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 Job = Callable[..., "subprocess.CompletedProcess[str]"]
-
+settings.register_profile("no deadline", deadline=None)  # time never decides a test
+settings.load_profile("no deadline")
 
 NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of", "mirror"}
 """fixtures and names of tests that need a database server or start processes"""

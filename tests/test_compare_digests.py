@@ -33,7 +33,7 @@ def compared(store: Store, one: int, other: int) -> Difference:
     return differences(store, store.run(one), store.run(other))["paddle"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.tuples(CUTS, CUTS),
     lengths=st.tuples(st.integers(1, 12), st.integers(1, 12)),

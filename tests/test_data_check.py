@@ -262,7 +262,7 @@ readings: st.SearchStrategy[dict[str, Any]] = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=readings)
 def test_the_words_of_options_give_the_options(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -282,7 +282,7 @@ def test_the_words_of_options_give_the_options(
     assert given == [reading]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_the_command_reads_the_table_whatever_is_wrong_with_it(data: st.DataObject) -> None:
     """Columns that no option can read are left out; the target and one feature are whole."""

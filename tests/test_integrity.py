@@ -141,7 +141,7 @@ def block_of(epoch: int) -> tuple[int, int]:
     return ([0] + [end + 1 for end in ENDS])[ENDS.index(last)], last
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
         st.floats(allow_nan=False, allow_infinity=False, width=32, max_value=2.0**127, min_value=-(2.0**127)),

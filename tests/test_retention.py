@@ -76,7 +76,7 @@ def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(epochs=st.integers(3, 60), every=st.integers(2, 40), step=st.integers(1, 50))
 @example(epochs=10, every=10, step=10)
 @example(epochs=11, every=10, step=10)

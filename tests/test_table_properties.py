@@ -64,7 +64,7 @@ def dataset_of(values: Sequence[Sequence[float]], names: Sequence[str]) -> Datas
     return split(Table(Path("made.csv"), "0" * 64, tuple(names), np.asfortranarray(values)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(forms(), st.data())
 def test_a_table_in_any_format_gives_its_dataset(form: Form, data: st.DataObject) -> None:
     columns, rows = data.draw(st.integers(2, 6)), data.draw(st.integers(5, 30))
@@ -82,7 +82,7 @@ def test_a_table_in_any_format_gives_its_dataset(form: Form, data: st.DataObject
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(forms(), st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=2, max_size=12))
 @example(Form(";", ","), [[0.1, 1e22, 5e-324], [2.0, 3.0, 4.0]])
 def test_pandas_and_the_reader_of_rows_read_the_same_bits(form: Form, rows: list[list[float]]) -> None:
@@ -103,7 +103,7 @@ def test_pandas_and_the_reader_of_rows_read_the_same_bits(form: Form, rows: list
 BAD = ["x", "", "NA", "nan", "inf", "1_0", "٣", "1,5", "2020-01-01", "0x1", "1e999", "True"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(BAD), st.integers(0, 29), st.integers(0, 2), st.sampled_from(",;\t"))
 def test_pandas_takes_no_cell_that_the_reader_of_rows_refuses(
     cell: str, row: int, column: int, delimiter: str
@@ -124,7 +124,7 @@ def test_pandas_takes_no_cell_that_the_reader_of_rows_refuses(
     assert f"line {row + 2}" in said[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["a,b", "1,2,3,4", "1,2"]), st.integers(1, 29))
 def test_pandas_takes_no_row_of_another_width(line: str, row: int) -> None:
     lines = ["a,b,y", *(f"{i},{i * i},{i % 7}" for i in range(30))]
@@ -137,7 +137,7 @@ def test_pandas_takes_no_row_of_another_width(line: str, row: int) -> None:
     removed(path)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(NAMES.map(str.strip).filter(bool), min_size=1, max_size=5, unique=True))
 def test_names_are_written_and_read_as_one_word(names: list[str]) -> None:
     assert listed(joined(tuple(names))) == tuple(names)
@@ -164,7 +164,7 @@ def test_stored_options_are_read_back(reading: Reading) -> None:
     assert (reading.stored == "{}") == (reading == Reading())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.binary(max_size=200)
     | st.text(st.sampled_from("0123456789.,;\t |ab\"'\n#-"), max_size=200).map(str.encode)

@@ -55,7 +55,7 @@ def test_packed_weights_are_the_shortest_numbers() -> None:
     assert pack(rows) == ["[0.1,0.5]", "[7.038530691851209e-26,0.5]", "[0.2,0.5]"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(finite, min_size=4, max_size=4), data=st.data())
 @example(values=EXTREMES[:4], data=None)
 @example(values=EXTREMES[4:8], data=None)
