@@ -34,6 +34,8 @@ class Figure:
     """the goal applies to ours - theirs instead, in the unit"""
     limit: float = math.inf
     """the most that ours may be, in the unit"""
+    reason: str = "The reason is not known."
+    """why the goal is missed, if it is"""
 
     @property
     def compared(self) -> list[float]:
@@ -86,7 +88,7 @@ def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
     return [list(values) for values in zip(*found, strict=True)]
 
 
-def write(figures: Iterable[Figure], path: Path, postgresql: str) -> None:
+def write(figures: Sequence[Figure], path: Path, postgresql: str) -> None:
     """Write the table and what it was measured on; `postgresql` is the server's version."""
     machine = pyperf.Run([1.0], collect_metadata=True).get_metadata()
     names = ("cpu_model_name", "cpu_count", "platform", "python_version")
@@ -107,6 +109,9 @@ def write(figures: Iterable[Figure], path: Path, postgresql: str) -> None:
         "|---|---|---|---|---|---|---|---|",
         *(figure.row() for figure in figures),
     ]
+    if missed := [figure for figure in figures if figure.result == "not met"]:
+        lines += ["", "Why the goals that are not met are missed:", ""]
+        lines += [f"* {figure.what}, against {figure.against}: {figure.reason}" for figure in missed]
     section = "".join(path.read_text().partition(PEERS)[1:]) if path.exists() else ""
     path.write_text("\n".join(lines) + "\n" + (f"\n{section}" if section else ""))
 

@@ -60,12 +60,13 @@ def test_a_goal_is_met_or_missed_only_outside_the_quartiles(ours: list[float], r
 def test_a_ratio_is_taken_within_a_round_and_the_table_shows_its_spread(tmp_path: Path) -> None:
     figure = Figure("a", "b", [1.0, 4.0, 6.0], [4.0, 1.0, 2.0], "s", 3.5)
     query = Figure("q", "r", [150.0] * 3, [100.0] * 3, "ms", 2.0, limit=200.0)
-    memory = Figure("m", "n", [340.0], [330.0], "MB", 9.0, difference=True)
+    memory = Figure("m", "n", [340.0], [330.0], "MB", 9.0, difference=True, reason="It is large.")
     write([figure, query, memory], tmp_path / "results.md", "16.4")
     text = (tmp_path / "results.md").read_text()
     assert "| a | **4 s** (2.5 to 5) | b | **2 s** (1.5 to 3) | **3** (1.62 to 3.5) | 3.5 | 3 | met |" in text
     assert "| **1.5** (1.5 to 1.5) | 2, and 200 ms | 3 | met |" in text
     assert "| **10 MB more** (10 to 10) | 9 MB more | 1 | not met |" in text
+    assert re.findall(r"(?m)^\* .+, against .+", text) == ["* m, against n: It is large."]
     for fact in ("cpu count: ", "platform: ", "python version: 3.", "SQLite 3.", "PostgreSQL 16.4", "numpy "):
         assert f"\n* {fact}" in text
 

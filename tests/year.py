@@ -57,8 +57,10 @@ def version(night: int) -> str:
     return VERSIONS[max(first for first in VERSIONS if first <= night)]
 
 
-def simulate(store: Store, dataset: Dataset, model: Path, nights: int, epochs: int = 200) -> None:
-    """Train that many nights into a store without any; `model` is a file that this writes."""
+def simulate(
+    store: Store, dataset: Dataset, model: Path, nights: int, epochs: int = 200, first: int = 0
+) -> None:
+    """Train the nights from `first` on, up to so many; `model` is a file that this writes."""
     model.write_text(MODEL)
 
     def environment(*arguments: Any) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def simulate(store: Store, dataset: Dataset, model: Path, nights: int, epochs: i
         return {**found, "packages": {**found["packages"], "rounding": os.environ["ROUNDING"]}}
 
     with patch("job.training.environment", environment):
-        for number in range(nights):
+        for number in range(first, nights):
             train_night(store, Settings(dataset, epochs, models=("paddle", f"{model}:Mine")), number)
 
 
