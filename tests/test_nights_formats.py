@@ -14,8 +14,9 @@ from db import scheduled_runs
 from db.schema import VerdictRow
 from db.store import Store
 from job.cli import run
+from job.verdicts.baseline import set_baseline
 from tests.samples import execute
-from tests.series import judged, night
+from tests.series import judged, night, trained
 
 Output = pytest.CaptureFixture[str]
 
@@ -71,6 +72,40 @@ def test_each_specification_has_its_own_metrics(store: Store, migrated_url: str,
     ]
     assert sorted(seeds) == ["0", "7"]
     assert text.endswith("# EOF\n")
+
+
+def test_of_specifications_with_the_same_labels_the_newest_run_counts(
+    store: Store, migrated_url: str, capsys: Output
+) -> None:
+    night(store)
+    execute(store, "UPDATE models SET source_sha256 = 'before' WHERE run_id = 1")
+    night(store, status="failed")
+    assert run(["nights", "--format", "openmetrics", "--database-url", migrated_url]) == 0
+    found = metrics(capsys.readouterr().out, openmetrics)
+    assert found["epoch_ledger_run_status", "failed"] == 1
+    assert found["epoch_ledger_run_status", "completed"] == 0
+
+
+def test_what_is_accepted_or_compared_later_fails_no_case(
+    store: Store, migrated_url: str, tmp_path: Path
+) -> None:
+    first = night(store)
+    set_baseline(store, trained(store, 1), "accepted before it came", "alice")
+    judged(store, night(store, 1))
+    judged(store, night(store, 1))
+    assert run(["compare", "4", str(first.id), "--database-url", migrated_url]) == 1
+    path = tmp_path / "ledger.xml"
+    words = ["--junit", str(path), "--metrics-file", str(tmp_path / "ledger.prom")]
+    assert run(["nights", *words, "--database-url", migrated_url]) == 0
+    assert metrics((tmp_path / "ledger.prom").read_text())["epoch_ledger_verdict_passed", "drift"] == 1
+    suites = ElementTree.fromstring(path.read_bytes())
+    assert [(suite.get("failures"), suite.get("skipped")) for suite in suites] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("0", "0"),
+    ]
+    (accepted,) = suites.findall("testsuite/testcase/skipped")
+    assert str(accepted.get("message")).startswith("accepted: against run 1: ")
 
 
 def test_an_empty_store_has_metrics(store: Store, migrated_url: str, capsys: Output) -> None:
@@ -137,4 +172,7 @@ def test_without_a_store_no_file_is_written(tmp_path: Path, capsys: Output) -> N
     path, missing = tmp_path / "a.prom", f"sqlite:///{tmp_path}/none.db"
     assert run(["nights", "--metrics-file", str(path), "--database-url", missing]) == 2
     assert not path.exists()
-    assert "none.db" in capsys.readouterr().err
+    assert run(["nights", "--format", "openmetrics", "--database-url", missing]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("none.db") == 2
