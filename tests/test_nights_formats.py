@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,7 +17,7 @@ from db.store import Store
 from job.cli import run
 from job.verdicts.baseline import set_baseline
 from tests.samples import execute
-from tests.series import judged, night, trained
+from tests.series import FIRST, judged, night, trained
 
 Output = pytest.CaptureFixture[str]
 
@@ -38,24 +39,32 @@ def metrics(text: str, read: object = parser) -> dict[tuple[str, str], float]:
 
 
 def test_metrics_are_about_the_last_run_that_ended(store: Store, migrated_url: str, tmp_path: Path) -> None:
-    for bits in (0, 1):
+    for bits in (0, 0, 1):
         judged(store, night(store, bits))
-    execute(store, "UPDATE runs SET finished_at = '2026-03-02 02:00:04.000' WHERE id = 2")
+    execute(store, "UPDATE runs SET finished_at = '2026-03-03 02:00:04.000' WHERE id = 3")
     night(store, status="failed")
-    execute(store, "UPDATE runs SET status = 'running' WHERE id = 3")
+    execute(store, "UPDATE runs SET status = 'running' WHERE id = 4")
     path = tmp_path / "ledger.prom"
     assert run(["nights", "--metrics-file", str(path), "--database-url", migrated_url]) == 0
     found = metrics(path.read_text())
-    assert found["epoch_ledger_run_end_timestamp_seconds", ""] == 1772416804
+    assert (
+        found["epoch_ledger_run_end_timestamp_seconds", ""]
+        == (FIRST + timedelta(days=2, seconds=4)).timestamp()
+    )
     assert found["epoch_ledger_run_duration_seconds", ""] == 4
     assert found["epoch_ledger_run_epochs_per_second", ""] == 2.5  # 5 of each of two models
     assert found["epoch_ledger_run_status", "completed"] == 1
     assert found["epoch_ledger_run_status", "failed"] == 0
     assert found["epoch_ledger_verdict_passed", "drift"] == 0
-    drift = store.verdicts(2)[-1].worst
+    drift = store.verdicts(3)[-1].worst
     assert found["epoch_ledger_verdict_largest_gap", "drift"] == pytest.approx(drift)
+    due = "epoch_ledger_scheduled_run_due_timestamp_seconds"
+    days = {
+        result: (value - FIRST.timestamp()) / 86400 for (name, result), value in found.items() if name == due
+    }
+    assert days == {"passed": 1, "drifted": 2, "due": 3}
     counted = {result: value for (name, result), value in found.items() if name.endswith("scheduled_runs")}
-    assert counted == {"passed": 1, "drifted": 1, "due": 1, "failed": 0, "missed": 0, "skipped": 0}
+    assert counted == {"passed": 2, "drifted": 1, "due": 1, "failed": 0, "missed": 0, "skipped": 0}
 
 
 def test_each_specification_has_its_own_metrics(store: Store, migrated_url: str, capsys: Output) -> None:
@@ -136,18 +145,22 @@ def test_junit_has_a_suite_for_each_run_and_a_case_for_each_verdict(
 def test_the_summary_is_added_to_githubs_file(
     store: Store, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
+    night(store)
     judged(store, night(store))
     row = scheduled_runs.newest(store)[0].row
     night(store, status="failed")
-    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 2")
+    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 3")
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    assert run(["nights", "--github-summary", "--database-url", migrated_url]) == 0
+    assert run(["nights", "--github-summary", "--limit", "2", "--database-url", migrated_url]) == 0
     before, heading, *lines = path.read_text().splitlines()
     assert (before, heading) == ("before", "### Scheduled runs")
-    assert f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 1 |  |" in lines
-    assert any(line.endswith("| failed | 2 | a \\| b |") for line in lines)
+    assert lines[1].startswith("unchanged since 2026-03-01 (run 1); 2 of 3 passed; ")
+    failed, passed = lines[-2:]
+    assert lines[-3] == "|---|---|---|---|"
+    assert failed.endswith("| failed | 3 | a \\| b |")
+    assert passed == f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 2 |  |"
     assert capsys.readouterr().out == f"{path}\n"
 
 
