@@ -106,7 +106,9 @@ def test_what_is_accepted_or_compared_later_fails_no_case(
     path = tmp_path / "ledger.xml"
     words = ["--junit", str(path), "--metrics-file", str(tmp_path / "ledger.prom")]
     assert run(["nights", *words, "--database-url", migrated_url]) == 0
-    assert metrics((tmp_path / "ledger.prom").read_text())["epoch_ledger_verdict_passed", "drift"] == 1
+    found = metrics((tmp_path / "ledger.prom").read_text())
+    assert found["epoch_ledger_verdict_passed", "drift"] == 1
+    assert found["epoch_ledger_verdict_largest_gap", "drift"] == 0
     suites = ElementTree.fromstring(path.read_bytes())
     assert [(suite.get("failures"), suite.get("skipped")) for suite in suites] == [
         ("0", "0"),
@@ -148,18 +150,20 @@ def test_the_summary_is_added_to_githubs_file(
     night(store)
     judged(store, night(store))
     row = scheduled_runs.newest(store)[0].row
+    judged(store, night(store, 1))
     night(store, status="failed")
-    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 3")
+    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 4")
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    assert run(["nights", "--github-summary", "--limit", "2", "--database-url", migrated_url]) == 0
+    assert run(["nights", "--github-summary", "--limit", "3", "--database-url", migrated_url]) == 0
     before, heading, *lines = path.read_text().splitlines()
     assert (before, heading) == ("before", "### Scheduled runs")
-    assert lines[1].startswith("unchanged since 2026-03-01 (run 1); 2 of 3 passed; ")
-    failed, passed = lines[-2:]
-    assert lines[-3] == "|---|---|---|---|"
-    assert failed.endswith("| failed | 3 | a \\| b |")
+    assert lines[1].startswith("unchanged since 2026-03-03 (run 3); 2 of 4 passed; ")
+    line, failed, drifted, passed = lines[-4:]
+    assert line == "|---|---|---|---|"
+    assert "| drifted | 3 | against run 2: paddle: first differing epoch 0" in drifted
+    assert failed.endswith("| failed | 4 | a \\| b |")
     assert passed == f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 2 |  |"
     assert capsys.readouterr().out == f"{path}\n"
 

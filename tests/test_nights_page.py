@@ -92,8 +92,10 @@ def test_missed_and_failed_nights_are_marked_and_listed_with_their_reasons(
     store: Store, page: Callable[[], str]
 ) -> None:
     night(store, status="failed")
+    execute(store, "UPDATE runs SET stop_reason = 'no memory'")
     missed(store, "<script>alert(1)</script>")
     made = page()
+    assert 'title="2026-03-01 02:00Z, failed, run 1, no memory"' in made
     assert squares(made) == [("failed",), ("missed",)]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in made[made.index('id="others"') :]
     assert "<script" not in made
