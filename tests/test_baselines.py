@@ -16,9 +16,9 @@ from db.query import named_query, run_query
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import BaselineRow, RunRow
 from db.store import Store
-from job.cli.options import FailOn
 from job.schedule.nightly import bad_news
 from job.verdicts.baseline import clear_baseline, judge_baseline, set_baseline
+from job.verdicts.fail_on import FailOn
 from tests.pruning import OLD, actions, ids, made, prune
 from tests.samples import execute, history
 from tests.series import judged, night, trained
@@ -29,7 +29,7 @@ def accept(store: Store, run: RunRow, reason: str = "new kernel") -> BaselineRow
 
 
 def fails(store: Store, run: RunRow, on: FailOn = FailOn.drift) -> bool:
-    return on.fails(list(judged(store, run).values()))
+    return bool(on.failed(list(judged(store, run).values())))
 
 
 def stored(store: Store) -> list[tuple[Any, ...]]:
@@ -150,16 +150,21 @@ def test_bits_that_are_accepted_before_they_come_are_no_failure_and_no_news(stor
     assert not fails(store, run)
     (found, _) = scheduled_runs.newest(store)
     assert found.passed
-    assert bad_news(found, list(verdicts.values())) is None
+    assert bad_news(found, list(verdicts.values()), FailOn.drift) is None
 
 
-def test_a_drift_that_is_not_accepted_is_news_every_night(store: Store) -> None:
+def test_a_drift_that_is_not_accepted_is_news_every_night_if_it_counts(store: Store) -> None:
     accept(store, night(store))
+    told: dict[FailOn, list[str]] = {on: [] for on in FailOn}
     for _ in range(3):
-        verdicts = judged(store, night(store, 1))
+        verdicts = list(judged(store, night(store, 1)).values())
         found = scheduled_runs.newest(store)[0]
         assert not found.passed
-        assert "baseline: differs since run 2 of " in (bad_news(found, list(verdicts.values())) or "")
+        for on in FailOn:
+            told[on] += filter(None, [bad_news(found, verdicts, on)])
+    assert ["baseline: differs since run 2 of " in news for news in told[FailOn.drift]] == [True] * 3
+    assert [("drift: " in news, "baseline: " in news) for news in told[FailOn.change]] == [(True, False)]
+    assert told[FailOn.parity] == told[FailOn.never] == []
 
 
 def test_a_baseline_records_what_differs_from_the_former(store: Store) -> None:

@@ -385,6 +385,13 @@ def test_ends_that_do_not_come_again_are_not_explained(tmp_path: Path) -> None:
         bisect(question, trials, lambda line: None)
 
 
+def test_without_a_change_nothing_is_trained(tmp_path: Path) -> None:
+    trials = imagined(tmp_path, lambda settings: "good")
+    with pytest.raises(UnexplainedError, match=r"^python: no package and no setting differs, maybe cpu new"):
+        bisect(replace(asked(), fixed=[Change("cpu", "old", "new")]), trials, lambda line: None)
+    assert trials.tried == []
+
+
 def test_a_run_that_recorded_a_few_packages_has_the_others_of_the_other_run(filled: Store) -> None:
     old = '{"python"\\: "3.11", "packages"\\: {"numpy"\\: "2.0"}}'
     new = '{"python"\\: "3.11", "packages"\\: {"numpy"\\: "2.1", "typer"\\: "0.2"}, "cpu"\\: "a"}'

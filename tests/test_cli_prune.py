@@ -15,7 +15,7 @@ import typer
 
 from db.store import Store
 from job.cli import run
-from job.cli.prune import duration
+from job.cli.options import duration
 from tests import pruning
 from tests.conftest import Job, job_command
 from tests.pruning import OLD, ids, made

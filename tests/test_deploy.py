@@ -7,7 +7,9 @@ import fcntl
 import shlex
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,13 +24,17 @@ from tests.conftest import ROOT, job_command
 DEPLOY = ROOT / "deploy"
 
 
-def accepted(words: list[str]) -> None:
-    """Fails if the command line does not accept these words."""
+NIGHT = {"once": True}
+CHECK = {"check": True, "within": timedelta(hours=26)}
+
+
+def accepted(words: list[str], expected: dict[str, object]) -> None:
+    """Fails if the command line does not accept these words, or not with these values."""
     command = get_command(app)
     with command.make_context("job", list(words)) as context:
         name, found, rest = command.resolve_command(context, words)  # type: ignore[attr-defined]
         with found.make_context(name, rest, parent=context) as inner:
-            assert inner.params["once"] is True
+            assert inner.params | expected == inner.params
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -38,22 +44,39 @@ def unit(name: str) -> configparser.ConfigParser:
     return parsed
 
 
-def crontab_line() -> tuple[str, str]:
-    """The time and the command of the crontab's only line."""
-    (line,) = (
-        line for line in (DEPLOY / "crontab").read_text().splitlines() if line and not line.startswith("#")
-    )
-    return " ".join(line.split()[:5]), line.split(maxsplit=5)[5]
+def crontab_lines() -> list[tuple[str, str]]:
+    """The time and the command of each of the crontab's lines: the night and the check."""
+    lines = (DEPLOY / "crontab").read_text().splitlines()
+    return [
+        (" ".join(line.split()[:5]), line.split(maxsplit=5)[5])
+        for line in lines
+        if line and not line.startswith("#")
+    ]
 
 
-def test_the_systemd_units_start_one_night_and_overlap_is_ruled_out() -> None:
-    service, timer = unit("epoch-ledger-nightly.service"), unit("epoch-ledger-nightly.timer")
-    assert timer["Timer"]["Unit"] == "epoch-ledger-nightly.service"
+def cronjob(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The spec and the only container of a CronJob, both valid as far as that is known here."""
+    manifest = yaml.safe_load((DEPLOY / "kubernetes" / name).read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "CronJob")
+    spec = manifest["spec"]
+    Schedule(spec["schedule"], spec["timeZone"])
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+    return spec, container
+
+
+@pytest.mark.parametrize(("name", "expected"), [("nightly", NIGHT), ("check", CHECK)])
+def test_the_systemd_units_start_one_night_or_one_check(name: str, expected: dict[str, object]) -> None:
+    service, timer = unit(f"epoch-ledger-{name}.service"), unit(f"epoch-ledger-{name}.timer")
+    assert timer["Timer"]["Unit"] == f"epoch-ledger-{name}.service"
     assert timer["Timer"]["Persistent"] == "true"
-    assert service["Service"]["Type"] == "oneshot"
+    assert service["Service"]["Type"] == "oneshot"  # an active unit is not started again
     words = shlex.split(service["Service"]["ExecStart"])
     assert words[0].endswith("/job")
-    accepted(words[1:])
+    accepted(words[1:], expected)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
@@ -71,38 +94,34 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
 
 
-def test_the_cronjob_starts_one_night_and_overlap_is_ruled_out() -> None:
-    manifest = yaml.safe_load((DEPLOY / "kubernetes" / "nightly-cronjob.yaml").read_text())
-    assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "CronJob")
-    spec = manifest["spec"]
+@pytest.mark.parametrize(("name", "expected"), [("nightly", NIGHT), ("check", CHECK)])
+def test_the_cronjobs_start_one_night_or_one_check(name: str, expected: dict[str, object]) -> None:
+    spec, container = cronjob(f"{name}-cronjob.yaml")
     assert spec["concurrencyPolicy"] == "Forbid"
-    Schedule(spec["schedule"], spec["timeZone"])
-    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    accepted(container["args"])
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    volumes = {volume["name"] for volume in pod["volumes"]}
-    assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+    accepted(container["args"], expected)
 
 
-def test_the_crontab_runs_one_night_and_none_while_one_is_at_work(tmp_path: Path) -> None:
-    when, what = crontab_line()
-    Schedule(when, "UTC")
+def test_the_crontab_runs_one_night_and_none_while_one_is_at_work_and_checks_them(tmp_path: Path) -> None:
+    for when, _ in crontab_lines():
+        Schedule(when, "UTC")
     (tmp_path / ".venv/bin").mkdir(parents=True)
     python, *rest = job_command()
     starter = tmp_path / ".venv/bin/job"
     starter.write_text(f'#!/bin/sh\nexec {python} {" ".join(map(str, rest))} "$@"\n')
     starter.chmod(0o755)
     (tmp_path / ".env").write_text("JOB_EPOCHS=30\n")
-    line = what.replace("/opt/epoch-ledger", str(tmp_path))
+    night, check = (what.replace("/opt/epoch-ledger", str(tmp_path)) for _, what in crontab_lines())
 
-    def start() -> int:
-        return subprocess.run(["sh", "-c", line], check=False, cwd="/").returncode
+    def printed(line: str) -> str:
+        done = subprocess.run(["sh", "-c", line], check=True, cwd="/", stdout=subprocess.PIPE, text=True)
+        return done.stdout
 
-    assert start() == 0
+    assert printed(check).startswith("job: error: there is no store at ")
+    assert printed(night) == ""
     with (tmp_path / "results/nightly.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert start() == 0
+        assert printed(night) == ""
+    assert printed(check) == ""
     with Store(f"sqlite:///{tmp_path / 'results/ledger.db'}") as store:
         assert [scheduled_run.outcome for scheduled_run in scheduled_runs.newest(store)] == ["completed"]
     assert '"event": "verdict"' in (tmp_path / "results/nightly.log").read_text()

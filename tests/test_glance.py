@@ -114,4 +114,6 @@ def test_a_night_whose_models_disagree_did_not_pass(store: Store, said: Callable
         "INSERT INTO verdicts (run_id, kind, passed, tolerance, detail, created_at) "
         f"VALUES ({run.id}, 'parity', 0, 0, '', '2026-03-01')",
     )
-    assert "; 0 of 1 passed; " in said()
+    assert said().endswith("; 0 of 1 passed; open: the run of 2026-03-01 02:00Z: a verdict failed")
+    night(store)
+    assert said().endswith("; 1 of 2 passed; open: nothing")

@@ -18,6 +18,7 @@ from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.schedule.nightly import bad_news
 from job.verdicts.drift import judge_drift
+from job.verdicts.fail_on import FailOn
 from tests.faults import lost_commit
 from tests.samples import dataset_row, execute, history, silence
 
@@ -297,7 +298,7 @@ def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
         again = judge_drift(store, store.run(writer.run_id))
         assert (again and again.id) == (verdict and verdict.id)
         told.append(verdict and (verdict.passed, verdict.detail.split(":")[0]))
-        news = bad_news(nights.find(store, row.id), store.verdicts(writer.run_id))
+        news = bad_news(nights.find(store, row.id), store.verdicts(writer.run_id), FailOn.drift)
         known = verdict is None or verdict.passed or verdict.detail.startswith("back to")
         assert (news is None) == known
         if verdict is not None and not known:
@@ -333,8 +334,8 @@ def test_what_went_wrong_is_news_and_a_stop_is_none(
     own = run and RunRow(id=1, status=run, stop_reason="so")
     found = nights.ScheduledRun(row, own or None, None)
     passed = VerdictRow(kind="parity", passed=True, detail="near")
-    assert bad_news(found, [passed]) == news
+    assert bad_news(found, [passed], FailOn.drift) == news
     if run == "completed":
         failed = [VerdictRow(kind=kind, passed=False, detail="far") for kind in ("parity", "drift")]
         told = "the scheduled run of 2026-01-02 02:00Z, run 1: parity: far; drift: far"
-        assert bad_news(found, [passed, *failed]) == told
+        assert bad_news(found, [passed, *failed], FailOn.drift) == told

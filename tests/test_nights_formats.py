@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,8 +15,9 @@ from db import scheduled_runs
 from db.schema import VerdictRow
 from db.store import Store
 from job.cli import run
+from job.verdicts.baseline import set_baseline
 from tests.samples import execute
-from tests.series import judged, night
+from tests.series import FIRST, judged, night, trained
 
 Output = pytest.CaptureFixture[str]
 
@@ -37,24 +39,32 @@ def metrics(text: str, read: object = parser) -> dict[tuple[str, str], float]:
 
 
 def test_metrics_are_about_the_last_run_that_ended(store: Store, migrated_url: str, tmp_path: Path) -> None:
-    for bits in (0, 1):
+    for bits in (0, 0, 1):
         judged(store, night(store, bits))
-    execute(store, "UPDATE runs SET finished_at = '2026-03-02 02:00:04.000' WHERE id = 2")
+    execute(store, "UPDATE runs SET finished_at = '2026-03-03 02:00:04.000' WHERE id = 3")
     night(store, status="failed")
-    execute(store, "UPDATE runs SET status = 'running' WHERE id = 3")
+    execute(store, "UPDATE runs SET status = 'running' WHERE id = 4")
     path = tmp_path / "ledger.prom"
     assert run(["nights", "--metrics-file", str(path), "--database-url", migrated_url]) == 0
     found = metrics(path.read_text())
-    assert found["epoch_ledger_run_end_timestamp_seconds", ""] == 1772416804
+    assert (
+        found["epoch_ledger_run_end_timestamp_seconds", ""]
+        == (FIRST + timedelta(days=2, seconds=4)).timestamp()
+    )
     assert found["epoch_ledger_run_duration_seconds", ""] == 4
     assert found["epoch_ledger_run_epochs_per_second", ""] == 2.5  # 5 of each of two models
     assert found["epoch_ledger_run_status", "completed"] == 1
     assert found["epoch_ledger_run_status", "failed"] == 0
     assert found["epoch_ledger_verdict_passed", "drift"] == 0
-    drift = store.verdicts(2)[-1].worst
+    drift = store.verdicts(3)[-1].worst
     assert found["epoch_ledger_verdict_largest_gap", "drift"] == pytest.approx(drift)
+    due = "epoch_ledger_scheduled_run_due_timestamp_seconds"
+    days = {
+        result: (value - FIRST.timestamp()) / 86400 for (name, result), value in found.items() if name == due
+    }
+    assert days == {"passed": 1, "drifted": 2, "due": 3}
     counted = {result: value for (name, result), value in found.items() if name.endswith("scheduled_runs")}
-    assert counted == {"passed": 1, "drifted": 1, "due": 1, "failed": 0, "missed": 0, "skipped": 0}
+    assert counted == {"passed": 2, "drifted": 1, "due": 1, "failed": 0, "missed": 0, "skipped": 0}
 
 
 def test_each_specification_has_its_own_metrics(store: Store, migrated_url: str, capsys: Output) -> None:
@@ -71,6 +81,42 @@ def test_each_specification_has_its_own_metrics(store: Store, migrated_url: str,
     ]
     assert sorted(seeds) == ["0", "7"]
     assert text.endswith("# EOF\n")
+
+
+def test_of_specifications_with_the_same_labels_the_newest_run_counts(
+    store: Store, migrated_url: str, capsys: Output
+) -> None:
+    night(store)
+    execute(store, "UPDATE models SET source_sha256 = 'before' WHERE run_id = 1")
+    night(store, status="failed")
+    assert run(["nights", "--format", "openmetrics", "--database-url", migrated_url]) == 0
+    found = metrics(capsys.readouterr().out, openmetrics)
+    assert found["epoch_ledger_run_status", "failed"] == 1
+    assert found["epoch_ledger_run_status", "completed"] == 0
+
+
+def test_what_is_accepted_or_compared_later_fails_no_case(
+    store: Store, migrated_url: str, tmp_path: Path
+) -> None:
+    first = night(store)
+    set_baseline(store, trained(store, 1), "accepted before it came", "alice")
+    judged(store, night(store, 1))
+    judged(store, night(store, 1))
+    assert run(["compare", "4", str(first.id), "--database-url", migrated_url]) == 1
+    path = tmp_path / "ledger.xml"
+    words = ["--junit", str(path), "--metrics-file", str(tmp_path / "ledger.prom")]
+    assert run(["nights", *words, "--database-url", migrated_url]) == 0
+    found = metrics((tmp_path / "ledger.prom").read_text())
+    assert found["epoch_ledger_verdict_passed", "drift"] == 1
+    assert found["epoch_ledger_verdict_largest_gap", "drift"] == 0
+    suites = ElementTree.fromstring(path.read_bytes())
+    assert [(suite.get("failures"), suite.get("skipped")) for suite in suites] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("0", "0"),
+    ]
+    (accepted,) = suites.findall("testsuite/testcase/skipped")
+    assert str(accepted.get("message")).startswith("accepted: against run 1: ")
 
 
 def test_an_empty_store_has_metrics(store: Store, migrated_url: str, capsys: Output) -> None:
@@ -101,18 +147,24 @@ def test_junit_has_a_suite_for_each_run_and_a_case_for_each_verdict(
 def test_the_summary_is_added_to_githubs_file(
     store: Store, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
+    night(store)
     judged(store, night(store))
     row = scheduled_runs.newest(store)[0].row
+    judged(store, night(store, 1))
     night(store, status="failed")
-    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 2")
+    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 4")
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    assert run(["nights", "--github-summary", "--database-url", migrated_url]) == 0
+    assert run(["nights", "--github-summary", "--limit", "3", "--database-url", migrated_url]) == 0
     before, heading, *lines = path.read_text().splitlines()
     assert (before, heading) == ("before", "### Scheduled runs")
-    assert f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 1 |  |" in lines
-    assert any(line.endswith("| failed | 2 | a \\| b |") for line in lines)
+    assert lines[1].startswith("unchanged since 2026-03-03 (run 3); 2 of 4 passed; ")
+    line, failed, drifted, passed = lines[-4:]
+    assert line == "|---|---|---|---|"
+    assert "| drifted | 3 | against run 2: paddle: first differing epoch 0" in drifted
+    assert failed.endswith("| failed | 4 | a \\| b |")
+    assert passed == f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 2 |  |"
     assert capsys.readouterr().out == f"{path}\n"
 
 
@@ -137,4 +189,7 @@ def test_without_a_store_no_file_is_written(tmp_path: Path, capsys: Output) -> N
     path, missing = tmp_path / "a.prom", f"sqlite:///{tmp_path}/none.db"
     assert run(["nights", "--metrics-file", str(path), "--database-url", missing]) == 2
     assert not path.exists()
-    assert "none.db" in capsys.readouterr().err
+    assert run(["nights", "--format", "openmetrics", "--database-url", missing]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("none.db") == 2

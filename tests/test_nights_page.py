@@ -55,6 +55,21 @@ def test_nights_have_one_colour_if_and_only_if_they_have_the_same_bits(
     ]
 
 
+def test_each_digest_is_under_its_model_where_specifications_have_others(
+    store: Store, page: Callable[[], str]
+) -> None:
+    night(store)
+    night(store, 1)
+    execute(store, "UPDATE models SET name = 'other' WHERE run_id = 1 AND name = 'paddle'")
+    rows = re.findall(r"<tr>.*?</tr>", page().partition('id="bits"')[2].partition("</table>")[0], re.DOTALL)
+    found = [re.findall(r"<t[hd]>(?:digest of |<code>)(\w*)", row) for row in rows]
+    digests = {
+        (run.id, model): str(digest)[:12] for run in store.runs() for model, digest in run.digests.items()
+    }
+    assert found[0] == ["other", "python", "paddle"]
+    assert found[1:] == [[digests.get((run, model), "") for model in found[0]] for run in (1, 2)]
+
+
 def test_against_a_baseline_each_night_is_marked_until_the_change_is_accepted(
     store: Store, page: Callable[[], str]
 ) -> None:
@@ -77,8 +92,10 @@ def test_missed_and_failed_nights_are_marked_and_listed_with_their_reasons(
     store: Store, page: Callable[[], str]
 ) -> None:
     night(store, status="failed")
+    execute(store, "UPDATE runs SET stop_reason = 'no memory'")
     missed(store, "<script>alert(1)</script>")
     made = page()
+    assert 'title="2026-03-01 02:00Z, failed, run 1, no memory"' in made
     assert squares(made) == [("failed",), ("missed",)]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in made[made.index('id="others"') :]
     assert "<script" not in made

@@ -16,7 +16,7 @@ from job.cli import run
 from job.data.dataset import load
 from job.html import cell, unbroken
 from job.plots.subject import Subject, read_subject
-from job.report import drift, flat, newest_verdicts, outcome, page
+from job.report import drift, newest_verdicts, outcome, page
 from job.report.sentences import (
     SENTENCES,
     convergence,
@@ -168,11 +168,6 @@ def test_a_drift_has_its_tables_and_its_figure(store: Store) -> None:
     gone = drift(store, read_subject(store, store.run(2)), None)
     assert gone == (None, "the other run was deleted", None)
     assert "The two runs cannot be compared again: the other run was deleted." in page(store, store.run(2))
-
-
-def test_nested_settings_become_dotted_names() -> None:
-    settings = {"b": {"y": None, "x": [1, {"z": 2}]}, "a": "text"}
-    assert flat(settings) == [("a", "text"), ("b.x.1", "1"), ("b.x.2.z", "2"), ("b.y", "not set")]
 
 
 def test_cells_are_short_and_grouped() -> None:

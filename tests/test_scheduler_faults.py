@@ -21,6 +21,7 @@ from job.environment import environment
 from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest
+from job.verdicts.fail_on import FailOn
 from tests.conftest import ROOT, job_command
 from tests.samples import dataset_row, history, wait_for
 from tests.test_scheduler import EVENING, NOTHING, SweepProgress, outcomes, run_until, scheduler
@@ -110,6 +111,28 @@ def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> No
         failing = scheduler(sqlite_url, [sys.executable, "-c", program], told)
         run_until(failing, clock, EVENING + timedelta(hours=5))
     assert told == [("a scheduled run failed", "scheduled run 1, run 1: its process ended with status 2")]
+
+
+@pytest.mark.parametrize(("fail_on", "runs"), [(FailOn.drift, [2]), (FailOn.never, [])])
+def test_a_drift_is_told_of_if_it_counts_and_a_drift_back_is_not(
+    fail_on: FailOn, runs: list[int], sqlite_url: str
+) -> None:
+    program = (
+        "import sys; from db.store import Store; from tests.series import judged, trained\n"
+        f"number = int(sys.argv[1])\nwith Store({sqlite_url!r}) as store:\n"
+        "    run = trained(store, number % 2, trigger='nightly', scheduled_run=number)\n"
+        "    failed = not all(verdict.passed for verdict in judged(store, run).values())\n"
+        f"sys.exit(failed and {fail_on is FailOn.drift})"
+    )
+    told: SweepProgress = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        drifting = scheduler(sqlite_url, [sys.executable, "-c", program], told)
+        drifting.fail_on = fail_on
+        run_until(drifting, clock, EVENING + timedelta(days=2, hours=5))
+    with Store(sqlite_url) as store:
+        details = [verdict.detail for run in (2, 3) for verdict in store.verdicts(run)]
+    assert [detail.partition(";")[0] for detail in details][1:] == ["back to the bits of run 1"]
+    assert [int(body.partition(", run ")[2].partition(":")[0]) for _, body in told] == runs
 
 
 @pytest.mark.parametrize("how", [("--once",), ("--run-now",)])

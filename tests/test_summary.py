@@ -13,11 +13,12 @@ from db.lease import RunWriter
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run, train
-from job.cli.options import FailOn, Mirroring
+from job.cli.options import Mirroring
 from job.cli.summary import print_conclusion, print_losses, print_parameters
 from job.data.dataset import load
 from job.training import Conclusion, judge
 from job.training.loop import Outcome
+from job.verdicts.fail_on import FailOn
 from tests.samples import dataset_row, execute, history
 
 Output = pytest.CaptureFixture[str]

@@ -116,7 +116,8 @@ def open_trials(good: RunRow, data: Path | None, directory: Path) -> Trials:
 def bisect(asked: Question, trials: Trials, tell: Tell, likely: Sequence[Change] = ()) -> Answer:
     """Find the fewest changes that bring BAD's bits; both ends are confirmed first, then `likely` ones tried.
 
-    Raises UnexplainedError if GOOD's settings do not give GOOD's bits, or BAD's not BAD's.
+    Raises UnexplainedError if there are no changes, if GOOD's settings do not give GOOD's bits, or BAD's not
+    BAD's.
     """
     asked = with_known_python(asked, trials, tell)
     search = Search(asked, trials, tell)
@@ -124,6 +125,8 @@ def bisect(asked: Question, trials: Trials, tell: Tell, likely: Sequence[Change]
         f"{asked.model} differs from epoch {asked.epoch:,} on; {len(asked.changes)} changes to try"
         + (f"; not varied: {in_words(asked.fixed)}" if asked.fixed else "")
     )
+    if not asked.changes:
+        raise UnexplainedError(f"{asked.model}: no package and no setting differs{excuse(asked)}")
     for chosen, run, expected in (([], asked.good, 0), (asked.changes, asked.bad, 1)):
         outcome = search.outcome(chosen)
         if outcome.startswith("unresolved"):

@@ -18,7 +18,6 @@ from db.errors import LeaseHeldError, LedgerError
 from db.schema import ScheduledRunRow
 from db.store import Store
 from job.cli.options import (
-    FailOn,
     LogFormat,
     LogFormatOption,
     Mirroring,
@@ -38,6 +37,7 @@ from job.schedule.notify import notifier
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest, stopped_by_signals
 from job.training import Settings, start
+from job.verdicts.fail_on import FailOn
 
 A_DAY = 86_400.0
 """seconds after which a scheduled run that began and has no run counts as failed"""
@@ -68,8 +68,8 @@ def nightly(
         typer.Option(
             "--fail-on",
             envvar="JOB_FAIL_ON",
-            help="Failed verdicts that give exit status 1: drift, all; change, all but baseline; parity, all "
-            "but baseline and drift; never, none.",
+            help="Failed verdicts that give exit status 1 and are notified: drift, all; change, all but "
+            "baseline; parity, all but baseline and drift; never, none.",
         ),
     ] = FailOn.drift,
     training: Training,
@@ -105,7 +105,7 @@ def nightly(
         models = [word for model in training.models for word in ("--model", model)]
         command = [sys.executable, "-m", "job", "nightly", "--once", *models, "--night"]
         with stopped_by_signals(stop):
-            NightlyScheduler(schedule, command, lambda: access.open(stop), notify, stop).run(run_now)
+            NightlyScheduler(schedule, command, lambda: access.open(stop), notify, stop, fail_on).run(run_now)
     except LedgerError as error:
         if not stop.is_set():
             raise
@@ -146,7 +146,7 @@ def train_unscheduled(
     finally:
         with suppress(LedgerError):  # the database is unreachable, which is logged already
             found = scheduled_runs.find(store, row.id)
-            news = bad_news(found, store.verdicts(found.run.id) if found.run else []) or news
+            news = bad_news(found, store.verdicts(found.run.id) if found.run else [], output.fail_on) or news
         if news:
             notify("a scheduled run failed", news)
 

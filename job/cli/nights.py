@@ -19,9 +19,8 @@ from db.scheduled_runs import ScheduledRun
 from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_store
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, duration, open_store
 from job.cli.output import print_json, print_line, print_table, print_text, short, verdict_record
-from job.cli.prune import duration
 from job.schedule.glance import glance, last_missed
 
 
@@ -121,7 +120,7 @@ def nights(
                 return 0
             line = "" if as_json else glance(store, every)
     except NotFoundError as missing:
-        if check or files:
+        if check or files or form is Form.openmetrics:
             raise
         nothing = str(missing)
     if as_json:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +24,7 @@ from job.log import log_line
 if TYPE_CHECKING:
     import threading
 
-    from db.schema import RunRow, VerdictRow
+    from db.schema import RunRow
     from db.store import Store
     from job.cli.table_options import ReadingOptions
     from job.stop import StopRequest
@@ -36,6 +38,7 @@ PATIENCE = 5.0
 FLOAT32_TINY, FLOAT32_MAX = 2.0**-149, (2 - 2.0**-23) * 2.0**127
 MOST_EPOCHS = 2**31 - 1
 """what the store's integer column holds"""
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def finite(value: float | None) -> float | None:
@@ -43,6 +46,14 @@ def finite(value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value >= 0):
         raise typer.BadParameter(f"{value:g} is not a finite number from 0 up")
     return value
+
+
+def duration(text: str) -> timedelta:
+    """A time span like 90d, 36h, 12w or 90m. Raises typer.BadParameter."""
+    found = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no age; write it like 90d, 36h, 12w or 90m")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 def choices(text: str, known: tuple[str, ...], what: str) -> list[str]:
@@ -69,28 +80,6 @@ def references(given: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(given)
     words = os.environ.get("JOB_MODELS", "").split(",")
     return tuple(word.strip() for word in words if word.strip()) or DEFAULT_MODELS
-
-
-class FailOn(StrEnum):
-    """Which failed verdicts give the exit status 1. A run that fails or diverges always does."""
-
-    drift = "drift"
-    """any failed verdict, but not a drift to the baseline's bits, which are accepted"""
-    change = "change"
-    """the same but baseline: a change of the bits fails on one night only"""
-    parity = "parity"
-    """any failed verdict but drift and baseline"""
-    never = "never"
-    """none"""
-
-    def fails(self, verdicts: Sequence[VerdictRow]) -> bool:
-        """Whether a run's verdicts give the exit status 1."""
-        failed = {verdict.kind for verdict in verdicts if not verdict.passed}
-        if self is FailOn.parity or any(each.kind == "baseline" and each.passed for each in verdicts):
-            failed -= {"drift"}
-        if self is not FailOn.drift:
-            failed -= {"baseline"}
-        return bool(failed) and self is not FailOn.never
 
 
 class LogFormat(StrEnum):

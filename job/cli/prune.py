@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -16,19 +15,10 @@ from job.cli.options import (
     AsJson,
     DatabaseUrl,
     HeartbeatTimeout,
+    duration,
     open_store,
 )
 from job.cli.output import print_json, print_line, print_table
-
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def duration(text: str) -> timedelta:
-    """A time span like 90d, 36h, 12w or 90m. Raises typer.BadParameter."""
-    found = re.fullmatch(r"(\d{1,6})([mhdw])", text.strip())
-    if not found:
-        raise typer.BadParameter(f"{text!r} is no age; write it like 90d, 36h, 12w or 90m")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
 def prune(

@@ -46,7 +46,7 @@ def print_conclusion(
     if run.trigger == "nightly" and not any(each.kind == "drift" for each in conclusion.verdicts):
         first = "drift: not judged: this is the first scheduled run of its specification"
         announce(first, "first_night", output.quiet)
-    return 1 if output.fail_on.fails(conclusion.verdicts) else 0
+    return 1 if output.fail_on.failed(conclusion.verdicts) else 0
 
 
 def announce(text: str, event: str, quiet: bool) -> None:

@@ -19,7 +19,6 @@ from db.store import Store
 from job.cli.options import (
     MOST_EPOCHS,
     Data,
-    FailOn,
     LogFormat,
     LogFormatOption,
     Mirroring,
@@ -44,6 +43,7 @@ from job.models.reference import reference_of, require_unchanged
 from job.stop import StopRequest, stopped_by_signals
 from job.training import require_models, start, start_or_resume, train_and_judge
 from job.training import resume as take_up
+from job.verdicts.fail_on import FailOn
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from db.downsampled import described
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from job.environment import main_packages
+from job.environment import flat, main_packages
 from job.fit import PARTS, fits, remark
 from job.html import rendered
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
@@ -159,16 +159,3 @@ def newest_verdicts(verdicts: Any) -> list[VerdictRow]:
     """The newest verdict of each kind, model and compared run; failed ones first."""
     newest = {(each.kind, each.model, each.against_run_id): each for each in verdicts}
     return sorted(newest.values(), key=lambda verdict: (verdict.passed, verdict.id))
-
-
-def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted name, value) lines."""
-    if isinstance(value, dict):
-        return [
-            line
-            for name in sorted(value)
-            for line in flat(value[name], f"{prefix}.{name}" if prefix else name)
-        ]
-    if isinstance(value, list):
-        return [line for i, item in enumerate(value, 1) for line in flat(item, f"{prefix}.{i}")]
-    return [(prefix, "not set" if value is None else str(value))]

@@ -61,8 +61,9 @@ def open_points(store: Store, nights: Sequence[ScheduledRun]) -> Iterator[str]:
     if missed := last_missed(store, nights):
         yield missed
     last = next((each for each in nights if each.outcome not in ("due", "running", "skipped")), None)
-    if last is not None and last.outcome in ("failed", "crashed", "diverged", "interrupted"):
-        yield f"the run of {last.row.due_at:%Y-%m-%d %H:%M}Z: {last.outcome}"
+    if last is not None and (last.failed or last.outcome in ("failed", "crashed", "diverged", "interrupted")):
+        how = "a verdict failed" if last.failed else last.outcome
+        yield f"the run of {last.row.due_at:%Y-%m-%d %H:%M}Z: {how}"
 
 
 def last_missed(store: Store, nights: Sequence[ScheduledRun]) -> str | None:

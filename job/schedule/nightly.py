@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from db.scheduled_runs import ScheduledRun
 from db.schema import VerdictRow
+from job.verdicts.fail_on import FailOn
 
 
-def bad_news(scheduled_run: ScheduledRun, verdicts: Sequence[VerdictRow]) -> str | None:
-    """The text if a run failed, drifted or was missed; None if it passed, or was skipped or stopped."""
+def bad_news(scheduled_run: ScheduledRun, verdicts: Sequence[VerdictRow], fail_on: FailOn) -> str | None:
+    """The text if a run failed or was missed, or if a verdict counts for `fail_on`; else None."""
     row, run = scheduled_run.row, scheduled_run.run
     due = f"the scheduled run of {row.due_at:%Y-%m-%d %H:%M}Z"
     if row.status in ("missed", "failed"):
@@ -20,13 +21,10 @@ def bad_news(scheduled_run: ScheduledRun, verdicts: Sequence[VerdictRow]) -> str
         return None
     if run.status in ("failed", "diverged", "crashed"):
         return f"{due}, run {run.id}, {run.status}: {run.stop_reason or 'no reason known'}"
-    # A drift to the baseline is no news, nor one back to bits that were known before: the drift away was.
-    accepted = any(verdict.kind == "baseline" and verdict.passed for verdict in verdicts)
     failed = [
         f"{verdict.kind}: {verdict.detail}"
-        for verdict in verdicts
-        if not verdict.passed
-        and not (verdict.kind == "drift" and accepted)
-        and not verdict.detail.startswith("back to the bits of run ")
+        for verdict in fail_on.failed(verdicts)
+        # A drift back to bits that were known before is no news: the drift away from them was.
+        if not verdict.detail.startswith("back to the bits of run ")
     ]
     return f"{due}, run {run.id}: {'; '.join(failed)}" if failed else None

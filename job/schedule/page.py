@@ -70,7 +70,7 @@ class Square:
         run, row = self.night.run, self.night.row
         said = [f"{row.due_at:%Y-%m-%d %H:%M}Z", MARKS[self.night.result][1]]
         said += [f"run {run.id}"] if run else []
-        said += [row.detail] if row.detail else []
+        said += [self.night.why] if self.night.why else []
         return ", ".join(said)
 
 
@@ -103,6 +103,7 @@ def nights_page(store: Store, nights: Sequence[ScheduledRun], glance: str, folde
         months=list(months(squares)),
         marks=MARKS,
         bits=list(known.values()),
+        models=list(dict.fromkeys(model for each in known.values() for model in each.digests)),
         edges=edges[::-1],
         others=[night for night in nights if night.result in ("failed", "missed", "skipped")],
         baselines=list({row["baseline"]: row for row in rows}.values())[::-1],

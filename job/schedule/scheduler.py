@@ -17,6 +17,7 @@ from job.log import log_line
 from job.schedule.cron import Schedule
 from job.schedule.nightly import bad_news
 from job.stop import StopRequest
+from job.verdicts.fail_on import FailOn
 
 GRACE = timedelta(hours=6)
 """how late a run may still start: after the machine was suspended, or the scheduler restarted"""
@@ -40,7 +41,8 @@ class NightlyScheduler:
     """Starts the runs of one schedule until `stop` is set.
 
     `command` trains one run; the scheduled run's id is appended to it. `open_store` opens the store for one
-    operation. `notify` is called with a title and a body if something went wrong.
+    operation. `notify` is called with a title and a body if something went wrong; failed verdicts that do not
+    count for `fail_on` are not.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class NightlyScheduler:
         open_store: Callable[[], Store],
         notify: Callable[[str, str], None],
         stop: StopRequest,
+        fail_on: FailOn = FailOn.drift,
     ) -> None:
         self.schedule = schedule
         self.command = list(command)
         self.open_store = open_store
         self.notify = notify
         self.stop = stop
+        self.fail_on = fail_on
         self.child: Child | None = None
         """one at a time: a run that is due in the meantime is skipped"""
 
@@ -162,8 +166,9 @@ class NightlyScheduler:
             store.mark_crashed()
             scheduled_run = scheduled_runs.find(store, child.row.id)
             verdicts = store.verdicts(scheduled_run.run.id) if scheduled_run.run else []
-        news = bad_news(scheduled_run, verdicts)
-        if status and not stopped and scheduled_run.run is not None and news is None:
+        news = bad_news(scheduled_run, verdicts, self.fail_on)
+        judged = status == 1 and self.fail_on.failed(verdicts)
+        if status and not stopped and scheduled_run.run is not None and news is None and not judged:
             news = f"scheduled run {child.row.id}, run {scheduled_run.run.id}: its process {how}"
         if news:
             self.notify("a scheduled run failed", news)
