@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import text
 
-from db.history import History, State
+from db.history import Float64s, History, State
 from db.lease import RunWriter
 from db.schema import DatasetRow, FeatureRow, ModelRow, ParameterRow, RunRow
 from db.store import Store
 from job.data.dataset import Dataset
+from job.data.layout import Layout
+from job.data.reading import DEFAULT, Reading
+from job.data.table import Table
 from job.models.base import LinearRegression, Model
 from job.models.loading import load_models
 
@@ -137,3 +140,9 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.perf_counter() < deadline, "this did not come about in time"
         time.sleep(0.02)
+
+
+def table_of(values: Float64s, names: Sequence[str], reading: Reading = DEFAULT) -> Table:
+    """A table of numbers that are in no file."""
+    layout = Layout(",", ".", tuple(names), "named", before=1, names_line=1)
+    return Table(Path("made.csv"), "0" * 64, tuple(names), np.asfortranarray(values), layout, reading)

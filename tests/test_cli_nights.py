@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import update
 
 from db import scheduled_runs
-from db.schema import RunRow, VerdictRow
+from db.scheduled_runs import ScheduledRun
+from db.schema import ModelRow, RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.cli import run
-from job.cli.nights import in_words
+from job.cli.nights import print_nights, same_as
 from job.verdicts.baseline import set_baseline
 from tests.samples import dataset_row, history
 from tests.series import judged, night, trained
@@ -49,15 +50,15 @@ def url(migrated_url: str) -> str:
 
 def test_the_list_has_outcome_verdict_time_and_reason_of_each_night(url: str, capsys: Output) -> None:
     assert run(["nights", "--database-url", url]) == 0
-    *table, last = capsys.readouterr().out.splitlines()
+    *table, skipped, failed, last = capsys.readouterr().out.splitlines()
     top, third, second, first = (re.split(r" {2,}", line.strip()) for line in table)
-    assert top == ["night", "due", "outcome", "run", "digest", "drift", "took", "why", "schedule"]
-    assert third == ["3", "2026-01-03 02:00Z", "skipped", "still running", DAILY]
-    drift = "DIFFERS from run 1 from epoch 3, gap 0.25"
-    assert second == ["2", "2026-01-02 02:00Z", "failed", "2", drift, "12.5 s", "disk full", DAILY]
+    assert top == ["night", "due", "outcome", "run", "digest", "same as", "gap", "took", "schedule"]
+    assert third == ["3", "2026-01-03 02:00Z", "skipped", DAILY]
+    assert second == ["2", "2026-01-02 02:00Z", "failed", "2", "NOT 1", "0.25", "12.5 s", DAILY]
     assert first[:4] == ["1", "2026-01-01 02:00Z", "completed", "1"]
+    assert (skipped, failed) == ("night 3 skipped: still running", "night 2 failed: disk full")
     assert run(["nights", "--limit", "2", "--database-url", url]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert len(capsys.readouterr().out.splitlines()) == 6
     assert re.fullmatch(r"unchanged since [0-9-]{10} \(run 1\); 1 of 2 passed; open: .+: failed", last)
 
 
@@ -84,17 +85,14 @@ def test_the_records_have_the_same(url: str, capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ({"passed": True, "against_run_id": 4}, "same bits as run 4"),
-        ({"passed": True}, "same bits as a pruned run"),
-        (
-            {"passed": False, "against_run_id": 4, "first_epoch": 0, "worst": 0.0},
-            "DIFFERS from run 4 from epoch 0, gap 0",
-        ),
-        ({"passed": False}, "DIFFERS from a pruned run"),
+        ({"passed": True, "against_run_id": 4}, "4"),
+        ({"passed": True}, "pruned"),
+        ({"passed": False, "against_run_id": 4}, "NOT 4"),
+        ({"passed": False}, "NOT pruned"),
     ],
 )
 def test_a_verdict_in_a_few_words(verdict: dict[str, Any], words: str) -> None:
-    assert in_words(VerdictRow(**verdict)) == words
+    assert same_as(VerdictRow(**verdict)) == words
 
 
 def test_the_check_names_the_night(sqlite_url: str, capsys: Output) -> None:
@@ -166,13 +164,37 @@ def test_the_list_has_the_verdict_on_the_baseline_if_there_is_one(migrated_url: 
             judged(store, night(store, bits))
         assert run(["nights", "--database-url", migrated_url]) == 0
         top, second, first, _, last = capsys.readouterr().out.splitlines()
-        assert "drift" in top
-        assert top.split()[6] == "baseline"
-        assert second.count("DIFFERS from run ") == 2
-        assert first.count("same bits as run 1") == 2
+        assert top.split()[5:] == ["same", "as", "baseline", "gap", "took", "schedule"]
+        assert second.count("  NOT 2") == second.count("  NOT 1") == 1
+        assert first.split()[6:8] == ["1", "1"]
         assert last == (
             "unchanged since 2026-03-03 (run 3); 2 of 3 passed; "
             "open: differs from the baseline, run 1, since 2026-03-03 (run 3)"
         )
         assert run(["nights", "--json", "--database-url", migrated_url]) == 0
         assert "baseline" not in json.loads(capsys.readouterr().out)[0]
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+@pytest.mark.parametrize("schedule", [None, "30 2 * * * Europe/Berlin"])
+def test_a_year_of_nights_is_a_line_a_night_on_80_columns(
+    baseline: bool, schedule: str | None, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """With runs of four digits, all of which differ from the night before, the baseline, or both."""
+    day, made = datetime(2026, 1, 1, 2, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    found = []
+    for number in range(1, 366):
+        model = ModelRow(name="paddle", position=0, digest="0123456789ab")
+        started = RunRow(id=1000 + number, status="interrupted", models=[model], stop_reason="SIGTERM " * 20)
+        started.created_at, started.finished_at = made, made + timedelta(seconds=99.9)
+        row = ScheduledRunRow(id=number, schedule=schedule, due_at=day + timedelta(days=number))
+        row.status = "started"
+        passed, other = number % 2 == 0, VerdictRow(passed=False, against_run_id=1000, worst=2.4e-7)
+        drift = VerdictRow(passed=passed, against_run_id=999 + number, worst=None if passed else 2.4e-7)
+        found.append(ScheduledRun(row, started, drift, other if baseline else None))
+    monkeypatch.setenv("COLUMNS", "80")
+    print_nights(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[1:366]] == [str(number) for number in range(1, 366)]
+    assert sum("NOT" in line for line in lines) == (365 if baseline else 183)

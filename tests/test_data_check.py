@@ -72,7 +72,7 @@ def test_all_problems_are_told_at_once_each_with_its_option(
         "2. line 2, column 2 (place): 'town 0' is not a number, and so in 22 of 22 rows; use --drop place",
         "3. 2 values are missing (holes 2); the first, in line 22, column 5 (holes), is written 'NA'; use "
         "--missing drop or --missing mean",
-        "4. column flat is 7 in all 16 training rows; its range is zero, so it cannot be normalised; use "
+        "4. column 4 (flat) is 7 in all 16 training rows; its range is zero, so it cannot be normalised; use "
         "--constant drop",
         "flat whole number 7 7 left out, constant",
         "when date left out",
@@ -120,7 +120,6 @@ def test_options_that_are_given_are_heeded(tmp_path: Path, capsys: Output) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,y,a\n" + "1,2,3\n" * 9, "both are named 'a'"),
         ("a,y\n" + "1,2\n" * 9 + "3\n", "line 11: 1 value, but the table has 2 columns"),
         ("a,y\n" + "".join(f"{i},x\n" for i in range(9)), "choose another --target"),
         (
@@ -340,3 +339,23 @@ def test_a_long_command_is_printed_as_a_shell_reads_it(tmp_path: Path, capsys: O
     words = shlex.split(out.partition("to test):\n")[2].replace("\\\n", ""))
     expected = json.loads(checked([str(path), "--json"], capsys)[1])["command"]
     assert words == shlex.split(expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("id,a,id,y", "--drop column_3"),  # the first of them is kept
+        ("a,y,b,y", "--drop column_2"),  # the last column stays the target
+        ("a,,id,id", "--drop column_2,column_3"),
+    ],
+)
+def test_columns_that_no_name_tells_apart_are_dropped_by_position(
+    tmp_path: Path, capsys: Output, names: str, words: str
+) -> None:
+    (path := tmp_path / "made.csv").write_text(
+        names + "".join(f"\n{i},{i % 5},{i % 3},{i % 7}" for i in range(9))
+    )
+    found = json.loads(checked([str(path), "--json"], capsys)[1])
+    assert found["command"] == f"job train --data {path} {words}"
+    assert found["columns"][3]["use"] == "target"
+    assert checked([str(path), *words.split()], capsys)[0] == 0

@@ -81,13 +81,15 @@ def test_any_column_can_be_the_target(tmp_path: Path) -> None:
     ("text", "target", "message"),
     [
         ("y\n1\n2\n3\n4\n5\n", None, "one column only (y)"),
-        ("a,y\n1,2\n2,3\n3,4\n4,6\n", None, "4 rows; at least 5 are needed"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n", None, "line 5: the table ends after 4 rows; at least 5 are needed"),
         ("a,y\n1,2\n2,3\n3,4\n4,6\n5,5\n", "z", "there is no column 'z'; the columns are a, y"),
-        ("a,y\n7,2\n7,3\n7,4\n7,6\n5,5\n", None, "column a is 7 in all 4 training rows"),
-        ("a,y\n1,2\n2,2\n3,2\n4,2\n5,5\n", None, "column y is 2 in all 4 training rows"),
-        ("a,y\n1,2\n2,3\n3,4\n4,6\n1e300,5\n", None, "column a: data row 5: 1e+300 is beyond float32"),
-        ("a,y\n1,2\n2,3\n3,4\n4,6\n5,1e300\n", None, "column y: data row 5: 1e+300 is beyond float32"),
-        ("a,y\n1e308,2\n-1e308,3\n3,4\n4,6\n5,5\n", None, "column a spans from -1e+308 to 1e+308"),
+        ("a,y\n7,2\n7,3\n7,4\n7,6\n5,5\n", None, "column 1 (a) is 7 in all 4 training rows"),
+        ("a,y\n1,2\n2,2\n3,2\n4,2\n5,5\n", None, "column 2 (y) is 2 in all 4 training rows"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n1e300,5\n", None, "line 6, column 1 (a): 1e+300 is beyond float32"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n5,1e300\n", None, "line 6, column 2 (y): 1e+300 is beyond float32"),
+        ("# by hand\n\na,y\n1,2\n\n2,3\n3,4\n4,6\n5,1e300\n", None, "line 9, column 2 (y): 1e+300"),
+        ("a,y\n1,2\n", None, "line 2: the table ends after 1 row; at"),
+        ("a,y\n1e308,2\n-1e308,3\n3,4\n4,6\n5,5\n", None, "column 1 (a) spans from -1e+308 to 1e+308"),
     ],
 )
 def test_a_table_that_cannot_be_trained_on_is_refused(

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from job.data.dataset import load, split
 from job.data.doubts import doubts
 from job.data.reading import Reading
-from job.data.table import Table
 from job.errors import DataError
-from tests.samples import write_csv
+from tests.samples import table_of, write_csv
 
 HOLES = "a,b,y\n1,2,3\n2,?,5\n3,4,\n4,6,8\n?,8,9\n6,1,7\n7,3,2\n8,5,4\n"
 CONSTANT = "a,c,y\n" + "".join(f"{i},7,{i * i % 5}\n" for i in range(10))
@@ -122,10 +121,13 @@ def test_a_missing_value_becomes_the_training_rows_mean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (HOLES, "column y is the target, and 1 of its values are missing; use --missing drop"),
+        (
+            HOLES,
+            r"line 4, column 3 \(y\): a value of the target is missing, the first of 1; use --missing drop",
+        ),
         (
             "a,b,y\n" + "".join(f"{i},?,{i * i % 5}\n" for i in range(8)) + "9,1,2\n10,2,1\n",
-            "column b has no value in any training row; use --drop b",
+            r"column 2 \(b\): no training row has a value; use --drop b",
         ),
     ],
 )
@@ -135,12 +137,40 @@ def test_a_mean_that_is_not_there_is_not_made_up(tmp_path: Path, text: str, mess
         load(path, None, Reading(missing="mean"))
 
 
+@pytest.mark.parametrize("text", ["a,b,a,y\n", "a,b,,y\n", "a,b,b\x07,y\n"])
+def test_a_column_whose_name_does_not_tell_it_is_dropped_by_its_position(tmp_path: Path, text: str) -> None:
+    rows = "".join(f"{i},{i * i % 7},{i * 3 % 5},{i * i % 5}\n" for i in range(10))
+    (path := tmp_path / "made.csv").write_text(text + rows)
+    with pytest.raises(DataError, match=r"line 1, column.* 3: .*use --drop (column_\d or --drop )*column_3"):
+        load(path)
+    found = load(path, None, Reading(drop=("column_3",)))
+    path.write_text("a,b,c,y\n" + rows)
+    assert found.train_x.tobytes() == load(path, None, Reading(drop=("c",))).train_x.tobytes()
+    with pytest.raises(DataError, match="no column 'column_5'"):
+        load(path, None, Reading(drop=("column_5",)))
+
+
+def test_either_of_two_columns_with_one_name_may_be_kept(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text(
+        "a,y,a\n" + "".join(f"{i},{i % 3},{-2 * i}\n" for i in range(10))
+    )
+    for dropped, target, low, high in ((1, "a", -14, 0), (3, "y", 0, 2)):
+        found = load(path, None, Reading(drop=(f"column_{dropped}",)))
+        assert (found.target, found.minimum[-1], found.maximum[-1]) == (target, low, high)
+
+
+def test_doubled_names_of_columns_that_are_not_used_do_no_harm(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text("c,a,c,y\n" + "".join(f"x,{i},,{i % 3}\n" for i in range(10)))
+    assert load(path, "y", Reading(features=("a",))).features == ("a",)
+    assert load(path, "y", Reading(drop=("c",))).features == ("a",)
+
+
 def test_a_constant_feature_is_refused_or_left_out(tmp_path: Path) -> None:
     (path := tmp_path / "made.csv").write_text(CONSTANT)
-    with pytest.raises(DataError, match=r"column c is 7 in all 8 training rows.*; use --constant drop"):
+    with pytest.raises(DataError, match=r"column 2 \(c\) is 7 in all 8 training rows.*; use --constant drop"):
         load(path)
     assert load(path, None, Reading(constant="drop")).features == ("a",)
-    with pytest.raises(DataError, match=r"column c is 7 .* choose another --target"):
+    with pytest.raises(DataError, match=r"column 2 \(c\) is 7 .* choose another --target"):
         load(path, "c", Reading(constant="drop"))
     path.write_text("c,y\n" + "".join(f"7,{i}\n" for i in range(10)))
     with pytest.raises(DataError, match="no feature is left beside the target y"):
@@ -151,9 +181,7 @@ def test_a_constant_feature_is_refused_or_left_out(tmp_path: Path) -> None:
 def test_the_split_is_exact_and_loses_no_row(rows: int, percent: int, seed: int | None) -> None:
     values = np.asfortranarray([np.arange(rows), np.arange(rows)[::-1]]).T
     train_rows = rows * (100 - percent) // 100
-    table = Table(Path("made.csv"), "0" * 64, ("a", "y"), values.astype(float))
-    reading = Reading(test_share=percent / 100, shuffle=seed)
-    table = Table(table.path, table.sha256, table.columns, table.values, reading)
+    table = table_of(values.astype(float), ("a", "y"), Reading(test_share=percent / 100, shuffle=seed))
     if train_rows < 2:
         with pytest.raises(DataError, match="training rows"):
             split(table)
@@ -169,7 +197,7 @@ def test_the_split_is_exact_and_loses_no_row(rows: int, percent: int, seed: int 
 def test_the_default_share_is_the_first_four_fifths_of_any_table() -> None:
     for rows in range(5, 2000):
         values = np.asfortranarray(np.random.RandomState(0).rand(rows, 2))
-        found = split(Table(Path("made.csv"), "0" * 64, ("a", "y"), values))
+        found = split(table_of(values, ("a", "y")))
         assert len(found.train_x) == rows * 4 // 5
 
 

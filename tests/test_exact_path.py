@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from db.history import Float32s, Float64s, History
 from db.schema import RunRow, VerdictRow
 from job.data.dataset import Dataset, load, split
-from job.data.table import Table
 from job.models.python import PythonModel
 from job.verdicts.exact import MOST_PARAMETERS, exact_verdicts, path_of
 from job.verdicts.path import ExactPath, series
-from tests.samples import history, model, regression, write_csv
+from tests.samples import history, model, regression, table_of, write_csv
 from tests.test_parity_of_large_tables import made as large_table
 
 KINDS = ("normal", "uniform", "zeros and ones", "a heavy tail", "the same column twice", "wide")
@@ -43,7 +42,7 @@ def made(kind: str, rows: int = 60, seed: int = 1) -> Dataset:
 
 def of(x: Float64s, target: Float64s) -> Dataset:
     names = (*(f"x{i}" for i in range(x.shape[1])), "y")
-    return split(Table(Path("made.csv"), "0" * 64, names, np.column_stack([x, target])))
+    return split(table_of(np.column_stack([x, target]), names))
 
 
 def descent(dataset: Dataset, learning_rate: float, start: Float32s, epochs: int) -> Float64s:

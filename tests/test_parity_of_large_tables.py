@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from db.history import Float32s, History
 from db.schema import DatasetRow, RunRow
 from job.data.dataset import Dataset, split
-from job.data.table import Table
 from job.models.python import PythonModel
 from job.verdicts.gap import tolerance_for
 from job.verdicts.verify import parity_verdict
-from tests.samples import model, regression
+from tests.samples import model, regression, table_of
 
 ROWS = (404, 20_000, 200_000)
 """training rows"""
@@ -32,7 +29,7 @@ def made(rows: int, kind: str) -> Dataset:
         x = random.rand(size, 12) if kind == "uniform" else random.randn(size, 12)
         target = x @ np.arange(1, 13) + 0.1 * random.randn(size)
     names = (*(f"x{i}" for i in range(x.shape[1])), "y")
-    return split(Table(Path("made.csv"), "0" * 64, names, np.column_stack([x, target])))
+    return split(table_of(np.column_stack([x, target]), names))
 
 
 @pytest.fixture(scope="module", params=[(rows, kind) for rows in ROWS for kind in KINDS])

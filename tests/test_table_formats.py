@@ -183,7 +183,7 @@ def test_a_table_is_not_taken_for_the_housing_table_by_the_columns_that_are_used
 
 def test_what_is_left_out_of_a_file_is_said(tmp_path: Path) -> None:
     (path := tmp_path / "made.csv").write_text("A title\n" + Form(index=True).write())
-    assert read_table(path).notes == (
+    assert read_table(path).layout.notes == (
         "line 1 left out: no row of the table",
         "column 1 is left out: it has no name, so it is taken for an index",
     )
@@ -215,7 +215,7 @@ REFUSED = {
     "CP1252": ("größe,y\n1,2\n".encode("cp1252"), "line 1, byte 3: not UTF-8.*seems to be CP1252"),
     "GBK": ("价格,面积\n1,2\n".encode("gbk"), r"line 1, byte 1: not UTF-8.*seems to be GB18030 \(GBK\)"),
     "names only": (b"a,b,y\n", "line 1: names, and no row below them"),
-    "doubled names": (b"a,b,a\n1,2,3\n", "line 1, columns 1 and 3: both are named 'a'; rename"),
+    "doubled names": (b"a,b,a\n1,2,3\n", "both are named 'a'; to keep one of them, use --drop col"),
     "too few names": (
         b"a,b\n1.5,2,3\n4,5,6\n",
         "line 2: 3 values, but the table has 2 columns named in line 1",

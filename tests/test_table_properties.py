@@ -16,8 +16,9 @@ from job.data import table as tables
 from job.data.dataset import Dataset, split
 from job.data.layout import find_layout
 from job.data.reading import Reading, joined, listed
-from job.data.table import Table, read_table
+from job.data.table import read_table
 from job.errors import DataError
+from tests.samples import table_of
 from tests.tables import Form
 
 NUMBERS = (
@@ -61,7 +62,7 @@ def removed(path: Path) -> None:
 
 def dataset_of(values: Sequence[Sequence[float]], names: Sequence[str]) -> Dataset:
     """The dataset of numbers that are in no file."""
-    return split(Table(Path("made.csv"), "0" * 64, tuple(names), np.asfortranarray(values)))
+    return split(table_of(np.array(values), names))
 
 
 @settings(max_examples=150)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from job.cli.output import print_table, print_text
+from job.cli.output import MEASURED, print_table, print_text
 from job.cli.tables import NARROW, Columns, heading, wrapped
 
 words = st.text(st.sampled_from("abc数é_"), min_size=1, max_size=12)
@@ -99,6 +99,23 @@ def test_columns_without_a_value_are_left_out_of_a_table_that_is_too_wide(
         monkeypatch.setenv("COLUMNS", str(screen))
         print_table(names, [row])
         assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_columns_that_matter_least_are_left_out_one_by_one_of_every_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [[i % 10, "b" * 8, "c" * 8, "d" * 8] for i in range(MEASURED + 2)]
+    for screen, left, note in (
+        (33, "bcd", []),
+        (32, "bc", ["no room for: d"]),
+        (22, "c", ["no room for: d, b"]),
+    ):
+        monkeypatch.setenv("COLUMNS", str(screen))
+        print_table(["run", *"bcd"], rows, spare=["d", "b"])
+        _, *lines = capsys.readouterr().out.splitlines()
+        assert lines[len(rows) :] == note
+        expected = [[str(row[0]), *(name * 8 for name in left)] for row in rows]
+        assert [line.split() for line in lines[: len(rows)]] == expected
 
 
 def test_without_a_terminal_a_table_has_a_line_for_each_row(

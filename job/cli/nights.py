@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from db.schema import RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, duration, open_store
-from job.cli.output import print_json, print_line, print_table, print_text, short, verdict_record
+from job.cli.output import Gap, print_json, print_line, print_table, print_text, short, verdict_record
 from job.schedule.glance import glance, last_missed
 
 
@@ -78,7 +79,11 @@ def nights(
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """List the scheduled runs, the latest first: outcome, first model's digest, drift verdict, duration.
+    """List the scheduled runs, the latest first: outcome, first model's digest, verdicts, duration.
+
+    "same as" names the run before if it has the same bits, and is "NOT 12" if run 12 has others. "baseline"
+    names the baseline likewise, if there is one. The gap is the largest to the baseline, else to the run
+    before.
 
     The last line says since when the bits are the same, how many of all runs passed, and what is open.
 
@@ -128,26 +133,7 @@ def nights(
     elif not found:
         print_line(nothing)
     else:
-        # A column that says nothing takes room.
-        baseline = ["baseline"] * any(scheduled_run.baseline for scheduled_run in found)
-        print_table(
-            ["night", "due", "outcome", "run", "digest", "drift", *baseline, "took", "why", "schedule"],
-            [
-                [
-                    scheduled_run.row.id,
-                    f"{scheduled_run.row.due_at:%Y-%m-%d %H:%M}Z",
-                    scheduled_run.outcome,
-                    scheduled_run.run.id if scheduled_run.run else None,
-                    short(scheduled_run.run.models[0].digest) if scheduled_run.run else None,
-                    in_words(scheduled_run.drift),
-                    *[in_words(scheduled_run.baseline)] * len(baseline),
-                    None if scheduled_run.seconds is None else f"{scheduled_run.seconds:.1f} s",
-                    scheduled_run.why,
-                    scheduled_run.row.schedule,
-                ]
-                for scheduled_run in found
-            ],
-        )
+        print_nights(found)
         print_text(line)
     return 0
 
@@ -179,16 +165,49 @@ def check_none_missed(store: Store) -> int:
     return 0
 
 
-def in_words(verdict: VerdictRow | None) -> str | None:
-    """A verdict of the kind drift or baseline, short enough for a table."""
+def print_nights(found: Sequence[ScheduledRun]) -> None:
+    """Print a line for each scheduled run, and below why those were not completed that were not."""
+    baseline = ["baseline"] * any(each.baseline for each in found)
+    gap = ["gap"] * any(gap_of(each) for each in found)
+    print_table(
+        ["night", "due", "outcome", "run", "digest", "same as", *baseline, *gap, "took", "schedule"],
+        [
+            [
+                each.row.id,
+                f"{each.row.due_at:%Y-%m-%d %H:%M}Z",
+                each.outcome,
+                each.run.id if each.run else None,
+                short(each.run.models[0].digest) if each.run else None,
+                same_as(each.drift),
+                *[same_as(each.baseline)] * len(baseline),
+                *[gap_of(each)] * len(gap),
+                None if each.seconds is None else f"{each.seconds:.1f} s",
+                each.row.schedule,
+            ]
+            for each in found
+        ],
+        spare=["schedule", *gap, "took"],
+    )
+    reasons: dict[str, list[str]] = {}
+    for each in found:
+        if each.why:
+            reasons.setdefault(f"{each.outcome}: {each.why}", []).append(str(each.row.id))
+    for reason, numbers in reasons.items():
+        print_text(f"night{'s' * (len(numbers) > 1)} {', '.join(numbers)} {reason}")
+
+
+def same_as(verdict: VerdictRow | None) -> str | None:
+    """The run that has the same bits, or should have, by a verdict of the kind drift or baseline."""
     if verdict is None:
         return None
-    against = "a pruned run" if verdict.against_run_id is None else f"run {verdict.against_run_id}"
-    if verdict.passed:
-        return f"same bits as {against}"
-    where = "" if verdict.first_epoch is None else f" from epoch {verdict.first_epoch}"
-    gap = "" if verdict.worst is None else f", gap {verdict.worst:.2g}"
-    return f"DIFFERS from {against}{where}{gap}"
+    against = "pruned" if verdict.against_run_id is None else verdict.against_run_id
+    return f"{'' if verdict.passed else 'NOT '}{against}"
+
+
+def gap_of(night: ScheduledRun) -> Gap | None:
+    """The largest gap to the baseline, or if there is none to the run before; None if there is no gap."""
+    verdict = night.baseline or night.drift
+    return None if verdict is None or verdict.passed or verdict.worst is None else Gap(verdict.worst)
 
 
 def scheduled_run_record(scheduled_run: ScheduledRun) -> dict[str, object]:

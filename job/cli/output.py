@@ -41,31 +41,49 @@ def json_text(value: Any) -> str:
     return shown(text, json.dumps, f"{JOINERS}\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str | None = None,
+    spare: Sequence[str] = (),
+) -> None:
     """Print a table, numbers to the right, None as nothing; rows are printed as they arrive after the first.
 
-    The first `MEASURED` rows decide how wide the columns are, and which hold numbers. If there are no more,
-    and the table is too wide, the columns without a value are left out, and named below.
+    The first `MEASURED` rows decide how wide the columns are, and which hold numbers. Of a table that is too
+    wide, the columns without a value are left out, if there are no more rows; then those in `spare`, one by
+    one. A line below names them.
     """
     rows = iter(rows)
     first = list(islice(rows, MEASURED))
+    measured = [cells(row) for row in first]
     numeric = [any(isinstance(row[i], int | float) for row in first) for i in range(len(columns))]
-    layout = Columns(
-        [shown(name) for name in columns], numeric, [cells(row) for row in first], screen_width()
-    )
-    without = [columns[i] for i in layout.empty] if 0 < len(first) < MEASURED and not layout.fits else []
-    if without:
-        layout = layout.without_empty()
+
+    def of(kept: Sequence[int]) -> Columns:
+        shorter = [[row[i] for i in kept] for row in measured]
+        return Columns([shown(columns[i]) for i in kept], [numeric[i] for i in kept], shorter, screen_width())
+
+    kept = list(range(len(columns)))
+    layout = of(kept)
+    empty = layout.empty if 0 < len(first) < MEASURED and not layout.fits else []
+    kept = [i for i in kept if i not in empty]
+    no_room = []
+    for least in (columns.index(name) for name in spare):
+        if not of(kept).fits and least in kept:
+            kept.remove(least)
+            no_room.append(columns[least])
+    layout = of(kept)
     if title:
         print_text(title, style="bold")
     for line in layout.head():
         print_line(line, style="bold")
-    every = chain(layout.measured, map(cells, rows))
+    every = chain(layout.measured, ([row[i] for i in kept] for row in map(cells, rows)))
     while group := list(islice(every, layout.at_once)):
         for line in layout.lines(*group):
             print(line)
-    if without:
-        print_text(f"no row has a value in: {', '.join(without)}")
+    if empty:
+        print_text(f"no row has a value in: {', '.join(columns[i] for i in empty)}")
+    if no_room:
+        print_text(f"no room for: {', '.join(no_room)}")
 
 
 def cells(row: Iterable[object]) -> list[str]:

@@ -58,7 +58,12 @@ Features = Annotated[
 ]
 Drop = Annotated[
     str | None,
-    typer.Option("--drop", metavar="A,B", envvar="JOB_DROP", help="Columns to leave out, written likewise."),
+    typer.Option(
+        "--drop",
+        metavar="A,B",
+        envvar="JOB_DROP",
+        help="Columns to leave out, written likewise; column_5 is the fifth, unless another has this name.",
+    ),
 ]
 Missing = Annotated[
     str | None,

@@ -1,8 +1,8 @@
 """Lays tables out for the width of the screen: no key or number is left out or cut.
 
-A table that is too wide loses the columns without any value; then its column names get several lines, then
-its texts. In a table that is still too wide, rows are on their side, a line for each column, as many rows
-beside each other as fit.
+A table that is too wide loses the columns without any value, and those that matter least; then its column
+names get several lines, then its texts. In a table that is still too wide, rows are on their side, a line for
+each column, as many rows beside each other as fit.
 """
 
 from __future__ import annotations
@@ -79,12 +79,6 @@ class Columns:
     def empty(self) -> list[int]:
         """The positions of the columns without any value."""
         return [i for i in range(len(self.names)) if not any(row[i] for row in self.measured)]
-
-    def without_empty(self) -> Columns:
-        """The columns with a value."""
-        kept = [i for i in range(len(self.names)) if i not in self.empty]
-        rows = [[row[i] for i in kept] for row in self.measured]
-        return Columns([self.names[i] for i in kept], [self.numeric[i] for i in kept], rows, self.screen)
 
     @cached_property
     def fits(self) -> bool:

@@ -125,7 +125,7 @@ def look(content: Content, reading: Reading, target: str | None) -> Look:
     dataset = None
     names = tuple(column.name for column in wanted.columns)
     if not problems:
-        table = Table(content.path, content.sha256, names, wanted.values, reading, layout.notes)
+        table = Table(content.path, content.sha256, names, wanted.values, layout, reading)
         dataset, problems = try_to_split(table, target)
     uses = dict.fromkeys(names if dataset is None else dataset.features, "feature")
     uses |= dict.fromkeys([target or name for name in names[-1:]], "target")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from db.history import Float32s, Float64s
+from db.history import Float32s, Float64s, Int64s
 from job.data.problem import Problem
 from job.data.reading import DEFAULT, Reading
 from job.data.table import Table, read_table, refuse
@@ -143,8 +143,11 @@ def try_to_split(source: Table, target: str | None = None) -> tuple[Dataset | No
     if reading.missing == "drop":
         rows = rows[~np.isnan(table[:, order]).any(1)]
     if len(rows) < FEWEST_ROWS:
-        left = " without a missing value" * (len(rows) < len(table))
-        return None, [Problem(f"{len(rows)} rows{left}; at least {FEWEST_ROWS} are needed")]
+        count = f"{len(rows)} row{'s' * (len(rows) != 1)}" + " without a missing value" * (
+            len(rows) < len(table)
+        )
+        what = f"line {source.lines[-1]}: the table ends after {count}; at least {FEWEST_ROWS} are needed"
+        return None, [Problem(what)]
     if reading.shuffle is not None:
         rows = np.random.RandomState(reading.shuffle).permutation(rows)
     # Exactly: 1 - 0.9 is less than 0.1 in floating point.
@@ -159,17 +162,18 @@ def try_to_split(source: Table, target: str | None = None) -> tuple[Dataset | No
     problems: list[Problem] = []
     for name, position in zip((*features, target), order, strict=True):
         column, is_target = table[rows, position], name == target
-        problem = fill(column, train_rows, name, is_target=is_target)
+        problem = fill(source, column, rows, train_rows, name, is_target=is_target)
         train = column[:train_rows]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             low, high, mean = train.min(), train.max(), train.mean()
             if low == high and reading.constant == "drop" and not is_target and problem is None:
                 continue
             values = normalised[:, len(kept)] = ((column - mean) / (high - low)).astype(np.float32)
-            problem = problem or range_problem(name, low, high, train_rows, is_target=is_target)
+            problem = problem or range_problem(source, name, low, high, train_rows, is_target=is_target)
         if problem is None and not np.isfinite(values).all():
             row = int(np.argmin(np.isfinite(values)))
-            what = f"column {name}: data row {row + 1}: {column[row]:g} is beyond float32 once normalised"
+            where = source.place(name, rows[row])
+            what = f"{where}: {column[row]:g} is beyond float32 once normalised"
             problem = Problem(what, leaving_out(name, is_target))
         if problem is not None:
             problems.append(problem)
@@ -193,36 +197,45 @@ def try_to_split(source: Table, target: str | None = None) -> tuple[Dataset | No
         maximum=maximum,
         mean=mean,
         reading=reading,
-        notes=source.notes,
+        notes=source.layout.notes,
     ), []
 
 
-def fill(column: Float64s, train_rows: int, name: str, *, is_target: bool) -> Problem | None:
-    """Give missing values the training rows' mean, in place; or say why that cannot be."""
+def fill(
+    source: Table, column: Float64s, rows: Int64s, train_rows: int, name: str, *, is_target: bool
+) -> Problem | None:
+    """Give missing values the training rows' mean, in place; or say why that cannot be.
+
+    `column` has the values of `rows` of the table, the training rows first.
+    """
     missing = np.isnan(column)
     if not missing.any():
         return None
     if is_target:
-        what = f"column {name} is the target, and {missing.sum():,} of its values are missing"
+        where = source.place(name, rows[missing].min())
+        what = f"{where}: a value of the target is missing, the first of {missing.sum():,}"
         return Problem(what, (Reading(missing="drop"),))
     known = column[:train_rows][~missing[:train_rows]]
     if not len(known):
-        return Problem(f"column {name} has no value in any training row", leaving_out(name, is_target))
+        what = f"{source.place(name)}: no training row has a value"
+        return Problem(what, leaving_out(name, is_target))
     column[missing] = known.mean()
     return None
 
 
-def range_problem(name: str, low: float, high: float, train_rows: int, *, is_target: bool) -> Problem | None:
+def range_problem(
+    source: Table, name: str, low: float, high: float, train_rows: int, *, is_target: bool
+) -> Problem | None:
     """Why a column cannot be divided by its range in the training rows, if it cannot."""
     if low == high:
         return Problem(
-            f"column {name} is {low:g} in all {train_rows} training rows; its range is zero, so it cannot be "
-            "normalised",
+            f"{source.place(name)} is {low:g} in all {train_rows} training rows; its range is zero, so it "
+            "cannot be normalised",
             () if is_target else (Reading(constant="drop"),),
             else_do="choose another --target, or --shuffle the rows" if is_target else "",
         )
     if np.isinf(high - low):
-        what = f"column {name} spans from {low:g} to {high:g}, more than a double can hold"
+        what = f"{source.place(name)} spans from {low:g} to {high:g}, more than a double can hold"
         return Problem(what, leaving_out(name, is_target))
     return None
 

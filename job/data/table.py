@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,7 @@ CHUNK = 1 << 18
 """values that pandas reads at once"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Table:
     """The chosen columns of a data file: c columns, n rows."""
 
@@ -40,9 +42,19 @@ class Table:
     columns: tuple[str, ...]
     values: Float64s
     """float64 [n, c], each column contiguous; NaN where a value is missing and `reading.missing` is set"""
+    layout: Layout
     reading: Reading = DEFAULT
-    notes: tuple[str, ...] = ()
-    """what of the file is left out, and why"""
+
+    @cached_property
+    def lines(self) -> Sequence[int]:
+        """The line of the file in which each row ends; the file is read again, as only messages need it."""
+        rows = rows_of(read_content(self.path), self.layout)
+        return array("q", (line for line, cells in rows if any(cell.strip() for cell in cells)))
+
+    def place(self, column: str, row: int | None = None) -> str:
+        """A column, and a row, as messages name them."""
+        line = "" if row is None else f"line {self.lines[row]}, "
+        return f"{line}column {self.layout.names.index(column) + 1} ({column})"
 
 
 def read_table(path: Path, reading: Reading = DEFAULT, target: str | None = None) -> Table:
@@ -65,7 +77,7 @@ def read_table(path: Path, reading: Reading = DEFAULT, target: str | None = None
         refuse(path, problems_of(found, layout, reading, target))
         values = found.values
     names = tuple(str(layout.names[i]) for i in positions)
-    return Table(path, content.sha256, names, values, reading, layout.notes)
+    return Table(path, content.sha256, names, values, layout, reading)
 
 
 def lay_out(
@@ -75,10 +87,18 @@ def lay_out(
 
     Raises DataError for a file that has no columns, or too many values.
     """
-    layout = find_layout(content.text, reading)
+    layout = with_positions(find_layout(content.text, reading), reading)
     refuse(content.path, fatal_problems(content, layout))
     positions, wrong = chosen(layout, reading, target)
     return layout, positions, [*problems_with_names(layout, reading, target), *wrong]
+
+
+def with_positions(layout: Layout, reading: Reading) -> Layout:
+    """The layout with the columns that `--drop` names by position, as column_5, called so."""
+    wanted = {*reading.drop} - {*layout.names}
+    positions = {i: f"column_{i + 1}" for i in range(len(layout.names)) if f"column_{i + 1}" in wanted}
+    names = (name if name is None else positions.get(i, name) for i, name in enumerate(layout.names))
+    return replace(layout, names=tuple(names))
 
 
 def refuse(path: Path, problems: Iterable[Problem]) -> None:
@@ -115,19 +135,17 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
             )
         ]
     problems = []
+    unused = {None, *reading.drop} | ({*names} - {*reading.features, target} if reading.features else set())
     for column, name in enumerate(names, 1):
-        if (
-            name is None
-            or name in reading.drop
-            or (reading.features and name not in (*reading.features, target))
-        ):
+        if name is None or name in unused:
             continue
         where = f"line {line}, column {column}"
         if not name:
-            problems.append(Problem(f"{where}: the column has no name", else_do="name it in the file"))
+            what = f"{where}: the column has no name"
+            problems.append(Problem(what, (dropping([column]),), else_do="name it in the file"))
         elif hidden := [character for character in name if not character.isprintable()]:
             what = f"{where}: {name!r} has {described(hidden[0])}, which cannot be seen"
-            problems.append(Problem(what, else_do="rename the column"))
+            problems.append(Problem(what, (dropping([column]),), else_do="rename the column"))
         elif name == "bias":
             problems.append(
                 Problem(
@@ -143,16 +161,30 @@ def problems_with_names(layout: Layout, reading: Reading, target: str | None = N
                     else_do="rename the column, or use --no-header if the line is a row of the table",
                 )
             )
-    counted = Counter(name for name in names if name and name not in reading.drop)
+    counted = Counter(name for name in names if name and name not in unused)
     for doubled in (name for name, count in counted.items() if count > 1):
-        columns = " and ".join(str(i) for i, name in enumerate(names, 1) if name == doubled)
-        problems.append(
-            Problem(
-                f"line {line}, columns {columns}: both are named {doubled!r}",
-                else_do="rename one of them in the file",
-            )
-        )
+        problems.append(problem_with_doubled(doubled, layout))
     return problems
+
+
+def problem_with_doubled(doubled: str, layout: Layout) -> Problem:
+    """Several columns with one name; any of them may be kept, first the one that is the last of the table."""
+    columns = [i for i, name in enumerate(layout.names, 1) if name == doubled]
+    first, last = columns[0], columns[-1]
+    kept = (last, first) if last == len(layout.names) else (first, last)
+    *before, end = map(str, columns)
+    return Problem(
+        f"line {layout.names_line}, columns {', '.join(before)} and {end}: "
+        f"{'both' if len(columns) == 2 else 'all'} are named {doubled!r}",
+        tuple(dropping(i for i in columns if i != one) for one in kept),
+        else_do="rename one of them in the file" if len(columns) == 2 else "rename them in the file",
+        whose="to keep one of them, ",
+    )
+
+
+def dropping(positions: Iterable[int]) -> Reading:
+    """The option that leaves out the columns at these positions, from 1."""
+    return Reading(drop=tuple(f"column_{i}" for i in positions))
 
 
 def chosen(layout: Layout, reading: Reading, target: str | None) -> tuple[list[int], list[Problem]]:

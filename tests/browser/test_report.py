@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib import image
 from playwright.sync_api import Page
 
 from tests.conftest import Job
@@ -66,6 +69,7 @@ def test_the_report_fits_any_screen(page: Page, report: Path, width: int) -> Non
     assert {*page.locator(".n").evaluate_all(lines)} == {1}  # no number is broken
 
 
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 LIGHTNESS = """([selector, property]) => {
     const colour = getComputedStyle(document.querySelector(selector))[property];
     const [r, g, b] = colour.match(/[0-9.]+/g).map(Number);
@@ -87,4 +91,6 @@ def test_text_differs_from_its_ground_in_both_schemes(page: Page, report: Path, 
         assert abs(lightness(selector, "color") - ground) > 100, selector
     card = lightness(".verdict", "backgroundColor")
     assert abs(lightness(".verdict", "color") - card) > 100
-    assert lightness("figure img", "backgroundColor") > 254  # the figures are drawn for white
+    shown = image.imread(io.BytesIO(page.locator("figure img").first.screenshot()))[..., :3] @ LUMINANCE
+    assert abs(255 * np.median(shown) - ground) < 8  # a figure has the ground of the page
+    assert abs(shown - ground / 255).max() > 0.8  # and ink that is seen on it
