@@ -103,7 +103,12 @@ def test_the_table_of_other_trackers_has_ratios_and_what_cannot_be_done() -> Non
     assert f"| {table.NAMES['aim']} | not installed | | | | | | |" in lines
     assert any("**500 s** | **2 MB** | **0.002** |" in line for line in lines)
     assert calls == [1], "a slow tracker has one round"
-    assert {line.count("|") for line in lines} == {9}
+    *rows, blank, seconds, megabytes = lines
+    assert {line.count("|") for line in rows} == {9}
+    assert blank == ""
+    assert "time of Trackio" in seconds or "time of W&B" in seconds
+    assert "needs 0.25 and the CSV file 1. The goal, at most 0.05, is not met." in seconds
+    assert "needs 0.5 and the CSV file 1. The goal, at most 0.5, is met." in megabytes
 
 
 @pytest.mark.process

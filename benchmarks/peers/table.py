@@ -33,6 +33,10 @@ NAMES = {
 }
 SLOW = 120.0
 """seconds of a first round after which a tracker is not asked for more"""
+RIVALS = ("mlflow", "trackio", "aim", "wandb")
+"""the trackers that the goals are about"""
+GOALS = {"seconds": 0.05, "megabytes": 0.5}
+"""the most of the fastest, and of the smallest, of these"""
 LONGEST = 900.0
 """seconds after which it is given up"""
 
@@ -125,6 +129,23 @@ def rows(measures: dict[str, Measure], rounds: int) -> Iterator[str]:
     yield row("this store, SQLite, block by block", ours, ours)
     for name, title in NAMES.items():
         yield row(title, found[name], ours)
+    yield ""
+    yield from (judged(found, key) for key in GOALS)
+
+
+def judged(found: dict[str, list[dict[str, Any]]], key: str) -> str:
+    """A goal and what is measured, by medians, beside the floor's."""
+    medians = {
+        name: float(np.median([one[key] for one in said])) for name, said in found.items() if key in said[0]
+    }
+    least = min((name for name in RIVALS if name in medians), key=medians.__getitem__)
+    ours, floor = (medians[name] / medians[least] for name in ("ours", "csv"))
+    what, goal = {"seconds": "time", "megabytes": "bytes"}[key], GOALS[key]
+    name, met = NAMES[least].partition(",")[0], "met" if ours <= goal else "not met"
+    return (
+        f"* Of the {what} of {name}, the least of MLflow, Trackio, Aim and W&B, this store needs {ours:.3g} "
+        f"and the CSV file {floor:.3g}. The goal, at most {goal:g}, is {met}."
+    )
 
 
 def row(title: str, theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str:
