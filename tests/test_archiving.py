@@ -24,6 +24,7 @@ from db.sweeps import losses
 from job.cli import run as command
 from job.named_query import run_named_query
 from job.verdicts.drift import compare
+from tests.faults import child, ended
 from tests.pruning import OLD, actions, failed, ids, made, prune
 from tests.samples import dataset_row, execute, histories
 
@@ -378,3 +379,21 @@ def test_times_and_numbers_are_packed_as_the_schema_page_says(store: Store) -> N
     packed, epochs, columns, times = store.read(lambda session: session.execute(text(sql)).one())
     assert unpack(packed, epochs, columns, 4).tobytes() == before.values.tobytes()
     assert unpack(times, epochs, 1, 8)[:, 0].tobytes() == before.trained_at.tobytes()
+
+
+@pytest.mark.slow
+def test_processes_that_share_archives_do_not_disturb_each_other(store: Store, database_url: str) -> None:
+    runs = [twin(store) for _ in range(2)]
+    before = [whole(store, run) for run in runs]
+
+    def there_and_back(run: int) -> None:
+        with Store(database_url) as own:
+            for _ in range(15):
+                assert archive(own, run) == 2 * (30 - len(kept_epochs(before[0].values())))
+                unarchive(own, run)
+
+    children = [child(lambda run=run: there_and_back(run)) for run in runs]  # type: ignore[misc]
+    assert [ended(each) for each in children] == [0, 0]
+    for run, own in zip(runs, before, strict=True):
+        assert all(same(each, store.history(run, model)) for model, each in own.items())
+    assert scalar(store, "SELECT count(*) FROM archives") == 0
