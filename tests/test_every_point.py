@@ -136,7 +136,7 @@ def test_an_archiving_that_meets_a_fault_at_any_exchange_loses_nothing_and_is_en
     fault: str, backend: str, store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("db.archiving.STEP", 7)
-    run = made(store, epochs=20)
+    run = made(store, epochs=12)
     whole = {model: store.history(run, model) for model in MODELS}
 
     def work() -> None:
@@ -144,7 +144,7 @@ def test_an_archiving_that_meets_a_fault_at_any_exchange_loses_nothing_and_is_en
             prune(own, archive_older_than=OLD / 2)
 
     def assert_whole() -> None:
-        assert store.progress(run) == dict.fromkeys(MODELS, 20)
+        assert store.progress(run) == dict.fromkeys(MODELS, 12)
         for model, own in whole.items():
             found = store.history(run, model)
             assert found.same_bits(own)

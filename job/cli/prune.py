@@ -145,7 +145,7 @@ def archived(store: Store, pruning: Pruning) -> tuple[Pruning, int | None]:
         return pruning, None
     if isinstance(found, Fault):
         log_line(f"run {pruning.run.id} is not archived: {found.detail}")
-        return replace(pruning, action="keep", why="its epochs are not what was written"), 0
+        return replace(pruning, action="keep", why="its epochs were changed"), 0
     return pruning, found
 
 
