@@ -133,9 +133,8 @@ def test_a_pruning_that_meets_a_fault_at_any_exchange_is_ended_by_the_next(
 
 @each_fault
 def test_an_archiving_that_meets_a_fault_at_any_exchange_loses_nothing_and_is_ended_by_the_next(
-    fault: str, backend: str, store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+    fault: str, backend: str, store: Store, database_url: str
 ) -> None:
-    monkeypatch.setattr("db.archiving.STEP", 7)
     run = made(store, epochs=12)
     whole = {model: store.history(run, model) for model in MODELS}
 
