@@ -11,6 +11,8 @@ from db.backends import postgresql, sqlite
 from db.types import unpack
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from db.history import History
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
@@ -31,6 +33,11 @@ PROGRESS = text(_PROGRESS.format(of="WHERE m.run_id = :run"))
 """epochs of each model of a run that has any, in the models' order; one look-up each in the primary key"""
 PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 """as PROGRESS, of all runs"""
+ARCHIVED = text(
+    "SELECT a.epochs, a.columns, a.packed, m.trained_at FROM archived_models m"
+    " JOIN archives a ON a.digest = m.digest WHERE m.run_id = :run_id AND m.model = :model"
+)
+"""the archive of a model; no row if it is not archived"""
 
 
 def as_history(rows: Sequence[Any]) -> History:
@@ -72,6 +79,30 @@ def _as_history(rows: Sequence[Any]) -> History:
             else np.array(parameters, np.float32),
             trained_at=np.array(trained_at, np.float64),
         )
+
+
+def from_archive(row: Any, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1) -> History:
+    """Epochs of an archived model, as `Store.history` has them. `row` is one of `ARCHIVED`.
+
+    Raises ValueError if the archive is damaged.
+    """
+    import numpy as np  # not at the top: commands that read no epochs start in half the time
+
+    from db.archive import unpack
+    from db.history import History
+
+    values = unpack(row.packed, row.epochs, row.columns, 4)
+    times = unpack(row.trained_at, row.epochs, 1, 8)
+    epochs = np.arange(row.epochs)[first_epoch : None if last_epoch is None else last_epoch + 1]
+    epochs = epochs[epochs % step == 0]
+    train_loss, test_loss, *_ = np.ascontiguousarray(values[epochs].T)
+    return History(epochs, train_loss, test_loss, values[epochs, 2:], times[epochs, 0])
+
+
+def one_snapshot(session: Session) -> None:
+    """Let all queries of a transaction that has just begun see the same state, as they do on SQLite."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
 
 
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:

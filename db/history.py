@@ -61,7 +61,7 @@ class History:
     def __len__(self) -> int:
         return len(self.epoch)
 
-    def __getitem__(self, rows: slice) -> History:
+    def __getitem__(self, rows: slice | Int64s) -> History:
         return History(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @property

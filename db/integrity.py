@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from db.epochs import as_history
 from db.errors import CorruptedError, StoreError
 from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, RunRow
-from db.store import Store
+from db.store import Store, stored_rows
 from db.types import first_not_packed
 
 PART = 20_000
@@ -80,7 +80,7 @@ def read_fault(store: Store, run: RunRow, histories: dict[str, History] | None) 
             histories[model.name] = History.concatenate(parts)
     if unknown := sorted(stored.keys() - {model.name for model in run.models}):
         return Fault(f"{unknown[0]}: there are digests, and the run has no such model")
-    return foreign_epochs(store, run)
+    return foreign_epochs(store, run) or (changed_rows(store, run) if run.archived else None)
 
 
 def checked(
@@ -125,8 +125,8 @@ def as_blocks(stored: Sequence[tuple[int, str | None]]) -> list[Block]:
 
 def rows_by_block(
     store: Store, run_id: int, model: str, made: Sequence[Block]
-) -> Iterator[Sequence[Any] | str]:
-    """The rows of each block, in the order of their epochs, or why they cannot be read."""
+) -> Iterator[list[Any] | History | str]:
+    """The rows of each block, as `Store.epoch_rows` gives them, or why they cannot be read."""
     begun = 0
     while begun < len(made):
         first, ended = made[begun].first, begun + 1
@@ -142,19 +142,29 @@ def rows_by_block(
                 for block in group:
                     yield from rows_by_block(store, run_id, model, [block])
             continue
-        numbers = [row[0] for row in rows]
+        numbers = numbers_of(rows)
         for block in group:
             yield rows[bisect_left(numbers, block.first) : bisect_right(numbers, block.last)]
 
 
-def as_written(block: Block, rows: Sequence[Any]) -> History | str:
+def numbers_of(rows: list[Any] | History) -> list[int]:
+    """The epochs of what `Store.epoch_rows` gives."""
+    return [row[0] for row in rows] if isinstance(rows, list) else rows.epoch.tolist()
+
+
+def as_written(block: Block, rows: list[Any] | History) -> History | str:
     """The history of a block's rows, or what shows, without its digest, that they are not as written."""
     expected = range(block.first, block.last + 1)
-    epochs = [row[0] for row in rows]
+    epochs = numbers_of(rows)
     if missing := sorted({*expected} - {*epochs}):
         return f"epoch {missing[0]:,} is missing" + f" and {len(missing) - 1:,} more" * (len(missing) > 1)
     if epochs != [*expected]:
         return "an epoch is there twice"
+    return as_float32(rows) if isinstance(rows, list) else rows
+
+
+def as_float32(rows: list[Any]) -> History | str:
+    """The history of rows of `HISTORY_COLUMNS`, or the first value of them that is not an exact float32."""
     try:
         history = as_history(rows)
     except ValueError as error:
@@ -167,11 +177,11 @@ def as_written(block: Block, rows: Sequence[Any]) -> History | str:
     ):
         exact = np.array(stored) == read
         if not exact.all():
-            return f"epoch {expected[int(exact.argmin())]:,}: the {name} was changed: it is no float32"
+            return f"epoch {rows[int(exact.argmin())][0]:,}: the {name} was changed: it is no float32"
     if isinstance(parameters[0], str):
         changed = first_not_packed(parameters, history.parameters)
         if changed is not None:
-            return f"epoch {expected[changed]:,}: a parameter was changed: it is no float32"
+            return f"epoch {rows[changed][0]:,}: a parameter was changed: it is no float32"
     return history
 
 
@@ -197,6 +207,35 @@ def foreign_epochs(store: Store, run: RunRow) -> Fault | None:
     if found is None:
         return None
     return Fault(f"{found[0]}: epoch {found[1]:,} is there, and the trainer did not store it", found[1])
+
+
+def kept_epochs(histories: Iterable[History]) -> list[int]:
+    """The epochs that an archived run keeps of every model: first, best by either loss, last."""
+    found = {0}
+    for each in histories:
+        found |= {int(each.train_loss.argmin()), int(each.test_loss.argmin()), len(each) - 1}
+    return sorted(found)
+
+
+def changed_rows(store: Store, run: RunRow) -> Fault | None:
+    """The first row in `epochs` of an archived run that its archive has otherwise, or that is missing."""
+    archived = {model.name: store.history(run.id, model.name) for model in run.models}
+    kept = kept_epochs(archived.values())
+    for model, whole in archived.items():
+        query = stored_rows(run.id, model)
+        rows = list(store.read(lambda session, query=query: session.execute(query).all()))  # type: ignore[misc]
+        if missing := sorted({*kept} - {*numbers_of(rows)}):
+            return Fault(f"{model}: the row of epoch {missing[0]:,} is missing", missing[0])
+        history = as_float32(rows)
+        if isinstance(history, str):
+            return Fault(f"{model}: {history}")
+        original = whole[history.epoch]
+        differing = history.trained_at != original.trained_at
+        differing |= (history.values.view(np.uint32) != original.values.view(np.uint32)).any(axis=1)
+        if differing.any():
+            epoch = int(history.epoch[differing.argmax()])
+            return Fault(f"{model}: the row of epoch {epoch:,} is not what its archive has", epoch)
+    return None
 
 
 def runs_without_digests(store: Store) -> Sequence[int]:

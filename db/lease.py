@@ -39,6 +39,11 @@ def update_run(run_id: int) -> Update:
     return update(RunRow).where(RunRow.id == run_id).execution_options(synchronize_session=False)
 
 
+def lock_run(session: Session, run_id: int) -> None:
+    """Wait for whoever prunes, archives or resumes the run. SQLite has one writer at a time anyway."""
+    session.execute(select(RunRow.id).where(RunRow.id == run_id).with_for_update())
+
+
 def changed(session: Session, statement: Update) -> bool:
     """Whether an UPDATE changed its one row, as in compare-and-swap."""
     result = session.execute(statement)
@@ -161,6 +166,10 @@ def try_acquire(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
         )
     require_whole([run], "resumed")
+    lock_run(session, run_id)  # as archiving does
+    session.refresh(run, ["archived"])
+    if run.archived:
+        raise StoreError(f"run {run_id} is archived; `job db unarchive {run_id}` puts its epochs back")
     if wanted < run.epochs:
         raise StoreError(f"run {run_id} is to have {run.epochs:,} epochs; --epochs only lengthens it")
     if run.status == "completed" and wanted <= run.epochs:

@@ -1,4 +1,6 @@
-"""Retention: which runs are deleted or downsampled, and the small transactions that do it.
+"""Retention: which runs are deleted, archived or downsampled, and the small transactions that do it.
+
+`db.archiving` archives.
 
 A run is marked before its first epoch is deleted, so it is never taken for whole. The mark names the pruning
 that was begun; the next one finishes it, whatever its policy, since epochs are already gone.
@@ -11,12 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from db.errors import StoreError
-from db.schema import UNFINISHED, BaselineRow, EpochRow, RunRow, VerdictRow
+from db.lease import lock_run
+from db.schema import UNFINISHED, ArchivedModelRow, ArchiveRow, BaselineRow, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
 from db.types import seconds_since
@@ -32,6 +35,8 @@ FAILED = exists().where(
 the baseline does not count: it fails every night, and `drift` on the night that changed the bits."""
 BASELINE = exists().where(BaselineRow.run_id == RunRow.id)
 """whether the run is or was a baseline"""
+HALF_ARCHIVED = exists().where(ArchivedModelRow.run_id == RunRow.id, ArchivedModelRow.archived_at.is_(None))
+"""whether epochs that are archived may still be stored as rows too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,15 @@ class Policy:
     every: int = 100
     """keep every Nth epoch of a downsampled run, besides the first, the best and the last"""
     force: bool = False
-    """prune runs with a failed verdict too"""
+    """delete or downsample runs with a failed verdict too"""
+    archive_older_than: timedelta | None = None
+    """archive completed runs of every trigger that ended longer ago than this"""
 
     def __post_init__(self) -> None:
-        if self.keep_nights is None and self.thin_older_than is None:
-            raise StoreError("nothing to prune: give --keep-nights, --thin-older-than, or both")
+        if (self.keep_nights, self.thin_older_than, self.archive_older_than) == (None, None, None):
+            raise StoreError(
+                "nothing to prune: give --keep-nights, --archive-older-than or --thin-older-than, or several"
+            )
         if self.keep_nights is not None and self.keep_nights < 1:
             raise StoreError("at least one nightly run must be kept: the next is compared with it")
         if self.every < 2:
@@ -61,7 +70,7 @@ class Pruning:
     """What the policy does to one run."""
 
     run: RunRow
-    action: Literal["delete", "thin", "keep"]
+    action: Literal["delete", "archive", "thin", "keep"]
     """`keep` if the policy would prune the run, but `why` prevents it"""
     why: str
     every: int | None = None
@@ -70,10 +79,9 @@ class Pruning:
 
 def prunings(store: Store, policy: Policy) -> list[Pruning]:
     """What to do with each run, oldest first; without live runs and those that the policy leaves alone."""
+    ages = seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at))
     query = (
-        select(
-            RunRow, seconds_since(func.coalesce(RunRow.finished_at, RunRow.heartbeat_at)), FAILED, BASELINE
-        )
+        select(RunRow, ages, FAILED, BASELINE, HALF_ARCHIVED)
         .where(RunRow.status != "running")
         .order_by(RunRow.id)
     )
@@ -83,22 +91,41 @@ def prunings(store: Store, policy: Policy) -> list[Pruning]:
     surplus = set() if policy.keep_nights is None else set(nights[: -policy.keep_nights])
     needed = newest_nights(runs)
     plans = []
-    for run, age, failed, baseline in found:
-        begun, wish = unfinished(run), wanted(run, age, policy, surplus)
+    for run, age, failed, baseline, half_archived in found:
+        begun, archiving = unfinished(run), to_archive(run, age, policy, half_archived)
+        wish = wanted(run, age, policy, surplus)
+        if wish and wish.action == "thin" and archiving:
+            wish = None  # archiving loses nothing
         stays = failed and not policy.force
+        if baseline:
+            why = "it is or was a baseline"
+        elif run.id in needed:
+            why = "the next scheduled run is compared with it"
+        else:
+            why = "a verdict on it failed; --force prunes it" if stays else ""
         if begun and (begun.action == "delete" or wish is None or stays):
             plans.append(begun)
-        elif wish is None:
-            continue
-        elif baseline:
-            plans.append(Pruning(run, "keep", "it is or was a baseline"))
-        elif run.id in needed:
-            plans.append(Pruning(run, "keep", "the next scheduled run is compared with it"))
-        elif stays:
-            plans.append(Pruning(run, "keep", "a verdict on it failed; --force prunes it"))
-        else:
+        elif wish and not why:
             plans.append(wish)
+        elif archiving:
+            plans.append(archiving)
+        elif wish:
+            plans.append(Pruning(run, "keep", why))
     return plans
+
+
+def to_archive(run: RunRow, age: float, policy: Policy, half_archived: bool) -> Pruning | None:
+    """The archiving of a run that ended `age` seconds ago; None if it is not due or not possible."""
+    if half_archived:
+        return Pruning(run, "archive", "an earlier prune began to archive it")
+    if (
+        policy.archive_older_than is not None
+        and age > policy.archive_older_than.total_seconds()
+        and (run.status, run.whole, run.archived) == ("completed", True, False)
+        and all(run.digests.values())
+    ):
+        return Pruning(run, "archive", f"ended {age / 86400:.0f} days ago")
+    return None
 
 
 def unfinished(run: RunRow) -> Pruning | None:
@@ -118,6 +145,7 @@ def wanted(run: RunRow, age: float, policy: Policy, surplus: set[int]) -> Prunin
         policy.thin_older_than is not None
         and age > policy.thin_older_than.total_seconds()
         and run.status not in UNFINISHED  # those can still be resumed
+        and not run.archived
         and can_be_thinned(run, policy.every)
     ):
         return Pruning(run, "thin", f"ended {age / 86400:.0f} days ago", policy.every)
@@ -143,7 +171,7 @@ def can_be_thinned(run: RunRow, every: int) -> bool:
 def apply_pruning(
     store: Store, pruning: Pruning, policy: Policy, on_batch: Callable[[int], None] = lambda rows: None
 ) -> int | None:
-    """Prune as planned; return the number of epochs removed, or None if the run has changed since.
+    """Delete or downsample a run; return the number of epochs removed, or None if the run has changed since.
 
     `on_batch` is called with the number of rows that each transaction removed. After a kill,
     the next pruning finishes the work.
@@ -173,8 +201,30 @@ def apply_pruning(
     done = delete(RunRow) if step is None else update(RunRow).values(pruning=None)
     # Unless another pruning has changed the mark in the meantime.
     ours = [RunRow.id == run.id, *(getattr(RunRow, name) == value for name, value in mark.items())]
-    store.write(lambda session, _: count(session, done.where(*ours)))
+
+    def end(session: Session, _: int) -> None:
+        session.execute(done.where(*ours))
+        if step is None:
+            remove_unused_archives(session)
+
+    store.write(end)
     return removed
+
+
+def remove_unused_archives(session: Session) -> None:
+    """Delete the archives that no archived model refers to any more."""
+    lock_archives(session)
+    used = exists().where(ArchivedModelRow.digest == ArchiveRow.digest)
+    session.execute(delete(ArchiveRow).where(~used).execution_options(synchronize_session=False))
+
+
+def lock_archives(session: Session) -> None:
+    """Wait for whoever adds or removes archives. SQLite has one writer at a time anyway.
+
+    Otherwise one transaction may delete an archive while another begins to share it. A run is locked before.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtext('epoch-ledger archives'))"))
 
 
 def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: bool) -> bool:
@@ -182,7 +232,7 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
 
     Its lease holder loses the lease. What was begun before is finished whatever the verdicts.
     """
-    session.execute(select(RunRow.id).where(RunRow.id == run.id).with_for_update())  # as `add_baseline` does
+    lock_run(session, run.id)  # as `add_baseline` does
     statement = (
         update(RunRow)
         .where(
@@ -202,6 +252,8 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
         .values(owner=None, **mark)
         .execution_options(synchronize_session=False)
     )
+    if mark["pruning"] == "thin":
+        statement = statement.where(~RunRow.archived)
     decided = force or unfinished(run) is not None
     return count(session, statement if decided else statement.where(~FAILED)) == 1
 

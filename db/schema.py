@@ -11,16 +11,19 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
     and_,
+    exists,
     text,
 )
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from db.types import JsonObject, PackedVector, UtcDateTime, database_now
 
@@ -111,6 +114,37 @@ class FeatureRow(Base):
     mean: Mapped[float] = mapped_column(Double)
 
 
+class ArchiveRow(Base):
+    """A whole history, packed as `db.archive` does it; all archived models of its digest share it."""
+
+    __tablename__ = "archives"
+
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    """as `models.digest`"""
+    epochs: Mapped[int]
+    columns: Mapped[int]
+    """train loss, test loss and the parameters"""
+    packed: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ArchivedModelRow(Base):
+    """A model whose history is read from its archive, whatever rows `epochs` has of it."""
+
+    __tablename__ = "archived_models"
+    __table_args__ = (
+        ForeignKeyConstraint(["run_id", "model"], ["models.run_id", "models.name"], ondelete="CASCADE"),
+        Index("ix_archived_models_digest", "digest"),
+    )
+
+    run_id: Mapped[int] = mapped_column(Id, primary_key=True)
+    model: Mapped[str] = mapped_column(Text, primary_key=True)
+    digest: Mapped[str] = mapped_column(Text, ForeignKey("archives.digest"))
+    archived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """null until `job prune` has deleted all epochs that it will delete"""
+    trained_at: Mapped[bytes] = mapped_column(LargeBinary)
+    """`epochs.trained_at` of all epochs, packed"""
+
+
 class RunRow(Base):
     """One training of all models on one dataset."""
 
@@ -155,6 +189,10 @@ class RunRow(Base):
     """of a downsampled run: every Nth epoch is left, and the first, the best, the last; null: all are left"""
     pruning: Mapped[str | None] = mapped_column(Text)
     """what `job prune` is doing to the run, or was doing when it was killed; null: nothing"""
+
+    archived: Mapped[bool] = column_property(
+        exists().where(ArchivedModelRow.run_id == id).correlate_except(ArchivedModelRow)  # noqa: A003
+    )
 
     @hybrid_property
     def whole(self) -> bool:

@@ -10,10 +10,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, make_transient, selectinload
 
-from db.backends import sqlite
+from db.backends import postgresql, sqlite
 from db.database import Database
 from db.downsampled import require_whole
-from db.epochs import HISTORY_COLUMNS, PROGRESS, as_history
+from db.epochs import ARCHIVED, HISTORY_COLUMNS, PROGRESS, as_history, from_archive, one_snapshot
 from db.errors import CorruptedError, LeaseHeldError, NotFoundError, naming
 from db.lease import LeaseHolder, RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
 from db.owner import new_token
@@ -88,6 +88,10 @@ class Store(Database):
             return self.connected(sqlite.damage)
         except CorruptedError as error:
             return [str(error)]
+
+    def size(self) -> int:
+        """Bytes that the tables and indexes take; without the free pages of a SQLite file."""
+        return self.connected(sqlite.size if self.path else postgresql.size)
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -224,23 +228,31 @@ class Store(Database):
     ) -> History:
         """The stored epochs of one model from `first_epoch` to `last_epoch`, every `step`-th; maybe none."""
         with naming(f"run {run_id}, {model}"):
-            return as_history(self.epoch_rows(run_id, model, first_epoch, last_epoch, step))
+            found = self.epoch_rows(run_id, model, first_epoch, last_epoch, step)
+            return as_history(found) if isinstance(found, list) else found
 
     def epoch_rows(
         self, run_id: int, model: str, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1
-    ) -> Sequence[Any]:
-        """The same epochs in order, as rows of `HISTORY_COLUMNS` with the values that the database has."""
-        epochs = EpochRow.__table__
-        query = (
-            select(*(epochs.c[name] for name in HISTORY_COLUMNS))
-            .where(epochs.c.run_id == run_id, epochs.c.model == model, epochs.c.epoch >= first_epoch)
-            .order_by(epochs.c.epoch)
-        )
+    ) -> list[Any] | History:
+        """The same epochs in order, as rows of `HISTORY_COLUMNS` with the values that the database has.
+
+        Of an archived model, which has no such rows, its history. Another process may archive it or put its
+        epochs back meanwhile.
+        """
+        query = stored_rows(run_id, model).where(EpochRow.epoch >= first_epoch)
         if last_epoch is not None:
-            query = query.where(epochs.c.epoch <= last_epoch)
+            query = query.where(EpochRow.epoch <= last_epoch)
         if step > 1:
-            query = query.where(epochs.c.epoch % step == 0)
-        return self.read(lambda session: session.execute(query).all())
+            query = query.where(EpochRow.epoch % step == 0)
+
+        def work(session: Session) -> list[Any] | History:
+            one_snapshot(session)
+            archive = session.execute(ARCHIVED, {"run_id": run_id, "model": model}).first()
+            if archive is not None:
+                return from_archive(archive, first_epoch, last_epoch, step)
+            return list(session.execute(query).all())
+
+        return self.read(work)
 
     # -- verdicts --------------------------------------------------------------------------------
 
@@ -277,6 +289,16 @@ class Store(Database):
         """The verdicts of a run, oldest first."""
         query = select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id)
         return self.read(lambda session: session.scalars(query).all())
+
+
+def stored_rows(run_id: int, model: str) -> Select[Any]:
+    """The rows of one model in `epochs`, in order; of an archived one those that are left."""
+    epochs = EpochRow.__table__
+    return (
+        select(*(epochs.c[name] for name in HISTORY_COLUMNS))
+        .where(epochs.c.run_id == run_id, epochs.c.model == model)
+        .order_by(epochs.c.epoch)
+    )
 
 
 def add(session: Session, row: Row) -> Row:

@@ -16,7 +16,7 @@ from db.types import UtcDateTime
 _SUMMARY = """
     SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, d.reading,
         r.epochs, r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
-        r.thinned_every
+        r.thinned_every, EXISTS (SELECT 1 FROM archived_models a WHERE a.run_id = r.id) AS archived
     FROM runs r
     JOIN datasets d ON d.id = r.dataset_id
     {of}
@@ -31,10 +31,10 @@ DIGESTS_OF_ALL = text(_DIGESTS.format(of=""))
 
 
 def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
-    """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and two more.
+    """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and more.
 
-    `trained` is the number of epochs by model, `digests` the digest by model or None. Times are aware, in
-    UTC. Raises NotFoundError if the run is not there.
+    `archived` is whether its epochs are in archives, `trained` the number of epochs by model, `digests` the
+    digest by model or None. Times are aware, in UTC. Raises NotFoundError if the run is not there.
     """
     summary, progress = (SUMMARY_OF_ALL, PROGRESS_OF_ALL) if run_id is None else (SUMMARY, PROGRESS)
     given = {} if run_id is None else {"run": run_id}
@@ -47,7 +47,7 @@ def summaries(database: Database, run_id: int | None = None) -> list[dict[str, A
         }
         rows = connection.execute(summary, given).mappings()
         return [
-            {**row, "reading": json.loads(row["reading"])}
+            {**row, "reading": json.loads(row["reading"]), "archived": bool(row["archived"])}
             | {name: found.get(row["id"], {}) for name, found in by_model.items()}
             for row in rows
         ]

@@ -34,13 +34,22 @@ def tables_of(store: Store, name: str) -> set[tuple[str, str, str]]:
 
 
 def losses(store: Store, name: str, epochs: list[int]) -> list[tuple[int, int, float, float]]:
-    """(run, epoch, train loss, test loss) of each run's first model at those epochs, in order."""
+    """(run, epoch, train loss, test loss) of each run's first model at those epochs, in order.
+
+    Raises NotFoundError if there is no such sweep.
+    """
     query = (
         select(EpochRow.run_id, EpochRow.epoch, EpochRow.train_loss, EpochRow.test_loss)
         .join(RunRow, RunRow.id == EpochRow.run_id)
         .join(ModelRow, and_(ModelRow.run_id == RunRow.id, ModelRow.name == EpochRow.model))
-        .where(RunRow.sweep == name, ModelRow.position == 0, EpochRow.epoch.in_(epochs))
-        .order_by(EpochRow.run_id, EpochRow.epoch)
+        .where(RunRow.sweep == name, ModelRow.position == 0, EpochRow.epoch.in_(epochs), ~RunRow.archived)
     )
     rows = store.read(lambda session: session.execute(query).all())
-    return [(run, epoch, train, test) for run, epoch, train, test in rows]
+    found = [(run, epoch, train, test) for run, epoch, train, test in rows]
+    read, wanted = {run for run, *_ in found}, {*epochs}
+    for run in runs_of(store, name):
+        if run.id not in read:  # archived, or without epochs
+            history = store.history(run.id, run.models[0].name)
+            columns = (history.epoch.tolist(), history.train_loss.tolist(), history.test_loss.tolist())
+            found += [(run.id, *row) for row in zip(*columns, strict=True) if row[0] in wanted]
+    return sorted(found)

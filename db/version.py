@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect
 from db.errors import StoreError
 
 VERSION_TABLE = "ledger_version"
-HEAD = "0007"
+HEAD = "0008"
 """the newest revision in migrations/versions; revisions are numbered"""
 
 

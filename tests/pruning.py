@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from db.archiving import archive
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import RunRow, VerdictRow
 from db.store import Store
@@ -42,7 +43,9 @@ def actions(store: Store, **policy: Any) -> dict[int, str]:
 def prune(store: Store, **policy: Any) -> None:
     rules = Policy(**policy)
     for pruning in prunings(store, rules):
-        if pruning.action != "keep":
+        if pruning.action == "archive":
+            assert isinstance(archive(store, pruning.run.id), int)
+        elif pruning.action != "keep":
             assert apply_pruning(store, pruning, rules) is not None
 
 

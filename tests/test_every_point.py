@@ -11,12 +11,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import func, inspect, select
 
 from db import retention, scheduled_runs
+from db.archiving import unarchive
 from db.engine import create_store_engine, parse_url
+from db.integrity import first_fault, kept_epochs
 from db.migrate import differences
-from db.schema import RunRow, ScheduledRunRow, VerdictRow
+from db.schema import EpochRow, RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
 from db.version import current
 from job.cli import run as command
@@ -127,6 +129,63 @@ def test_a_pruning_that_meets_a_fault_at_any_exchange_is_ended_by_the_next(
             assert kept.epoch.tolist() == sorted({0, 5, 10, 11, *best})
             assert kept.parameters.tobytes() == own.parameters[kept.epoch].tobytes()
         thin, scheduled_run = runs_to_prune()
+    assert met > 10
+
+
+@each_fault
+def test_an_archiving_that_meets_a_fault_at_any_exchange_loses_nothing_and_is_ended_by_the_next(
+    fault: str, backend: str, store: Store, database_url: str
+) -> None:
+    run = made(store, epochs=12)
+    whole = {model: store.history(run, model) for model in MODELS}
+
+    def work() -> None:
+        with Store(database_url) as own:
+            prune(own, archive_older_than=OLD / 2)
+
+    def assert_whole() -> None:
+        assert store.progress(run) == dict.fromkeys(MODELS, 12)
+        for model, own in whole.items():
+            found = store.history(run, model)
+            assert found.same_bits(own)
+            assert found.trained_at.tobytes() == own.trained_at.tobytes()
+
+    met = 0
+    for status in at_every_point(FAULTS[backend][fault], work):
+        met += 1
+        assert (status == 0) == (fault in PASSING)
+        assert_whole()
+        work()
+        assert_whole()
+        assert store.run(run).archived
+        left = store.read(lambda session: session.scalar(select(func.count()).select_from(EpochRow)))
+        assert left == 2 * len(kept_epochs(whole.values()))
+        unarchive(store, run)
+    assert met > 10
+
+
+@each_fault
+def test_an_unarchiving_that_meets_a_fault_at_any_exchange_loses_nothing(
+    fault: str, backend: str, store: Store, database_url: str
+) -> None:
+    run = made(store, epochs=20)
+    whole = {model: store.history(run, model) for model in MODELS}
+    prune(store, archive_older_than=OLD / 2)
+
+    def work() -> None:
+        with Store(database_url) as own:
+            unarchive(own, run)
+
+    met = 0
+    for status in at_every_point(FAULTS[backend][fault], work):
+        met += 1
+        assert (status == 0) == (fault in PASSING)
+        if store.run(run).archived:
+            assert fault not in PASSING
+            unarchive(store, run)
+        assert first_fault(store, store.run(run)) is None
+        assert all(store.history(run, model).same_bits(own) for model, own in whole.items())
+        prune(store, archive_older_than=OLD / 2)
     assert met > 10
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from db.archiving import archive
 from db.lease import update_run
 from db.owner import new_token
 from db.schema import Base
@@ -23,9 +24,8 @@ from tests.samples import execute, history, write_csv
 Output = pytest.CaptureFixture[str]
 Tables = dict[str, list[str]]
 
-WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD, DEAD_WITH_HOLES, NIGHT, SWEEP, BROKEN = (
-    range(1, 13)
-)
+WHOLE, OTHER_TABLE, EMPTY, HOLES, DIVERGED, THINNED, LIVE, DEAD = range(1, 9)
+DEAD_WITH_HOLES, NIGHT, SWEEP, BROKEN, ARCHIVED = range(9, 14)
 """the runs of the store, by number; each one's seed is its number"""
 READING = {"runs", "query", "plot", "report", "export", "mirror", "dashboard", "nights", "worker"} | {
     "models check",
@@ -99,6 +99,15 @@ REFUSED = [
     "prune",
     "prune --keep-nights 0",
     f"prune --keep-nights 1 --every {2**31}",
+    "prune --archive-older-than soon",
+    "db unarchive 99",
+    f"db unarchive {WHOLE}",
+    f"db unarchive {THINNED}",
+    f"db unarchive {LIVE}",
+    f"resume {ARCHIVED} --data made.csv --epochs 9",
+    f"compare {ARCHIVED} {THINNED}",
+    f"step {ARCHIVED} 5 --data made.csv",
+    "db downgrade 0007",
     "db upgrade 9999",
     "db downgrade 9999",
 ]
@@ -118,7 +127,7 @@ def full(shared_url: str, folder: Path) -> str:
     """URL of a store with a run of every kind; each has five epochs of each model, or lacks some."""
     made, other = load(folder / "made.csv"), load(folder / "other.csv")
     with Store(shared_url) as store:
-        for number in range(WHOLE, BROKEN + 1):
+        for number in range(WHOLE, ARCHIVED + 1):
             dataset = other if number == OTHER_TABLE else made
             writer = store.start_run(
                 dataset.row(),
@@ -143,6 +152,7 @@ def full(shared_url: str, folder: Path) -> str:
             f"UPDATE runs SET owner = '{gone}' WHERE id IN ({DEAD}, {DEAD_WITH_HOLES})",
         )
         break_a_value(store)
+        assert isinstance(archive(store, ARCHIVED), int)
         set_baseline(store, store.run(OTHER_TABLE), "why", "somebody")
     return shared_url
 

@@ -151,3 +151,13 @@ def binary_rows(columns: tuple[str, ...], run_id: int, model: str, history: Hist
     vectors["head"] = (1, 0, 700, parameters, 1)
     vectors["elements"]["size"], vectors["elements"]["value"] = 4, history.parameters
     return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
+
+
+def size(connection: Connection) -> int:
+    """Bytes of the schema's tables and indexes, with the space that PostgreSQL will use again."""
+    tables = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"
+    return int(
+        connection.exec_driver_sql(
+            f"SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM ({tables}) AS own"  # noqa: S608
+        ).scalar_one()
+    )

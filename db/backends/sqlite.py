@@ -117,3 +117,12 @@ def damage(connection: Connection) -> list[str]:
     lines = [line for line in found.splitlines() if line != "ok" and not line.startswith("***")]
     orphans = {row[0] for row in connection.exec_driver_sql("PRAGMA foreign_key_check")}
     return lines + [f"the table {table} has rows of a run that does not exist" for table in sorted(orphans)]
+
+
+def size(connection: Connection) -> int:
+    """Bytes of the pages in use."""
+    pages, free, page = (
+        int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * page

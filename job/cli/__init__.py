@@ -45,8 +45,8 @@ COMMANDS = {
     "baseline": ("baseline:app", "Set the run that scheduled runs are judged against."),
     "sweep": ("sweep:sweep", "Train every seed with every learning rate."),
     "worker": ("sweep:worker", "Train runs of sweeps for a Dask scheduler."),
-    "prune": ("prune:prune", "Delete old scheduled runs; downsample old runs."),
-    "db": ("database:app", "Upgrade, check or back up the store."),
+    "prune": ("prune:prune", "Delete, archive or downsample old runs."),
+    "db": ("database:app", "Upgrade, check or back up the store; unarchive."),
 }
 """each command's module and function, and what the list of commands says of it"""
 VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}

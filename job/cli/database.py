@@ -1,4 +1,4 @@
-"""`job db`: the schema's version, up and down, and a copy of the store."""
+"""`job db`: the schema's version, up and down, a copy of the store, and archived runs as rows again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from db.errors import NotFoundError, StoreError
 from db.retry import RetryPolicy
 from db.version import HEAD
 from db.version import current as ask
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, make_directory, open_store
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, make_directory, open_store
 from job.cli.output import print_line
 from job.log import log_line
 
 app = typer.Typer(
-    help="The store as a whole: its schema, up and down, and a backup.",
+    help="The store as a whole: its schema, up and down, a backup, and archived runs as rows again.",
     add_completion=False,
     rich_markup_mode=None,
 )
@@ -161,3 +161,19 @@ def backup(
             raise NotFoundError(f"{path} is empty, so there is nothing to back up")
         size = copy(engine.url, file)
         print_line(f"{path} is backed up to {file}: {size / 1e6:.1f} MB, schema {found}")
+
+
+@app.command("unarchive")
+def put_back(run: Run = "latest", database_url: DatabaseUrl = DEFAULT_DATABASE) -> None:
+    """Put the epochs of a run that `job prune` archived back into the table, for SQL and for `job resume`.
+
+    Every bit is checked before. Exit status 1 if the archive is damaged; nothing is changed then.
+    """
+    from db.archiving import unarchive  # loads NumPy and the mapper
+
+    with open_store(database_url) as store:
+        found = store.run(run)
+        unarchive(store, found.id)
+        print_line(
+            f"run {found.id} is no longer archived: {found.epochs:,} epochs of each model are rows again"
+        )

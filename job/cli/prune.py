@@ -1,14 +1,18 @@
-"""`job prune`: deletes or downsamples old runs, so that a store of many scheduled runs stays small."""
+"""`job prune`: deletes, archives or downsamples old runs, so that a store of many runs stays small."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from db.errors import NotFoundError
+from db.archiving import archive
+from db.errors import NotFoundError, StoreError, StoreFailedError
+from db.integrity import Fault
 from db.retention import Policy, Pruning, apply_pruning, prunings
+from db.store import Store
 from job.cli.options import (
     DEFAULT_DATABASE,
     MOST_EPOCHS,
@@ -19,12 +23,22 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_json, print_line, print_table
+from job.log import log_line
 
 
 def prune(
     keep_nights: Annotated[
         int | None,
         typer.Option("--keep-nights", min=1, help="Keep the newest N nightly runs; delete older ones."),
+    ] = None,
+    archive_older_than: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--archive-older-than",
+            parser=duration,
+            metavar="AGE",
+            help="Archive completed runs that ended longer ago than this: 90d, 36h, 12w. Nothing is lost.",
+        ),
     ] = None,
     thin_older_than: Annotated[
         timedelta | None,
@@ -45,28 +59,43 @@ def prune(
         ),
     ] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Prune runs with a failed verdict, too.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete or downsample runs with a failed verdict, too.")
+    ] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """Delete old nightly runs, and downsample old runs of every kind. Running runs are never touched.
+    """Delete old nightly runs; archive or downsample old runs of every kind. Running runs are never touched.
 
-    Runs with a failed verdict, and the runs that they were compared with, are kept unless --force is given;
-    a verdict of the kind baseline does not count, as it fails every night. The run that the next scheduled
-    run is compared with is always kept, and so are all runs that are or were a baseline, and the list of
-    scheduled runs.
+    An archived run keeps every bit in about a fortieth of the space, and models with the same digest share
+    one archive. It is read, judged and compared like any other; SQL of your own sees only its first, best and
+    last epochs, until `job db unarchive` puts all of them back. Any completed run may be archived. A run that
+    is old enough to be archived is not downsampled. Exit status 1 if a run is not archived because its
+    epochs are not what was written.
+
+    Runs with a failed verdict, and the runs that they were compared with, are neither deleted nor downsampled
+    unless --force is given; a verdict of the kind baseline does not count, as it fails every night. Nor is
+    ever the run that the next scheduled run is compared with, or one that is or was a baseline. The list of
+    scheduled runs is kept.
     A downsampled run can be read and drawn, but not verified, compared or resumed.
     """
-    policy = Policy(keep_nights, thin_older_than, every, force)
+    policy = Policy(keep_nights, thin_older_than, every, force, archive_older_than)
     done: list[tuple[Pruning, int | None]] = []
-    nothing = "nothing to prune"
+    nothing, status, before, after = "nothing to prune", 0, 0, 0
     try:
         with open_store(database_url, heartbeat_timeout=heartbeat_timeout) as store:
             store.mark_crashed()
+            before = store.size()
             for pruning in prunings(store, policy):
-                idle = dry_run or pruning.action == "keep"
-                done.append((pruning, 0 if idle else apply_pruning(store, pruning, policy)))
+                if dry_run or pruning.action == "keep":
+                    done.append((pruning, 0))
+                elif pruning.action == "archive":
+                    done.append(archived(store, pruning))
+                    status = max(status, int(done[-1][0].action == "keep"))
+                else:
+                    done.append((pruning, apply_pruning(store, pruning, policy)))
+            after = store.size()
     except NotFoundError as missing:
         nothing = str(missing)
     if as_json:
@@ -89,7 +118,25 @@ def prune(
                 for pruning, rows in done
             ],
         )
-    return 0
+        if any(pruning.action == "archive" for pruning, _ in done):
+            change = "" if dry_run else f"; before, it took {before / 1e6:,.1f} MB"
+            print_line(f"the store takes {after / 1e6:,.1f} MB{change}")
+    return status
+
+
+def archived(store: Store, pruning: Pruning) -> tuple[Pruning, int | None]:
+    """What became of a run that was to be archived, and the number of rows removed; see `words`."""
+    try:
+        found = archive(store, pruning.run.id)
+    except StoreFailedError:
+        raise
+    except StoreError as error:  # resumed, pruned or deleted meanwhile
+        log_line(str(error))
+        return pruning, None
+    if isinstance(found, Fault):
+        log_line(f"run {pruning.run.id} is not archived: {found.detail}")
+        return replace(pruning, action="keep", why="its epochs were changed"), 0
+    return pruning, found
 
 
 def words(pruning: Pruning, rows: int | None) -> str:
@@ -98,7 +145,7 @@ def words(pruning: Pruning, rows: int | None) -> str:
         return "kept: it has changed meanwhile"
     if pruning.every is not None:
         return f"downsampled to every {pruning.every:,}th"
-    return {"delete": "deleted", "keep": "kept"}[pruning.action]
+    return {"delete": "deleted", "archive": "archived", "keep": "kept"}[pruning.action]
 
 
 def record(pruning: Pruning, rows: int | None) -> dict[str, object]:

@@ -120,7 +120,13 @@ def query(
             rows = run_named_query(store, name, found, parameters, data=data, **bounds)
         else:
             if run is not None:
-                parameters["run"] = store.run(run).id
+                about = store.run(run)
+                parameters["run"] = about.id
+                if about.archived:
+                    log_line(
+                        f"run {about.id} is archived: SQL sees its first, best and last epochs; "
+                        f"`job db unarchive {about.id}` puts all of them back"
+                    )
             rows = run_query(store.url, text, parameters, **bounds)
     if rows.more:
         log_line(f"only the first {limit:,} rows; --limit 0 gives all")

@@ -57,7 +57,9 @@ def runs(
             [
                 [
                     run["id"],
-                    run["status"] + (", downsampled" if run["thinned_every"] else ""),
+                    run["status"]
+                    + ", downsampled" * bool(run["thinned_every"])
+                    + ", archived" * run["archived"],
                     run["trigger"],
                     *[run["dataset"]] * several,
                     progress(run["epochs"], min(run["trained"].values(), default=0)),

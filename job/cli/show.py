@@ -21,6 +21,8 @@ from job.data.source import source
 from job.environment import main_packages
 from job.fit import PARTS, fits, last_losses, remark
 
+ARCHIVED = "yes; `job db unarchive {}` puts its epochs back into the table"
+
 
 def show(
     run: Run = "latest",
@@ -75,6 +77,7 @@ def show(
             ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet",
         ),
         *([("left", described(found))] if not found.whole else []),
+        *([("archived", ARCHIVED.format(found.id))] if found.archived else []),
         ("created", moment(found.created_at)),
         ("heartbeat", moment(found.heartbeat_at)),
         ("finished", moment(found.finished_at)),

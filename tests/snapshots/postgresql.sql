@@ -1,3 +1,12 @@
+archived_models.run_id bigint not null
+archived_models.model text not null
+archived_models.digest text not null
+archived_models.archived_at timestamp with time zone
+archived_models.trained_at bytea not null
+archives.digest text not null
+archives.epochs integer not null
+archives.columns integer not null
+archives.packed bytea not null
 baselines.id bigint not null
 baselines.kind text not null
 baselines.run_id bigint not null
@@ -108,6 +117,8 @@ ck_runs_thinned_every: CHECK ((thinned_every >= 2))
 ck_runs_trigger: CHECK ((trigger = ANY (ARRAY['manual'::text, 'nightly'::text, 'sweep'::text])))
 ck_scheduled_runs_status: CHECK ((status = ANY (ARRAY['due'::text, 'started'::text, 'skipped'::text, 'missed'::text, 'failed'::text])))
 ck_verdicts_kind: CHECK ((kind = ANY (ARRAY['parity'::text, 'reference'::text, 'drift'::text, 'integrity'::text, 'exact'::text, 'audit'::text, 'baseline'::text])))
+fk_archived_models_digest_archives: FOREIGN KEY (digest) REFERENCES archives(digest)
+fk_archived_models_run_id_model_models: FOREIGN KEY (run_id, model) REFERENCES models(run_id, name) ON DELETE CASCADE
 fk_baselines_former_run_id_runs: FOREIGN KEY (former_run_id) REFERENCES runs(id)
 fk_baselines_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id)
 fk_blocks_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
@@ -120,6 +131,8 @@ fk_scheduled_runs_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELET
 fk_verdicts_against_run_id_runs: FOREIGN KEY (against_run_id) REFERENCES runs(id) ON DELETE SET NULL
 fk_verdicts_run_id_runs: FOREIGN KEY (run_id) REFERENCES runs(id) ON DELETE CASCADE
 ledger_version_pkc: PRIMARY KEY (version_num)
+pk_archived_models: PRIMARY KEY (run_id, model)
+pk_archives: PRIMARY KEY (digest)
 pk_baselines: PRIMARY KEY (id)
 pk_blocks: PRIMARY KEY (run_id, model, last_epoch)
 pk_datasets: PRIMARY KEY (id)
@@ -136,6 +149,7 @@ uq_features_dataset_id_name: UNIQUE (dataset_id, name)
 uq_models_run_id_position: UNIQUE (run_id, "position")
 uq_parameters_run_id_name: UNIQUE (run_id, name)
 uq_scheduled_runs_schedule_due_at: UNIQUE (schedule, due_at)
+CREATE INDEX ix_archived_models_digest ON public.archived_models USING btree (digest)
 CREATE INDEX ix_baselines_run_id ON public.baselines USING btree (run_id)
 CREATE INDEX ix_runs_dataset_id ON public.runs USING btree (dataset_id)
 CREATE INDEX ix_runs_sweep ON public.runs USING btree (sweep)
@@ -143,6 +157,8 @@ CREATE INDEX ix_scheduled_runs_run_id ON public.scheduled_runs USING btree (run_
 CREATE INDEX ix_verdicts_against_run_id ON public.verdicts USING btree (against_run_id)
 CREATE INDEX ix_verdicts_run_id ON public.verdicts USING btree (run_id)
 CREATE UNIQUE INDEX ledger_version_pkc ON public.ledger_version USING btree (version_num)
+CREATE UNIQUE INDEX pk_archived_models ON public.archived_models USING btree (run_id, model)
+CREATE UNIQUE INDEX pk_archives ON public.archives USING btree (digest)
 CREATE UNIQUE INDEX pk_baselines ON public.baselines USING btree (id)
 CREATE UNIQUE INDEX pk_blocks ON public.blocks USING btree (run_id, model, last_epoch)
 CREATE UNIQUE INDEX pk_datasets ON public.datasets USING btree (id)

@@ -1,3 +1,20 @@
+CREATE TABLE archived_models (
+	run_id INTEGER NOT NULL,
+	model TEXT NOT NULL,
+	digest TEXT NOT NULL,
+	archived_at DATETIME,
+	trained_at BLOB NOT NULL,
+	CONSTRAINT pk_archived_models PRIMARY KEY (run_id, model),
+	CONSTRAINT fk_archived_models_run_id_model_models FOREIGN KEY(run_id, model) REFERENCES models (run_id, name) ON DELETE CASCADE,
+	CONSTRAINT fk_archived_models_digest_archives FOREIGN KEY(digest) REFERENCES archives (digest)
+);
+CREATE TABLE archives (
+	digest TEXT NOT NULL,
+	epochs INTEGER NOT NULL,
+	columns INTEGER NOT NULL,
+	packed BLOB NOT NULL,
+	CONSTRAINT pk_archives PRIMARY KEY (digest)
+);
 CREATE TABLE baselines (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	kind TEXT NOT NULL,
@@ -67,6 +84,7 @@ CREATE TABLE features (
 	CONSTRAINT fk_features_dataset_id_datasets FOREIGN KEY(dataset_id) REFERENCES datasets (id) ON DELETE CASCADE,
 	CONSTRAINT uq_features_dataset_id_name UNIQUE (dataset_id, name)
 );
+CREATE INDEX ix_archived_models_digest ON archived_models (digest);
 CREATE INDEX ix_baselines_run_id ON baselines (run_id);
 CREATE INDEX ix_runs_dataset_id ON runs (dataset_id);
 CREATE INDEX ix_runs_sweep ON runs (sweep);

@@ -1,0 +1,177 @@
+"""Archives runs, and puts their epochs back; nothing is lost at any moment.
+
+A run is read from its archives as soon as it has rows in `archived_models`, whatever rows `epochs` has of it.
+So these are deleted, in small transactions, only after the archives were read back and have the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import create_engine, delete, func, insert, select, text, update
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+from db.archive import pack
+from db.digest import extend, start
+from db.downsampled import require_whole
+from db.engine import parse_url
+from db.epochs import ARCHIVED, from_archive, insert_epochs
+from db.errors import StoreError, StoreFailedError
+from db.history import History
+from db.integrity import Fault, first_fault, kept_epochs
+from db.lease import lock_run
+from db.retention import STEP, count, lock_archives, remove_unused_archives
+from db.schema import ArchivedModelRow, Base, EpochRow, RunRow
+from db.store import Store
+from db.types import database_now
+
+# If another run has the same digest, it has the same archive.
+ADD_ARCHIVE = text(
+    "INSERT INTO archives (digest, epochs, columns, packed) VALUES (:digest, :epochs, :columns, :packed)"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+def archive(store: Store, run_id: int, on_batch: Callable[[int], None] = lambda rows: None) -> int | Fault:
+    """Archive a completed run; return the number of its epochs removed, or why it stays as it is.
+
+    `on_batch` is called with the number of rows that each transaction removed. After a kill, calling it again
+    finishes the work.
+    """
+    run, histories = store.run(run_id), dict[str, History]()
+    fault = first_fault(store, run, histories)
+    if fault is None:
+        store.write(lambda session, _: add_archives(session, run, histories))
+        run = store.run(run_id)
+        fault = first_fault(store, run)  # of the archive, and of the rows that are still there
+    if fault is not None:
+        if run.archived:
+            store.write(lambda session, _: take_back(session, run))
+        return fault
+    kept = kept_epochs(histories.values())
+    removed = 0
+    for model, history in histories.items():
+        for first in range(0, len(history), STEP):
+            rows = delete(EpochRow).where(
+                EpochRow.run_id == run_id,
+                EpochRow.model == model,
+                EpochRow.epoch.between(first, first + STEP - 1),
+                EpochRow.epoch.not_in(kept),
+                select(ArchivedModelRow.run_id).where(ArchivedModelRow.run_id == run_id).exists(),
+            )
+            deleted = store.write(lambda session, _, rows=rows: remove(session, run_id, rows))  # type: ignore[misc]
+            removed += deleted
+            on_batch(deleted)
+    done = (
+        update(ArchivedModelRow).where(ArchivedModelRow.run_id == run_id).values(archived_at=database_now())
+    )
+    store.write(lambda session, _: session.execute(done.where(ArchivedModelRow.archived_at.is_(None))))
+    return removed
+
+
+def remove(session: Session, run_id: int, rows: object) -> int:
+    """Delete rows unless another process has put the run's epochs back; return their number."""
+    lock_run(session, run_id)
+    return count(session, rows)
+
+
+def add_archives(session: Session, run: RunRow, histories: dict[str, History]) -> None:
+    """Let the run be read from archives. Raises StoreError if it has changed since `histories` were read."""
+    lock_run(session, run.id)
+    now = session.get_one(RunRow, run.id)
+    require_whole([now], "archived")
+    if now.archived:
+        return  # by an earlier attempt, or by another process
+    if now.status != "completed" or now.digests != run.digests or not all(run.digests.values()):
+        raise StoreError(f"run {run.id} is not completed, or has changed while it was read; try again")
+    lock_archives(session)
+    for model, history in histories.items():
+        digest, values = run.digests[model], history.values
+        size = {"epochs": len(values), "columns": values.shape[1]}
+        session.execute(ADD_ARCHIVE, {"digest": digest, "packed": pack(values), **size})
+        times = pack(history.trained_at.reshape(-1, 1))
+        session.add(ArchivedModelRow(run_id=run.id, model=model, digest=digest, trained_at=times))
+    session.flush()
+
+
+def take_back(session: Session, run: RunRow) -> None:
+    """Let a run whose archive is damaged be read from its rows again, if all of them are there."""
+    lock_run(session, run.id)
+    stored = session.scalar(select(func.count()).where(EpochRow.run_id == run.id))
+    if stored == run.epochs * len(run.models):
+        forget(session, run.id)
+
+
+def forget(session: Session, run_id: int) -> None:
+    """Let a run be read from its rows."""
+    session.execute(delete(ArchivedModelRow).where(ArchivedModelRow.run_id == run_id))
+    remove_unused_archives(session)
+
+
+def unarchive(store: Store, run_id: int) -> None:
+    """Put the epochs of an archived run back, in one transaction.
+
+    Raises StoreError if the run is not archived, and StoreFailedError if an archive is damaged; nothing is
+    changed then.
+    """
+
+    def work(session: Session, attempt: int) -> None:
+        lock_run(session, run_id)
+        run = session.get_one(RunRow, run_id)
+        require_whole([run], "unarchived")
+        if not run.archived:
+            if attempt > 1:
+                return  # committed before the connection broke
+            raise StoreError(f"run {run_id} is not archived; all of its epochs are rows")
+        session.execute(delete(EpochRow).where(EpochRow.run_id == run_id))
+        for model, history in checked(session, run):
+            insert_epochs(session.connection(), run_id, model, history)
+        forget(session, run_id)
+
+    store.write(work)
+
+
+def checked(session: Session, run: RunRow) -> Iterator[tuple[str, History]]:
+    """The history of each model of an archived run. Raises StoreFailedError if it has not its digest."""
+    for model in run.models:
+        row = session.execute(ARCHIVED, {"run_id": run.id, "model": model.name}).one()
+        try:
+            history = from_archive(row)
+        except ValueError as error:
+            raise StoreFailedError(f"run {run.id}, {model.name}: the archive is damaged: {error}") from error
+        if extend(start(run.parameter_names), history).hex() != model.digest:
+            raise StoreFailedError(
+                f"run {run.id}, {model.name}: the archive is damaged: it has another digest"
+            )
+        yield model.name, history
+
+
+@contextmanager
+def as_rows(store: Store, run: RunRow) -> Iterator[URL]:
+    """The URL of a store that has all epochs of a run as rows, for a query about that run.
+
+    That is the store, or, for an archived run, a temporary SQLite store with that run alone.
+    """
+    if not run.archived:
+        yield store.url
+        return
+    with TemporaryDirectory(prefix="epoch-ledger-") as directory:
+        url = f"sqlite:///{directory}/run.db"
+        Store(url, create=True).close()
+        engine = create_engine(url)  # not that of a store, which would refuse a verdict against another run
+        with engine.begin() as connection:
+            for table in Base.metadata.sorted_tables:
+                keys = {"datasets": ("id", run.dataset_id), "features": ("dataset_id", run.dataset_id)}
+                column, value = (keys | {"runs": ("id", run.id)}).get(table.name, ("run_id", run.id))
+                if column in table.c and table.name not in ("epochs", "archived_models"):
+                    query = select(table).where(table.c[column] == value)
+                    rows = store.connected(lambda reader, query=query: reader.execute(query).mappings().all())  # type: ignore[misc]
+                    if rows:
+                        connection.execute(insert(table), [dict(row) for row in rows])
+            for model in run.models:
+                insert_epochs(connection, run.id, model.name, store.history(run.id, model.name))
+        engine.dispose()
+        yield parse_url(url)
