@@ -1,8 +1,9 @@
 """Measures the commands on a store of a year of full nightly runs: `python -m benchmarks.year`.
 
 Trains a quarter of the nights of `tests.year` with 10,000 epochs into a new SQLite file and a new PostgreSQL
-database, runs each command, trains the rest, and runs each again. Prints a table for docs/scale.md: the
-seconds of a process, its start included, and how much longer the year takes than the quarter.
+database, runs each command, trains the rest, runs each again, archives what is older than 90 days, and runs
+each once more. Prints tables for docs/scale.md: the seconds of a process, its start included, how much longer
+the year takes than the quarter, and what the archive does.
 """
 
 from __future__ import annotations
@@ -105,6 +106,14 @@ def measured(url: str) -> dict[str, float]:
     return found
 
 
+def archived(url: str) -> str:
+    """What `job prune --archive-older-than 90d` says at its end, and its seconds."""
+    begun = time.perf_counter()
+    command = [*JOB, "prune", "--archive-older-than", "90d", "--database-url", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return f"{done.stdout.splitlines()[-1]} ({time.perf_counter() - begun:.0f} s)"
+
+
 def main() -> None:
     """Train, measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.year")
@@ -126,13 +135,19 @@ def main() -> None:
                     work.result()
                 print(f"{nights} nights are trained", file=sys.stderr)
                 results += [measured(url) for url in urls.values()]
-    print(f"| command | {' | '.join(f'{name} | relative to {quarter} nights' for name in urls)} |")
-    print(f"|---|{'---|' * 2 * len(urls)}")
-    for name in results[0]:
-        cells = []
-        for few, many in zip(results[: len(urls)], results[len(urls) :], strict=True):
-            cells += [f"{many[name]:.3g} s", f"{many[name] / few[name]:.2f} times"]
-        print(f"| {name} | {' | '.join(cells)} |")
+                if nights == options.nights:
+                    archives = {name: archived(url) for name, url in urls.items()}
+                    results += [measured(url) for url in urls.values()]
+    head = "".join(f" {name} | relative to {quarter} nights | archived |" for name in urls)
+    print(f"| command |{head}\n|---|{'---|' * 3 * len(urls)}")
+    for command in results[0]:
+        few, many, packed = (
+            [found[command] for found in results[at : at + len(urls)]] for at in (0, len(urls), 2 * len(urls))
+        )
+        cells = [f"{b:.3g} s | {b / a:.2f} | {c:.3g} s" for a, b, c in zip(few, many, packed, strict=True)]
+        print(f"| {command} | {' | '.join(cells)} |")
+    for name, line in archives.items():
+        print(f"* {name}: {line}")
 
 
 if __name__ == "__main__":
