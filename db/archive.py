@@ -29,7 +29,7 @@ def pack(values: NDArray[Any]) -> bytes:
     return zlib.compress(shuffled.tobytes())
 
 
-@lru_cache(maxsize=2)  # a run's two models, whose epochs may be asked for one by one
+@lru_cache(maxsize=4)  # values and times of two models, whose epochs may be asked for one by one
 def unpack(packed: bytes, epochs: int, columns: int, size: int) -> NDArray[Any]:
     """float32 or float64 [epochs, columns] from `pack`, read only; `size` is 4 or 8 bytes a number.
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import create_engine, delete, func, insert, select, text, update
+from sqlalchemy import create_engine, delete, insert, select, text, update
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db.archive import pack
@@ -19,13 +20,13 @@ from db.digest import extend, start
 from db.downsampled import require_whole
 from db.engine import parse_url
 from db.epochs import ARCHIVED, from_archive, insert_epochs
-from db.errors import StoreError, StoreFailedError
+from db.errors import StoreError, StoreFailedError, UnsuitableRunError
 from db.history import History
-from db.integrity import Fault, first_fault, kept_epochs
+from db.integrity import Fault, as_float32, first_fault, kept_epochs
 from db.lease import lock_run
 from db.retention import STEP, count, lock_archives, remove_unused_archives
 from db.schema import ArchivedModelRow, Base, EpochRow, RunRow
-from db.store import Store
+from db.store import Store, stored_rows
 from db.types import database_now
 
 # If another run has the same digest, it has the same archive.
@@ -44,7 +45,8 @@ def archive(store: Store, run_id: int, on_batch: Callable[[int], None] = lambda 
     run, histories = store.run(run_id), dict[str, History]()
     fault = first_fault(store, run, histories)
     if fault is None:
-        store.write(lambda session, _: add_archives(session, run, histories))
+        packed = {model: packed_form(history) for model, history in histories.items()}
+        store.write(lambda session, _: add_archives(session, run, packed))
         run = store.run(run_id)
         fault = first_fault(store, run)  # of the archive, and of the rows that are still there
     if fault is not None:
@@ -78,31 +80,46 @@ def remove(session: Session, run_id: int, rows: object) -> int:
     return count(session, rows)
 
 
-def add_archives(session: Session, run: RunRow, histories: dict[str, History]) -> None:
-    """Let the run be read from archives. Raises StoreError if it has changed since `histories` were read."""
+def packed_form(history: History) -> tuple[dict[str, object], bytes]:
+    """The columns of an archive but its digest, and the packed times."""
+    values = history.values
+    columns = {"epochs": len(values), "columns": values.shape[1], "packed": pack(values)}
+    return columns, pack(history.trained_at.reshape(-1, 1))
+
+
+def add_archives(session: Session, run: RunRow, packed: dict[str, tuple[dict[str, object], bytes]]) -> None:
+    """Let the run be read from archives. Raises UnsuitableRunError if it has changed since it was read."""
     lock_run(session, run.id)
     now = session.get_one(RunRow, run.id)
     require_whole([now], "archived")
+    if now.status != "completed" or now.digests != run.digests or not all(run.digests.values()):
+        raise UnsuitableRunError(
+            f"run {run.id} is not completed, or has changed while it was read; try again"
+        )
     if now.archived:
         return  # by an earlier attempt, or by another process
-    if now.status != "completed" or now.digests != run.digests or not all(run.digests.values()):
-        raise StoreError(f"run {run.id} is not completed, or has changed while it was read; try again")
     lock_archives(session)
-    for model, history in histories.items():
-        digest, values = run.digests[model], history.values
-        size = {"epochs": len(values), "columns": values.shape[1]}
-        session.execute(ADD_ARCHIVE, {"digest": digest, "packed": pack(values), **size})
-        times = pack(history.trained_at.reshape(-1, 1))
+    for model, (columns, times) in packed.items():
+        digest = run.digests[model]
+        session.execute(ADD_ARCHIVE, {"digest": digest, **columns})
         session.add(ArchivedModelRow(run_id=run.id, model=model, digest=digest, trained_at=times))
     session.flush()
 
 
 def take_back(session: Session, run: RunRow) -> None:
-    """Let a run whose archive is damaged be read from its rows again, if all of them are there."""
+    """Let a run be read from its rows again, if these have its digests; else the archives stay."""
     lock_run(session, run.id)
-    stored = session.scalar(select(func.count()).where(EpochRow.run_id == run.id))
-    if stored == run.epochs * len(run.models):
-        forget(session, run.id)
+    for model in run.models:
+        rows = list(session.execute(stored_rows(run.id, model.name)).all())
+        history = as_float32(rows) if rows else "no rows"
+        if isinstance(history, str) or digest_of(run, history) != model.digest:
+            return
+    forget(session, run.id)
+
+
+def digest_of(run: RunRow, history: History) -> str:
+    """The digest of a whole history of a run."""
+    return extend(start(run.parameter_names), history).hex()
 
 
 def forget(session: Session, run_id: int) -> None:
@@ -137,15 +154,16 @@ def unarchive(store: Store, run_id: int) -> None:
 def checked(session: Session, run: RunRow) -> Iterator[tuple[str, History]]:
     """The history of each model of an archived run. Raises StoreFailedError if it has not its digest."""
     for model in run.models:
-        row = session.execute(ARCHIVED, {"run_id": run.id, "model": model.name}).one()
+        row = session.execute(ARCHIVED, {"run_id": run.id, "model": model.name}).first()
+        damaged = f"run {run.id}, {model.name}: the archive is damaged"
+        if row is None:
+            raise StoreFailedError(f"{damaged}: other models of the run are archived, and this one is not")
         try:
             history = from_archive(row)
         except ValueError as error:
-            raise StoreFailedError(f"run {run.id}, {model.name}: the archive is damaged: {error}") from error
-        if extend(start(run.parameter_names), history).hex() != model.digest:
-            raise StoreFailedError(
-                f"run {run.id}, {model.name}: the archive is damaged: it has another digest"
-            )
+            raise StoreFailedError(f"{damaged}: {error}") from error
+        if digest_of(run, history) != model.digest:
+            raise StoreFailedError(f"{damaged}: it has another digest")
         yield model.name, history
 
 
@@ -153,15 +171,26 @@ def checked(session: Session, run: RunRow) -> Iterator[tuple[str, History]]:
 def as_rows(store: Store, run: RunRow) -> Iterator[URL]:
     """The URL of a store that has all epochs of a run as rows, for a query about that run.
 
-    That is the store, or, for an archived run, a temporary SQLite store with that run alone.
+    That is the store, or, for an archived run, a temporary SQLite store with that run alone. Raises
+    StoreFailedError if that cannot be written.
     """
-    if not run.archived:
+    if not store.run(run.id).archived:  # it may have been archived since `run` was read
         yield store.url
         return
     with TemporaryDirectory(prefix="epoch-ledger-") as directory:
         url = f"sqlite:///{directory}/run.db"
         Store(url, create=True).close()
-        engine = create_engine(url)  # not that of a store, which would refuse a verdict against another run
+        try:
+            copy_run(store, run, url)
+        except DBAPIError as error:
+            raise StoreFailedError(f"the run cannot be copied to {directory}: {error.orig}") from error
+        yield parse_url(url)
+
+
+def copy_run(store: Store, run: RunRow, url: str) -> None:
+    """Copy the rows about a run, and its epochs as rows, into an empty store. Raises DBAPIError."""
+    engine = create_engine(url)  # not that of a store, which would refuse a verdict against another run
+    try:
         with engine.begin() as connection:
             for table in Base.metadata.sorted_tables:
                 keys = {"datasets": ("id", run.dataset_id), "features": ("dataset_id", run.dataset_id)}
@@ -173,5 +202,5 @@ def as_rows(store: Store, run: RunRow) -> Iterator[URL]:
                         connection.execute(insert(table), [dict(row) for row in rows])
             for model in run.models:
                 insert_epochs(connection, run.id, model.name, store.history(run.id, model.name))
+    finally:
         engine.dispose()
-        yield parse_url(url)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from db.errors import StoreError
+from db.errors import UnsuitableRunError
 from db.schema import RunRow
 
 
 def require_whole(runs: Sequence[RunRow], purpose: str) -> None:
-    """Raises StoreError if one of the runs has lost epochs to `job prune`."""
+    """Raises UnsuitableRunError if one of the runs has lost epochs to `job prune`."""
     for run in runs:
         if not run.whole:
-            raise StoreError(f"run {run.id} is {described(run)}; only a whole run can be {purpose}")
+            raise UnsuitableRunError(f"run {run.id} is {described(run)}; only a whole run can be {purpose}")
 
 
 def described(run: RunRow) -> str:

@@ -35,7 +35,7 @@ PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
 """as PROGRESS, of all runs"""
 ARCHIVED = text(
     "SELECT a.epochs, a.columns, a.packed, m.trained_at FROM archived_models m"
-    " JOIN archives a ON a.digest = m.digest WHERE m.run_id = :run_id AND m.model = :model"
+    " LEFT JOIN archives a ON a.digest = m.digest WHERE m.run_id = :run_id AND m.model = :model"
 )
 """the archive of a model; no row if it is not archived"""
 
@@ -84,13 +84,15 @@ def _as_history(rows: Sequence[Any]) -> History:
 def from_archive(row: Any, first_epoch: int = 0, last_epoch: int | None = None, step: int = 1) -> History:
     """Epochs of an archived model, as `Store.history` has them. `row` is one of `ARCHIVED`.
 
-    Raises ValueError if the archive is damaged.
+    Raises ValueError if the archive is damaged or missing.
     """
     import numpy as np  # not at the top: commands that read no epochs start in half the time
 
     from db.archive import unpack
     from db.history import History
 
+    if row.packed is None:
+        raise ValueError("the archive is missing")
     values = unpack(row.packed, row.epochs, row.columns, 4)
     times = unpack(row.trained_at, row.epochs, 1, 8)
     epochs = np.arange(row.epochs)[first_epoch : None if last_epoch is None else last_epoch + 1]

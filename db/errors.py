@@ -23,6 +23,10 @@ class NotFoundError(StoreError):
     """There is no such run, scheduled run or sweep, or no store at all."""
 
 
+class UnsuitableRunError(StoreError):
+    """A run is not, or no longer, in the state that the work needs; another process may have changed it."""
+
+
 class LeaseHeldError(StoreError):
     """Another process already has it: the run, the one live nightly run, a scheduled run, a sweep's run."""
 

@@ -15,7 +15,7 @@ from db.blocks import blocks, set_digests
 from db.digest import BLOCK_EPOCHS, extend, start
 from db.downsampled import require_whole
 from db.epochs import as_history
-from db.errors import CorruptedError, StoreError
+from db.errors import CorruptedError, StoreError, UnsuitableRunError
 from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, RunRow
 from db.store import Store, stored_rows
@@ -62,7 +62,7 @@ def first_fault(store: Store, run: RunRow, histories: dict[str, History] | None 
         now = store.run(run.id)
         require_whole([now], "verified")
         if (now.status, now.resumes, now.epochs) != (run.status, run.resumes, run.epochs):
-            raise StoreError(f"run {run.id} has changed while it was read; try again")
+            raise UnsuitableRunError(f"run {run.id} has changed while it was read; try again")
     return found
 
 
@@ -223,18 +223,24 @@ def changed_rows(store: Store, run: RunRow) -> Fault | None:
     kept = kept_epochs(archived.values())
     for model, whole in archived.items():
         query = stored_rows(run.id, model)
-        rows = list(store.read(lambda session, query=query: session.execute(query).all()))  # type: ignore[misc]
+        try:
+            rows = list(store.read(lambda session, query=query: session.execute(query).all()))  # type: ignore[misc]
+        except CorruptedError as error:
+            return Fault(f"{model}: {error}")
         if missing := sorted({*kept} - {*numbers_of(rows)}):
             return Fault(f"{model}: the row of epoch {missing[0]:,} is missing", missing[0])
         history = as_float32(rows)
         if isinstance(history, str):
             return Fault(f"{model}: {history}")
         original = whole[history.epoch]
+        if history.parameters.shape != original.parameters.shape:
+            return Fault(f"{model}: the rows have {history.parameters.shape[1]} parameters")
         differing = history.trained_at != original.trained_at
         differing |= (history.values.view(np.uint32) != original.values.view(np.uint32)).any(axis=1)
         if differing.any():
             epoch = int(history.epoch[differing.argmax()])
-            return Fault(f"{model}: the row of epoch {epoch:,} is not what its archive has", epoch)
+            cure = f"`job db unarchive {run.id}` puts the rows of the archive back"
+            return Fault(f"{model}: the row of epoch {epoch:,} is not what its archive has; {cure}", epoch)
     return None
 
 

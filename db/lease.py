@@ -166,16 +166,16 @@ def try_acquire(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
         )
     require_whole([run], "resumed")
-    lock_run(session, run_id)  # as archiving does
-    session.refresh(run, ["archived"])
-    if run.archived:
-        raise StoreError(f"run {run_id} is archived; `job db unarchive {run_id}` puts its epochs back")
     if wanted < run.epochs:
         raise StoreError(f"run {run_id} is to have {run.epochs:,} epochs; --epochs only lengthens it")
     if run.status == "completed" and wanted <= run.epochs:
         raise StoreError(f"run {run_id} is complete with {run.epochs:,} epochs; --epochs N lengthens it")
     if session.scalar(select(BaselineRow.id).where(BaselineRow.run_id == run_id).limit(1)):
         raise StoreError(f"run {run_id} is or was a baseline, so it keeps its {run.epochs:,} epochs")
+    lock_run(session, run_id)  # as archiving does
+    session.refresh(run, ["archived"])
+    if run.archived:
+        raise StoreError(f"run {run_id} is archived; `job db unarchive {run_id}` puts its epochs back")
     trained = max((state.epoch for state in checkpoints(session, run).values()), default=0)
     free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (

@@ -59,6 +59,14 @@ class Policy:
             raise StoreError(
                 "nothing to prune: give --keep-nights, --archive-older-than or --thin-older-than, or several"
             )
+        if (
+            self.thin_older_than
+            and self.archive_older_than
+            and self.thin_older_than < self.archive_older_than
+        ):
+            raise StoreError(
+                "--thin-older-than is less than --archive-older-than: runs would lose epochs before"
+            )
         if self.keep_nights is not None and self.keep_nights < 1:
             raise StoreError("at least one nightly run must be kept: the next is compared with it")
         if self.every < 2:

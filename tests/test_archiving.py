@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -177,7 +179,7 @@ def test_epochs_that_are_not_what_was_written_are_left_alone(database_url: str, 
         assert command(ask) == 1
         said = capsys.readouterr()
         assert said.err == (
-            f"job: run {runs[0]} is not archived: python, epochs 0 to 39: not what was written: the epochs "
+            f"job: run {runs[0]} is left as it is: python, epochs 0 to 39: not what was written: the epochs "
             "or their digest were changed\n"
         )
         assert "kept" in said.out
@@ -197,6 +199,39 @@ def flip(store: Store, at: int = 30) -> None:
         damaged = packed[:at] + bytes([packed[at] ^ 255]) + packed[at + 1 :]
         given = {"packed": damaged, "digest": digest}
         store.write(lambda session, _, given=given: session.execute(change, given))  # type: ignore[misc]
+
+
+def test_an_archive_with_the_right_bits_outlives_rows_that_were_changed_before_they_were_deleted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(store)
+    before = whole(store, run)
+    with monkeypatch.context() as patch:
+        patch.setattr(archiving, "remove", lambda *_: 1 / 0)  # stands for a kill before the first deletion
+        with pytest.raises(ZeroDivisionError):
+            archive(store, run)
+    execute(store, f"UPDATE epochs SET test_loss = 0.5 WHERE run_id = {run} AND epoch = 7")
+    found = archive(store, run)
+    assert isinstance(found, Fault)
+    assert f"the row of epoch 7 is not what its archive has; `job db unarchive {run}` puts" in found.detail
+    unarchive(store, run)
+    assert all(same(own, store.history(run, model)) for model, own in before.items())
+    assert first_fault(store, store.run(run)) is None
+
+
+@pytest.mark.parametrize("table", ["archives", "archived_models"])
+def test_a_run_whose_archive_is_missing_is_not_put_back(sqlite_url: str, table: str) -> None:
+    with Store(sqlite_url, create=True) as store:
+        run = made(store)
+        archive(store, run)
+        assert store.path
+        with closing(sqlite3.connect(store.path)) as tampering, tampering:  # it checks no foreign keys
+            tampering.execute(f"DELETE FROM {table} WHERE digest = (SELECT min(digest) FROM {table})")
+        before = rows(store)
+        with pytest.raises(StoreFailedError, match="the archive is damaged"):
+            unarchive(store, run)
+        assert rows(store) == before
+        assert isinstance(first_fault(store, store.run(run)), Fault)
 
 
 def test_a_run_is_not_archived_in_a_damaged_archive_that_it_would_share(store: Store) -> None:

@@ -127,6 +127,9 @@ def test_a_read_only_file_can_be_read_but_not_trained_into(
     refused = bound_by_permissions("train", "--epochs", 1, "--data", data, "--database-url", url)
     assert refused.returncode == 2
     assert f"the database is read only: {file}" in refused.stderr
+    refused = bound_by_permissions("prune", "--archive-older-than", "0d", "--database-url", url)
+    assert refused.returncode == 2
+    assert f"the database is read only: {file}" in refused.stderr
     file.parent.chmod(0o755)
 
 

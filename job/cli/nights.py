@@ -200,7 +200,7 @@ def same_as(verdict: VerdictRow | None) -> str | None:
     """The run that has the same bits, or should have, by a verdict of the kind drift or baseline."""
     if verdict is None:
         return None
-    against = "pruned" if verdict.against_run_id is None else verdict.against_run_id
+    against = "a deleted run" if verdict.against_run_id is None else verdict.against_run_id
     return f"{'' if verdict.passed else 'NOT '}{against}"
 
 

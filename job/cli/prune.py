@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from db.archiving import archive
-from db.errors import NotFoundError, StoreError, StoreFailedError
+from db.errors import NotFoundError, UnsuitableRunError
 from db.integrity import Fault
 from db.retention import Policy, Pruning, apply_pruning, prunings
 from db.store import Store
@@ -72,7 +72,7 @@ def prune(
     one archive. It is read, judged and compared like any other; SQL of your own sees only its first, best and
     last epochs, until `job db unarchive` puts all of them back. Any completed run may be archived. A run that
     is old enough to be archived is not downsampled. Exit status 1 if a run is not archived because its
-    epochs are not what was written.
+    epochs, or its archive, are not what was written.
 
     Runs with a failed verdict, and the runs that they were compared with, are neither deleted nor downsampled
     unless --force is given; a verdict of the kind baseline does not count, as it fails every night. Nor is
@@ -120,7 +120,8 @@ def prune(
         )
         if any(pruning.action == "archive" for pruning, _ in done):
             change = "" if dry_run else f"; before, it took {before / 1e6:,.1f} MB"
-            print_line(f"the store takes {after / 1e6:,.1f} MB{change}")
+            free = "" if store.path else ", with space that PostgreSQL will use again"
+            print_line(f"the store takes {after / 1e6:,.1f} MB{free}{change}")
     return status
 
 
@@ -128,14 +129,12 @@ def archived(store: Store, pruning: Pruning) -> tuple[Pruning, int | None]:
     """What became of a run that was to be archived, and the number of rows removed; see `words`."""
     try:
         found = archive(store, pruning.run.id)
-    except StoreFailedError:
-        raise
-    except StoreError as error:  # resumed, pruned or deleted meanwhile
+    except (UnsuitableRunError, NotFoundError) as error:  # resumed, pruned or deleted meanwhile
         log_line(str(error))
         return pruning, None
     if isinstance(found, Fault):
-        log_line(f"run {pruning.run.id} is not archived: {found.detail}")
-        return replace(pruning, action="keep", why="its epochs were changed"), 0
+        log_line(f"run {pruning.run.id} is left as it is: {found.detail}")
+        return replace(pruning, action="keep", why="its epochs or its archive were changed"), 0
     return pruning, found
 
 

@@ -47,11 +47,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    archived = op.get_bind().exec_driver_sql("SELECT min(run_id) FROM archived_models").scalar()
-    if archived is not None:
+    query = "SELECT count(DISTINCT run_id), min(run_id) FROM archived_models"
+    runs, first = op.get_bind().exec_driver_sql(query).one()
+    if runs:
         raise StoreError(
-            f"schema 0007 has no archives, and run {archived} is archived; nothing was changed; "
-            f"`job db unarchive {archived}` puts its epochs back"
+            f"schema 0007 has no archives; archived runs: {runs}, the first is run {first}; nothing was "
+            f"changed; `job db unarchive {first}` puts its epochs back"
         )
     op.drop_table("archived_models")
     op.drop_table("archives")
