@@ -145,6 +145,16 @@ def test_no_store_and_nothing_to_do_are_said(sqlite_url: str, capsys: Output) ->
     assert "nothing to prune" in capsys.readouterr().out
 
 
+def test_runs_are_not_downsampled_before_they_are_old_enough_to_be_archived(
+    database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ["prune", "--archive-older-than", "90d", "--thin-older-than", "30d", "--database-url", database_url]
+    assert run(ask) == 2
+    assert "--thin-older-than is less than --archive-older-than" in capsys.readouterr().err
+    ask[4] = "90d"
+    assert run(ask) == 0
+
+
 def test_a_dry_run_says_the_same_and_removes_nothing(database_url: str, capsys: Output) -> None:
     with Store(database_url) as store:
         runs = [made(store) for _ in range(3)]
