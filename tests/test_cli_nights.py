@@ -86,9 +86,9 @@ def test_the_records_have_the_same(url: str, capsys: Output) -> None:
     ("verdict", "words"),
     [
         ({"passed": True, "against_run_id": 4}, "4"),
-        ({"passed": True}, "pruned"),
+        ({"passed": True}, "a deleted run"),
         ({"passed": False, "against_run_id": 4}, "NOT 4"),
-        ({"passed": False}, "NOT pruned"),
+        ({"passed": False}, "NOT a deleted run"),
     ],
 )
 def test_a_verdict_in_a_few_words(verdict: dict[str, Any], words: str) -> None:

@@ -111,7 +111,8 @@ def test_ctrl_c_leaves_a_follower_to_its_trainer_and_quiet(
     log = log_of(tmp_path / "logs", writer.run_id, "paddle")
     writer.append("paddle", history(10))
     wait_for(lambda: size(log))
-    assert os.getpriority(os.PRIO_PROCESS, process.process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
+    ours, theirs = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, process.process.pid))
+    assert theirs == min(ours + 5, 19)
     for _ in range(2):
         process.process.send_signal(signal.SIGINT)
         time.sleep(0.3)

@@ -126,7 +126,7 @@ def bisect(asked: Question, trials: Trials, tell: Tell, likely: Sequence[Change]
         + (f"; not varied: {in_words(asked.fixed)}" if asked.fixed else "")
     )
     if not asked.changes:
-        raise UnexplainedError(f"{asked.model}: no package and no setting differs{excuse(asked)}")
+        raise UnexplainedError(f"{asked.model}: no package and no setting differs; {excuse(asked)}")
     for chosen, run, expected in (([], asked.good, 0), (asked.changes, asked.bad, 1)):
         outcome = search.outcome(chosen)
         if outcome.startswith("unresolved"):
@@ -134,7 +134,7 @@ def bisect(asked: Question, trials: Trials, tell: Tell, likely: Sequence[Change]
         if outcome != asked.digests[expected]:
             raise UnexplainedError(
                 f"{asked.model}: run {run.id}'s packages and settings do not bring its bits again: "
-                f"{search.named(outcome)}; so something else made the runs differ{excuse(asked)}"
+                f"{search.named(outcome)}; {excuse(asked)}"
             )
     changes = asked.changes
     if likely and set(likely) < set(changes) and search.brings(list(likely)):
@@ -143,8 +143,9 @@ def bisect(asked: Question, trials: Trials, tell: Tell, likely: Sequence[Change]
 
 
 def excuse(asked: Question) -> str:
-    """What cannot be varied, as the end of a sentence."""
-    return f", maybe {in_words(asked.fixed)}" if asked.fixed else ""
+    """That the cause is not among the changes, and what cannot be varied, as the end of a sentence."""
+    cause = "so something else made the runs differ"
+    return f"{cause}, maybe {in_words(asked.fixed)}" if asked.fixed else cause
 
 
 def applied(settings: Settings, changes: Sequence[Change]) -> dict[str, str]:
