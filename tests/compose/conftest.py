@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.compose.project import SHORT, Project
+from tests.compose.project import LONG_RUN, Project
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +38,7 @@ def undisturbed(trained: Project) -> str:
 
 
 @pytest.fixture(scope="session")
-def undisturbed_start(trained: Project) -> str:
-    """The part of it that a SHORT run should come to."""
-    return trained.history(1, SHORT)
+def undisturbed_long(trained: Project) -> str:
+    """The history of a run of LONG epochs, which nothing disturbed."""
+    trained.train(LONG_RUN)
+    return trained.history(trained.number("SELECT max(id) FROM runs"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.compose.project import SHORT, Project, docker, wait_until
+from tests.compose.project import LONG, Project, docker, wait_until
 
-SETTINGS = {"JOB_EPOCHS": str(SHORT), "JOB_SEEDS": "0:5", "JOB_SWEEP": "in-containers"}
+SETTINGS = {"JOB_EPOCHS": str(LONG), "JOB_SEEDS": "0:5", "JOB_SWEEP": "in-containers"}
 RUNS = "FROM runs WHERE sweep = 'in-containers'"
 
 
-def test_a_sweep_survives_the_kill_of_a_worker(trained: Project, undisturbed_start: str) -> None:
+def test_a_sweep_survives_the_kill_of_a_worker(trained: Project, undisturbed_long: str) -> None:
     up = ("--profile", "sweep", "up", "--detach", "--scale", "worker=2", "sweep")
     trained.compose(*up, settings=SETTINGS)
     live = f"SELECT count(*) {RUNS} AND status = 'running'"
@@ -19,7 +19,7 @@ def test_a_sweep_survives_the_kill_of_a_worker(trained: Project, undisturbed_sta
     assert trained.inspect("sweep")["State"]["ExitCode"] == 0
     ended = f"SELECT count(*), count(DISTINCT seed), sum(resumes) {RUNS} AND status = 'completed'"
     assert trained.value(ended) == "5|5|1"
-    assert trained.history(trained.number(f"SELECT id {RUNS} AND seed = 0")) == undisturbed_start
+    assert trained.history(trained.number(f"SELECT id {RUNS} AND seed = 0")) == undisturbed_long
 
 
 def test_a_sweep_trains_an_own_model(trained: Project) -> None:
