@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from db.archive import pack
-from db.digest import extend, start
+from db.digest import digest_of
 from db.downsampled import require_whole
 from db.engine import parse_url
 from db.epochs import ARCHIVED, from_archive, insert_epochs
@@ -112,14 +112,9 @@ def take_back(session: Session, run: RunRow) -> None:
     for model in run.models:
         rows = list(session.execute(stored_rows(run.id, model.name)).all())
         history = as_float32(rows) if rows else "no rows"
-        if isinstance(history, str) or digest_of(run, history) != model.digest:
+        if isinstance(history, str) or digest_of(run.parameter_names, history) != model.digest:
             return
     forget(session, run.id)
-
-
-def digest_of(run: RunRow, history: History) -> str:
-    """The digest of a whole history of a run."""
-    return extend(start(run.parameter_names), history).hex()
 
 
 def forget(session: Session, run_id: int) -> None:
@@ -162,7 +157,7 @@ def checked(session: Session, run: RunRow) -> Iterator[tuple[str, History]]:
             history = from_archive(row)
         except ValueError as error:
             raise StoreFailedError(f"{damaged}: {error}") from error
-        if digest_of(run, history) != model.digest:
+        if digest_of(run.parameter_names, history) != model.digest:
             raise StoreFailedError(f"{damaged}: it has another digest")
         yield model.name, history
 

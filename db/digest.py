@@ -38,3 +38,8 @@ def extend(digest: bytes, history: History) -> bytes:
     for at in range(0, len(content), size):
         digest = sha256(digest + content[at : at + size]).digest()
     return digest
+
+
+def digest_of(parameters: Iterable[str], history: History) -> str:
+    """The digest of a history from its first epoch on, 64 hexadecimal digits."""
+    return extend(start(parameters), history).hex()

@@ -32,7 +32,7 @@ from pathlib import Path  # noqa: E402
 from typing import Any, NamedTuple  # noqa: E402
 
 from benchmarks.databases import new_database, postgresql, server_version  # noqa: E402
-from db.digest import extend, start  # noqa: E402
+from db.digest import digest_of  # noqa: E402
 from db.history import History  # noqa: E402
 from db.store import Store  # noqa: E402
 from job.environment import environment  # noqa: E402
@@ -187,7 +187,7 @@ def result_of(store: Store, kills: int) -> Result:
     if run.resumes != kills:
         raise RuntimeError(f"resumed {run.resumes} times instead of {kills}")
     histories = {model.name: store.history(1, model.name) for model in run.models}
-    digests = {name: extend(start(run.parameter_names), each).hex() for name, each in histories.items()}
+    digests = {name: digest_of(run.parameter_names, each) for name, each in histories.items()}
     if digests != {model.name: model.digest for model in run.models}:
         raise RuntimeError("a stored digest is not that of the stored numbers")
     return Result(run.environment, run.parameter_names, digests, histories)

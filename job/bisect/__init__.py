@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from db.digest import extend, start
+from db.digest import digest_of
 from db.schema import RunRow
 from db.store import Store
 from job.bisect.ddmin import ddmin
@@ -89,10 +89,7 @@ def question(store: Store, good: RunRow, bad: RunRow, model: str, epoch: int) ->
         now |= {"packages": before["packages"] | now["packages"]}
     changes = environment_changes(settings_of(before), settings_of(now))
     fixed = [each for each in environment_changes(before, now) if each not in changes]
-    digests = [
-        extend(start(run.parameter_names), store.history(run.id, model, 0, epoch)).hex()
-        for run in (good, bad)
-    ]
+    digests = [digest_of(run.parameter_names, store.history(run.id, model, 0, epoch)) for run in (good, bad)]
     named = [each for each in fixed if not each.what.startswith(FOLLOWS)]
     return Question(good, bad, model, epoch, (digests[0], digests[1]), settings_of(before), changes, named)
 
