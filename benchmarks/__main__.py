@@ -118,11 +118,8 @@ def whole_processes(bench: Bench) -> Iterator[Figure]:
         partial(bench.whole_process, "-m", "benchmarks.notebook", "logs"),
         partial(bench.whole_process, "-m", "benchmarks.bare"),
     )
-    what, loop = (
-        "`job train`, SQLite, mirror on, whole process",
-        "the notebook's loop, LogWriter for each epoch",
-    )
-    yield Figure(what, loop, job, notebook, "s", 0.24, reason=WHOLE)
+    what = "`job train`, SQLite, mirror on, whole process"
+    yield Figure(what, NOTEBOOK, job, notebook, "s", 0.24, reason=WHOLE)
     yield Figure(what, BARE, job, bare, "s", 0.56, reason=WHOLE)
 
 

@@ -20,6 +20,8 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.conftest import CHROMIUM
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 SCREENS = {
@@ -90,7 +92,7 @@ def main() -> None:
         Path("prices.csv").write_bytes((ROOT / "examples" / "prices.csv").read_bytes())
         for command in BEFORE:
             printed(command)
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for name, commands in SCREENS.items():
             picture(browser, name, commands)
         report_sheet(browser, Path("results/report-1.html").resolve())

@@ -30,15 +30,16 @@ def write_files(
 
     The metrics and the page are about `every` scheduled run, the others about those `listed`.
     """
+    line = glance(store, every) if report or summary else ""
     if metrics_file:
         save(metrics_file, exposition.generate_latest(metrics(store, every)))
     if report:
-        save(report, nights_page(store, every, glance(store, every), report.parent).encode())
+        save(report, nights_page(store, every, line, report.parent).encode())
     if junit_file:
         save(junit_file, junit(store, listed))
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown(listed, glance(store, every)))
+            file.write(markdown(listed, line))
         print_line(summary)
 
 

@@ -126,7 +126,7 @@ def prune(
 
 
 def archived(store: Store, pruning: Pruning) -> tuple[Pruning, int | None]:
-    """What became of a run that was to be archived, and the number of rows removed; see `words`."""
+    """Archive a run; return what is printed of it, and the number of rows removed, None if it has changed."""
     try:
         found = archive(store, pruning.run.id)
     except (UnsuitableRunError, NotFoundError) as error:  # resumed, pruned or deleted meanwhile
