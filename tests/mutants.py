@@ -1,7 +1,8 @@
 """Changes the code in one place, in a copy, and prints which test notices: `python -m tests.mutants`.
 
 Without arguments, every change in mutants.toml is tried; `FILE OLD NEW` tries another one. OLD must occur in
-FILE exactly once. Exit status 1 if no test notices a change, 2 if one cannot be made.
+FILE exactly once. `--random COUNT SEED FILE...` tries random changes of these files; only the fast tests and
+those of the changed module run. Exit status 1 if no test notices a change, 2 if one cannot be made.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.mutations import sample
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("mutants.toml")
@@ -73,11 +76,14 @@ def first_failure(tree: Path, *arguments: str) -> str | None:
     return found[1] if found else "hang"
 
 
-def killer(tree: Path, mutant: Mutant) -> str | None:
-    """The test that notices a change in the tree; None if none does. The tree is restored."""
+def killer(tree: Path, mutant: Mutant, whole: bool = True) -> str | None:
+    """The test that notices a change in the tree; None if none does. The tree is restored.
+
+    Without `whole`, tests that are neither fast nor close to the module are not run.
+    """
     path, tests = tree / mutant.file, likely(mutant.file, tree)
     original = path.read_text(encoding="utf-8")
-    for selection in (["-m", "fast", *tests], tests, ["-m", "fast"], []):
+    for selection in (["-m", "fast", *tests], ["-m", "fast"], tests, [])[: 4 if whole else 3]:
         path.write_text(original.replace(mutant.old, mutant.new), encoding="utf-8")
         test = first_failure(tree, *selection)
         path.write_text(original, encoding="utf-8")
@@ -89,9 +95,9 @@ def killer(tree: Path, mutant: Mutant) -> str | None:
     return None
 
 
-def main(mutants: Iterable[Mutant]) -> int:
-    """Try the changes and print the result of each."""
-    worst = 0
+def main(mutants: Iterable[Mutant], whole: bool = True) -> int:
+    """Try the changes and print the result of each, and how many were noticed."""
+    worst = killed = tried = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
         tree = Path(directory) / "tree"
         shutil.copytree(ROOT, tree, ignore=NOT_COPIED)
@@ -100,14 +106,24 @@ def main(mutants: Iterable[Mutant]) -> int:
                 print(f"error     {problem}", flush=True)
                 worst = 2
                 continue
-            test = killer(tree, mutant)
-            worst = max(worst, test is None)
+            test = killer(tree, mutant, whole)
+            tried, killed, worst = tried + 1, killed + (test is not None), max(worst, test is None)
             what = f"{mutant.file}: {mutant.old!r} -> {mutant.new!r}"
             print(
                 f"survived  {what}" if test is None else f"killed    {what}\n          by {test}", flush=True
             )
+    print(f"{killed} of {tried} killed")
     return worst
 
 
 if __name__ == "__main__":
-    sys.exit(main([Mutant(*sys.argv[1:])] if sys.argv[1:] else listed()))
+    match sys.argv[1:]:
+        case []:
+            sys.exit(main(listed()))
+        case ["--random", count, seed, *files]:
+            drawn = sample(ROOT, files, int(count), int(seed))
+            sys.exit(main((Mutant(*change) for change in drawn), whole=False))
+        case [file, old, new]:
+            sys.exit(main([Mutant(file, old, new)]))
+        case _:
+            sys.exit(__doc__)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import ROOT, Mutant, killer, likely, listed
+from tests.mutations import sample
 
 
 def test_every_listed_mutant_replaces_text_that_occurs_once() -> None:
@@ -32,6 +33,26 @@ def test_tests_named_after_the_module_come_first() -> None:
     assert likely("job/plots/figures.py")[0] == "tests/test_plots.py"
     assert likely("job/mirror/deleted.py")[0] == "tests/test_mirror_deleted.py"
     assert "tests/test_named_queries.py" in likely("db/queries/overfitting.sql")
+
+
+def test_random_changes_are_of_every_kind_and_replace_lines_that_occur_once(tmp_path: Path) -> None:
+    made = {
+        "x = a < 1": ("x = a <= 1", "x = a < 2"),
+        "x = a + b": ("x = (a - b)",),
+        "x = a and not b": ("x = ((a) or (not b))", "x = a and bool(b)"),
+        "x = a if b else c": ("x = (a)",),
+        "x = min(a)[:b]": ("x = min(a)", "x = max(a)[:b]"),
+        "x: Literal[1] = f(b, strict=True)": (),
+        "é = print(a, b)": ("é = print(b, a)",),
+        "print('é')": ("None",),
+    }
+    for line, changed in made.items():
+        (tmp_path / "made.py").write_text(f"{line}\npass\n{line}\n", encoding="utf-8")
+        drawn = [change[1:] for change in sample(tmp_path, ["made.py"], 99, seed=1)]
+        first = [(f"{line}\npass\n", f"{each}\npass\n") for each in changed]
+        second = [(f"pass\n{line}\n", f"pass\n{each}\n") for each in changed]
+        assert sorted(drawn) == sorted(first + second), line
+    assert sample(tmp_path, ["made.py"], 1, seed=1) == sample(tmp_path, ["made.py"], 1, seed=1)
 
 
 @pytest.mark.slow
