@@ -21,19 +21,14 @@ def audit(
     sample: Annotated[
         int | None,
         typer.Option(
-            "--sample",
-            min=1,
-            max=MOST_EPOCHS,
-            metavar="N",
-            help=f"Epochs of each model to replay: epoch 0, and others drawn at random. Default: {SAMPLE}.",
+            min=1, max=MOST_EPOCHS, help=f"Epochs to replay: 0, others at random. Default: {SAMPLE}."
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Replay every epoch, which takes about as long as the training.")
+        bool, typer.Option("--all", help="Replay every epoch; as slow as the training.")
     ] = False,
     seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the draw. Default: a random one."),
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the draw. Default: random.")
     ] = None,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,

@@ -11,7 +11,7 @@ from db.baselines import baseline, baselines
 from db.errors import NotFoundError, StoreError
 from db.schema import BaselineRow, RunRow
 from db.store import Store
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, Run, open_store
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, Run, open_store, setting
 from job.cli.output import moment, print_json, print_line, print_table, print_text, short
 from job.verdicts.baseline import clear_baseline, set_baseline
 
@@ -38,10 +38,8 @@ def who(name: str | None) -> str:
 
 
 Reason = Annotated[str, typer.Option("--reason", callback=one_line, help="Why; it is stored.")]
-By = Annotated[
-    str,  # `who` gives one
-    typer.Option("--by", envvar="JOB_USER", callback=who, help="Who decides. Default: your login name."),
-]
+By = Annotated[str, setting("JOB_USER", "Who decides. Default: your login name.", callback=who)]
+"""a name, as `who` gives one"""
 
 
 @app.command("set")
@@ -100,8 +98,7 @@ def show(database_url: DatabaseUrl = DEFAULT_DATABASE, as_json: AsJson = False) 
 def clear(
     reason: Reason,
     run: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="A run of the specification, if several have a baseline."),
+        str | None, typer.Argument(metavar="[RUN]", help="A run whose baseline ends, if several are set.")
     ] = None,
     by: By = None,  # type: ignore[assignment]
     database_url: DatabaseUrl = DEFAULT_DATABASE,

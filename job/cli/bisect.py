@@ -21,15 +21,10 @@ DEFAULT_WORK = Path("results/bisect")
 
 def command(
     good: Annotated[str, typer.Argument(metavar="GOOD", help="A run's number, or `latest`.")],
-    bad: Annotated[
-        str, typer.Argument(metavar="BAD", help="A run of the same specification with other bits.")
-    ],
+    bad: Annotated[str, typer.Argument(metavar="BAD", help="A run of the same settings, with other bits.")],
     data: RunData = None,
     work: Annotated[
-        Path,
-        typer.Option(
-            "--work", metavar="DIR", help="Directory of the environments and the results of trials."
-        ),
+        Path, typer.Option(metavar="DIR", help="Directory for environments and results.")
     ] = DEFAULT_WORK,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     log_format: LogFormatOption = LogFormat.text,

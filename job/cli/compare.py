@@ -21,9 +21,7 @@ def compare(
     tolerance: Annotated[
         float,
         typer.Option(
-            "--tolerance",
-            callback=finite,
-            help="Largest gap that passes, relative to values beyond 1; 0 asks for the same bits.",
+            callback=finite, help="Largest gap that passes, relative to values beyond 1; 0: same bits."
         ),
     ] = 0.0,
     database_url: DatabaseUrl = DEFAULT_DATABASE,

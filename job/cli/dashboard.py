@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store, quiet_store
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    DEFAULT_LOG_DIR,
+    DatabaseUrl,
+    LogDir,
+    open_store,
+    quiet_store,
+    setting,
+)
 from job.cli.progress import CheckingProgress
 from job.log import log_line
 from job.mirror.dashboard import Dashboard
@@ -29,55 +37,28 @@ def enough_points(value: int | None) -> int | None:
 
 
 def dashboard(
-    run: Annotated[
-        list[str] | None,
-        typer.Option("--run", metavar="RUN", help="Show this run, a number or `latest`; repeatable."),
-    ] = None,
+    run: Annotated[list[str] | None, typer.Option(metavar="RUN", help="Show this run; repeatable.")] = None,
     runs: Annotated[
-        int,
-        typer.Option(
-            "--runs",
-            min=1,
-            envvar="JOB_DASHBOARD_RUNS",
-            help="Show the newest runs, so many; with --run or --all, it has no effect.",
-        ),
+        int, setting("JOB_DASHBOARD_RUNS", "Show the N newest runs; ignored with --run or --all.", min=1)
     ] = 20,
-    every: Annotated[
-        bool, typer.Option("--all", help="Show every run, and what else is in the log directory.")
-    ] = False,
-    host: Annotated[
-        str,
-        typer.Option("--host", envvar="JOB_DASHBOARD_HOST", help="Address to serve on. There is no login."),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            envvar="JOB_DASHBOARD_PORT",
-            help="Port to serve on; 0 for a free one.",
-        ),
-    ] = 8040,
+    every: Annotated[bool, typer.Option("--all", help="Show every run, and all other logs.")] = False,
+    host: Annotated[str, setting("JOB_DASHBOARD_HOST", "Address; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, setting("JOB_DASHBOARD_PORT", "Port; 0 for a free one.", min=0, max=65535)] = 8040,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow-host",
-            envvar="JOB_DASHBOARD_ALLOW_HOST",
+        setting(
+            "JOB_DASHBOARD_ALLOW_HOST",
+            "A host name to answer to; repeatable, or separated by spaces. Default: localhost and --host.",
             metavar="NAME",
-            help="Answer requests under this host name, too; repeatable, in the environment apart by blanks. "
-            "Default: localhost and --host.",
         ),
     ] = None,
     points: Annotated[
         int | None,
-        typer.Option(
-            "--points",
+        setting(
+            "JOB_DASHBOARD_POINTS",
+            f"Points of a curve; 0: every epoch. Default: {CHART:,} a chart, at least {FEWEST:,} a curve.",
             min=0,
-            envvar="JOB_DASHBOARD_POINTS",
             callback=enough_points,
-            help=f"Points a curve, 0 for every epoch. Default: {CHART:,} shared among the curves of a chart, "
-            f"at least {FEWEST:,} each.",
         ),
     ] = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,

@@ -19,7 +19,7 @@ from db.errors import NotFoundError, StoreError
 from db.retry import RetryPolicy
 from db.version import HEAD
 from db.version import current as ask
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, make_directory, open_store
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, make_directory_of, open_store
 from job.cli.output import print_line
 from job.log import log_line
 
@@ -41,8 +41,8 @@ def engine_at(
     """An engine, whose path is checked as for a store, and the policy by which its work is retried."""
     parsed = parse_url(url)
     path = sqlite_path(parsed)
-    if create and url == DEFAULT_DATABASE:
-        make_directory(Path("results"))
+    if create:
+        make_directory_of(url)
     if path and not path.exists() and not create:
         raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
     check_directory(path)

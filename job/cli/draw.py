@@ -33,14 +33,10 @@ def plot(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", help="Runs' numbers, or `latest`.")
     ] = None,
-    sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="NAME", help="Draw a sweep instead: its fan of curves.")
-    ] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Draw a sweep instead of runs.")] = None,
     output: Folder = Path("results/plots"),
     formats: Annotated[str, typer.Option("--format", help="Any of png,svg.")] = "png,svg",
-    figure: Annotated[
-        str, typer.Option("--figure", help="Only these figures, comma-separated. Default: all.")
-    ] = "",
+    figure: Annotated[str, typer.Option(help="Only these figures, comma-separated. Default: all.")] = "",
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
@@ -97,8 +93,7 @@ def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> 
 def report(
     run: Run = "latest",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page. Default: results/report-RUN.html."),
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: results/report-RUN.html.")
     ] = None,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,

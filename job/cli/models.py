@@ -44,13 +44,11 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
 @command
 def check(
     *,
-    reference: Annotated[
-        str, typer.Argument(metavar="REFERENCE", help="A name of `job models`, or FILE.py:CLASS.")
-    ],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="A name, or FILE.py:CLASS.")],
     data: Data = None,
     target: Target = None,
     reading: ReadingOptions,
-    epochs: Annotated[int, typer.Option("--epochs", min=10, max=100_000, help="Epochs to try.")] = 100,
+    epochs: Annotated[int, typer.Option(min=10, max=100000, help="Epochs to try.")] = 100,
     learning_rate: LearningRate = 0.01,
     seed: Seed = 0,
 ) -> int:

@@ -25,6 +25,7 @@ from job.cli.options import (
     Tolerance,
     Training,
     command,
+    setting,
 )
 from job.cli.table_options import ReadingOptions
 from job.cli.train import Output, train_and_print
@@ -47,28 +48,17 @@ A_DAY = 86_400.0
 def nightly(
     context: typer.Context,
     *,
-    cron: Annotated[
-        str,
-        typer.Option("--cron", envvar="JOB_CRON", help="Minute, hour, day, month and weekday, as in cron."),
-    ] = "0 2 * * *",
+    cron: Annotated[str, setting("JOB_CRON", "Minute, hour, day, month, weekday.")] = "0 2 * * *",
     timezone: Annotated[
-        str | None,
-        typer.Option(
-            "--timezone", envvar="JOB_TIMEZONE", help="Time zone of --cron. Default: this machine's."
-        ),
+        str | None, setting("JOB_TIMEZONE", "Time zone of --cron. Default: the machine's.")
     ] = None,
-    run_now: Annotated[
-        bool, typer.Option("--run-now", help="Start a run at once, and then by --cron.")
-    ] = False,
-    once: Annotated[
-        bool, typer.Option("--once", help="Train one run now and end with its verdict; ignores --cron.")
-    ] = False,
+    run_now: Annotated[bool, typer.Option("--run-now", help="Start a run at once, then by --cron.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Train one run now, without a schedule.")] = False,
     fail_on: Annotated[
         FailOn,
-        typer.Option(
-            "--fail-on",
-            envvar="JOB_FAIL_ON",
-            help="Failed verdicts that give exit status 1 and are notified: drift, all; change, all but "
+        setting(
+            "JOB_FAIL_ON",
+            "Failed verdicts that give exit status 1 and are notified: drift, all; change, all but "
             "baseline; parity, all but baseline and drift; never, none.",
         ),
     ] = FailOn.drift,

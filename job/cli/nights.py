@@ -34,46 +34,32 @@ class Form(StrEnum):
 
 
 def nights(
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Scheduled runs to list; 0 for all.")] = 30,
+    limit: Annotated[int, typer.Option(min=0, help="Scheduled runs to list; 0 for all.")] = 30,
     check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Only check that none is overdue or missed and the next is planned; else exit status 1.",
-        ),
+        bool, typer.Option("--check", help="Only check that none was missed; if so, exit status 1.")
     ] = False,
     within: Annotated[
         timedelta | None,
         typer.Option(
-            "--within",
             parser=duration,
             metavar="AGE",
-            help="With --check, for runs that another scheduler starts: only check that the last completed "
-            "run ended no longer ago than this: 26h, 90m, 2d.",
+            help="With --check: only check that the last run was completed within 26h, for example.",
         ),
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE.html", help="Write a page of all scheduled runs."),
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page about all of them.")
     ] = None,
     metrics_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--metrics-file",
-            metavar="FILE.prom",
-            help="Write metrics for node_exporter's textfile collector.",
-        ),
+        Path | None, typer.Option(metavar="FILE.prom", help="Write metrics for node_exporter.")
     ] = None,
     junit_file: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE.xml", help="Write the runs and their verdicts as JUnit's XML."),
+        Path | None, typer.Option("--junit", metavar="FILE.xml", help="Write runs and verdicts as JUnit XML.")
     ] = None,
     github_summary: Annotated[
-        bool,
-        typer.Option("--github-summary", help="Add the runs to the summary page of a GitHub Actions job."),
+        bool, typer.Option("--github-summary", help="Add the runs to a GitHub Actions job's summary.")
     ] = False,
     form: Annotated[
-        Form, typer.Option("--format", help="What is printed: a table, JSON, or metrics for Prometheus.")
+        Form, typer.Option("--format", help="Print a table, JSON, or metrics for Prometheus.")
     ] = Form.table,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,

@@ -28,40 +28,21 @@ from job.log import log_line
 
 def prune(
     keep_nights: Annotated[
-        int | None,
-        typer.Option("--keep-nights", min=1, help="Keep the newest N nightly runs; delete older ones."),
+        int | None, typer.Option(min=1, help="Delete all but the N newest nightly runs.")
     ] = None,
     archive_older_than: Annotated[
         timedelta | None,
-        typer.Option(
-            "--archive-older-than",
-            parser=duration,
-            metavar="AGE",
-            help="Archive completed runs that ended longer ago than this: 90d, 36h, 12w. Nothing is lost.",
-        ),
+        typer.Option(parser=duration, metavar="AGE", help="Archive runs that ended before 90d, 36h or 12w."),
     ] = None,
     thin_older_than: Annotated[
-        timedelta | None,
-        typer.Option(
-            "--thin-older-than",
-            parser=duration,
-            metavar="AGE",
-            help="Downsample runs that ended longer ago than this: 90d, 36h, 12w.",
-        ),
+        timedelta | None, typer.Option(parser=duration, metavar="AGE", help="Downsample runs likewise.")
     ] = None,
     every: Annotated[
         int,
-        typer.Option(
-            "--every",
-            min=2,
-            max=MOST_EPOCHS,
-            help="Of a downsampled run, keep every Nth epoch, the first, the best and the last.",
-        ),
+        typer.Option(min=2, max=MOST_EPOCHS, help="Downsample to every Nth, the first, best and last epoch."),
     ] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Delete or downsample runs with a failed verdict, too.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Include runs with a failed verdict.")] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,

@@ -23,6 +23,7 @@ from job.cli.options import (
     AsJson,
     DatabaseUrl,
     RunData,
+    finite,
     open_store,
     say_if_downsampled,
 )
@@ -44,13 +45,6 @@ class Format(StrEnum):
     json = "json"
 
 
-def seconds(value: float) -> float:
-    """The time limit, checked: Typer's own bounds let NaN through."""
-    if not 0.001 <= value <= 86400:
-        raise typer.BadParameter(f"{value:g} is not between 0.001 and 86400")
-    return value
-
-
 def names_from(incomplete: str) -> list[str]:
     """The named queries whose names begin so, for the completion of a shell."""
     return [name for name in names() if name.startswith(incomplete)]
@@ -59,30 +53,24 @@ def names_from(incomplete: str) -> list[str]:
 def query(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="NAME", help="A named query, or `-` for SQL from stdin.", autocompletion=names_from
-        ),
+        typer.Argument(metavar="NAME", help="A named query; `-`: SQL from stdin.", autocompletion=names_from),
     ] = None,
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="Binds :run: a number, or `latest`.")
-    ] = None,
-    sql: Annotated[str | None, typer.Option("--sql", help="Your own query, instead of a named one.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Binds :run; a number, or `latest`.")] = None,
+    sql: Annotated[str | None, typer.Option(help="Your own query, instead of a named one.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
     param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Binds :NAME; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Binds :NAME; repeatable.")
     ] = None,
     sweep: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Binds :name, as text: a sweep's.")
+        str | None, typer.Option("--name", metavar="NAME", help="Binds :name, a sweep's.")
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to print; 0 for all.")] = 1000,
+    limit: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 1000,
     timeout: Annotated[
-        float,
-        typer.Option("--timeout", callback=seconds, help="Seconds that the query may take, up to a day."),
+        float, typer.Option(callback=finite, min=0.001, max=86400, help="Seconds that it may take.")
     ] = 30.0,
     max_bytes: Annotated[
-        int,
-        typer.Option("--max-bytes", min=1, max=2**61, help="Bytes of memory that the whole answer may take."),
+        int, typer.Option(min=1, max=2**61, help="Bytes that the answer may take.")
     ] = 256_000_000,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -234,18 +222,18 @@ def write_json_rows(rows: Iterator[Row]) -> None:
     names = unique(next(rows))
     begin = "[\n  "
     for row in rows:
-        value = dict(zip(names, map(finite, row), strict=True))
+        value = dict(zip(names, map(null_if_not_finite, row), strict=True))
         sys.stdout.write(begin + json_text(value).replace("\n", "\n  "))
         begin = ",\n  "
     print("[]" if begin[0] == "[" else "\n]")
 
 
-def finite(value: Any) -> Any:
+def null_if_not_finite(value: Any) -> Any:
     """The value, with null for each NaN or infinity in it."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: null_if_not_finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [finite(item) for item in value]
+        return [null_if_not_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -7,14 +7,7 @@ from dataclasses import asdict
 
 from db.downsampled import described
 from db.summaries import summaries
-from job.cli.options import (
-    DEFAULT_DATABASE,
-    AsJson,
-    DatabaseUrl,
-    HeartbeatTimeout,
-    Run,
-    open_store,
-)
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, Run, open_store
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
 from job.data.reading import Reading
 from job.data.source import source

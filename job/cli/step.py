@@ -29,9 +29,7 @@ WHY = (
 
 def step(
     run: Run,
-    epoch: Annotated[
-        int, typer.Argument(metavar="EPOCH", min=0, max=MOST_EPOCHS, help="An epoch, counted from 0.")
-    ],
+    epoch: Annotated[int, typer.Argument(metavar="EPOCH", min=0, max=MOST_EPOCHS, help="Counted from 0.")],
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,

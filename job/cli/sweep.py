@@ -29,6 +29,7 @@ from job.cli.options import (
     command,
     finite_positive,
     references,
+    setting,
 )
 from job.cli.output import print_line
 from job.cli.table_options import ReadingOptions
@@ -46,16 +47,9 @@ from job.sweep.tasks import seeds as seeds_of
 @command
 def sweep(
     *,
-    seeds: Annotated[
-        str, typer.Option("--seeds", envvar="JOB_SEEDS", help="Seeds: 0:20 (20 is left out), or 1,2,5.")
-    ] = "0:20",
-    learning_rates: Annotated[
-        str, typer.Option("--learning-rates", envvar="JOB_LEARNING_RATES", help="Like 0.003,0.01,0.03.")
-    ] = "0.01",
-    name: Annotated[
-        str | None,
-        typer.Option("--name", envvar="JOB_SWEEP", help="Name of the sweep. Default: data and epochs."),
-    ] = None,
+    seeds: Annotated[str, setting("JOB_SEEDS", "Seeds: 0:20 (20 is left out), or 1,2,5.")] = "0:20",
+    learning_rates: Annotated[str, setting("JOB_LEARNING_RATES", "Like 0.003,0.01,0.03.")] = "0.01",
+    name: Annotated[str | None, setting("JOB_SWEEP", "Name of the sweep. Default: data and epochs.")] = None,
     epochs: Epochs = 10_000,
     data: Data = None,
     target: Target = None,
@@ -64,15 +58,12 @@ def sweep(
     tolerance: Tolerance = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(
-            "--scheduler",
-            envvar="JOB_SCHEDULER",
-            help="A Dask scheduler, tcp://host:port, whose workers are `job worker`. Default: own processes.",
+        setting(
+            "JOB_SCHEDULER", "A Dask scheduler with `job worker`s, tcp://host:port. Default: own processes."
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, max=1024, help="Own processes. Default: one for each core."),
+        int | None, typer.Option(min=1, max=1024, help="Own processes. Default: one a core.")
     ] = None,
     access: StoreAccess,
     log_format: LogFormatOption = LogFormat.text,

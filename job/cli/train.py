@@ -72,8 +72,8 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Take up the newest unfinished run of the same data and settings, if there is one; "
-            "do not repeat one that diverged, or failed its parity, in the same environment.",
+            help="Resume the newest unfinished run of the same data and settings, if there is one; do not "
+            "repeat one that diverged, or failed its parity, in the same environment.",
         ),
     ] = False,
     mirroring: Mirroring,
@@ -94,15 +94,11 @@ def resume(
     *,
     run: Run,
     epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to this many epochs."),
+        int | None, typer.Option(min=1, max=MOST_EPOCHS, help="Lengthen the run to N epochs.")
     ] = None,
     data: Data = None,
     changed_model: Annotated[
-        bool,
-        typer.Option(
-            "--changed-model", help="Resume also if a model's file has changed since the run began."
-        ),
+        bool, typer.Option("--changed-model", help="Resume though a model's file has changed.")
     ] = False,
     tolerance: Tolerance = None,
     mirroring: Mirroring,
@@ -113,7 +109,9 @@ def resume(
 
     The whole history is then bit for bit that of a run that never stopped.
     """
-    with open_store(access.database_url, database_timeout=access.database_timeout) as store:
+    with open_store(
+        access.database_url, database_timeout=access.database_timeout, answer_timeout=None
+    ) as store:
         found = store.run(run)
     path = data or DEFAULT_DATA
     if sha256_of(path) != found.dataset.sha256:

@@ -21,11 +21,9 @@ from job.verdicts.verify import verify as judge
 
 def verify(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run's number, or `latest`, the default.")
+        str | None, typer.Argument(metavar="[RUN]", help="A number, or `latest`, the default.")
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Check the integrity of every run in the store, and of its file.")
-    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Check the integrity of the whole store.")] = False,
     tolerance: Tolerance = None,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
