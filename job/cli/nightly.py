@@ -33,8 +33,7 @@ from job.log import log_line
 from job.models.loading import load_models
 from job.models.reference import sources
 from job.schedule.cron import Schedule
-from job.schedule.nightly import bad_news
-from job.schedule.notify import notifier
+from job.schedule.notify import bad_news, notifier
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest, stopped_by_signals
 from job.training import Settings, start

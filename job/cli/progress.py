@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -16,21 +16,16 @@ from db.history import History
 from job import log
 
 
-class OnProgress(Protocol):
-    """What the training loop tells after each stored block."""
-
-    def __call__(self, model: str, history: History) -> None:
-        """Take note of a stored block."""
-
-
 def bar(width: int) -> BarColumn:
-    """A bar of that many characters, in the colours of something that goes well; rich's own is red."""
+    """A bar of that many characters; rich's own is red."""
     return BarColumn(width, complete_style="cyan", finished_style="green")
 
 
 @contextmanager
-def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) -> Iterator[OnProgress]:
-    """A report for models that have `done` epochs of `epochs`; if `quiet`, one that programs alone hear."""
+def training_progress(
+    done: dict[str, int], epochs: int, quiet: bool = False
+) -> Iterator[Callable[[str, History], None]]:
+    """The progress of models that have `done` epochs of `epochs`; if `quiet`, as JSON or not at all."""
     if quiet and not log.in_json():
         yield lambda model, history: None
         return
@@ -101,46 +96,36 @@ class PlainLines:
                 print(log.shown(line), file=sys.stderr)
 
 
+def vanishing_bars() -> Progress:
+    """Bars that vanish at the end; none where stderr is no terminal or has JSON."""
+    columns = (TextColumn("{task.description}"), bar(24), MofNCompleteColumn(), TimeRemainingColumn())
+    off = log.in_json() or not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=off)
+
+
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A function that counts one or more of `total`: on a terminal, a bar that vanishes at the end."""
-    if not sys.stderr.isatty():
-        yield lambda count=1: None
-        return
-    columns = (TextColumn("{task.description}"), bar(24), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count=1: progress.advance(task, count)
-
-
-Drawing = Callable[[str, int, int], None]
+    """A function that counts one or more of `total`."""
+    with vanishing_bars() as progress:
+        yield partial(progress.advance, progress.add_task(what, total=total))
 
 
 @contextmanager
-def drawing_progress() -> Iterator[Drawing]:
-    """A report for logs that are drawn: of each model, its epochs drawn and stored. Bars that vanish."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    with Progress(
-        TextColumn("drawing {task.description:>6}"),
-        bar(24),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        tasks: dict[str, TaskID] = {}
+def drawing_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows how many epochs of each model are drawn."""
+    tasks: dict[str, TaskID] = {}
+    with vanishing_bars() as progress:
 
-        def on_progress(model: str, drawn: int, stored: int) -> None:
+        def on_drawing(model: str, drawn: int, stored: int) -> None:
             if model not in tasks:
-                tasks[model] = progress.add_task(model)
+                tasks[model] = progress.add_task(f"drawing {model}")
             progress.update(tasks[model], completed=drawn, total=stored)
 
-        yield on_progress
+        yield on_drawing
 
 
 class CheckingProgress:
-    """A report for the logs of runs that are checked: a line at the end, and every few seconds until then."""
+    """Logs how many runs' logs are checked, every few seconds and at the end."""
 
     EVERY = 5.0
     """seconds"""
@@ -149,7 +134,7 @@ class CheckingProgress:
         self.said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """Take note of so many checked runs of a total."""
+        """Log the number of checked runs, if it is time."""
         if done == total or time.monotonic() - self.said >= self.EVERY:
             self.said = time.monotonic()
             log.log_line(f"checked the logs of {done} of {total} runs", "progress", runs=done, of=total)

@@ -6,15 +6,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Protocol
+from typing import Annotated
 from uuid import uuid4
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from db.sweeps import tables_of
 from job.cli.options import (
@@ -32,9 +27,10 @@ from job.cli.options import (
     setting,
 )
 from job.cli.output import print_line
+from job.cli.progress import counting
 from job.cli.table_options import ReadingOptions
 from job.errors import SweepError
-from job.log import in_json, log_line, shown
+from job.log import in_json, log_line
 from job.models.loading import load_models
 from job.models.reference import reference_of, sources
 from job.stop import StopRequest, stopped_by_signals
@@ -111,14 +107,21 @@ def sweep(
     ]
     log_line(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
     begun = time.monotonic()
-    with stopped_by_signals(stop), sweep_progress(len(tasks)) as on_result:
+    results: list[Result] = []
+    with stopped_by_signals(stop), counting("runs", len(tasks)) as advance:
+
+        def on_result(task: Task, result: Result) -> None:
+            results.append(result)
+            advance()
+            log_result(task, result, len(results), len(tasks))
+
         try:
             with client_of(scheduler, workers or os.cpu_count() or 1) as client:
                 run_all(client, tasks, dataset, stop, on_result)
         except Exception:
             if not stop.is_set():  # else a cluster broke that was to end anyway
                 raise
-    return print_outcome(label, on_result.results, len(tasks), time.monotonic() - begun, stop.number)
+    return print_outcome(label, results, len(tasks), time.monotonic() - begun, stop.number)
 
 
 def checked(value: float) -> float:
@@ -147,73 +150,23 @@ def print_outcome(label: str, results: list[Result], of: int, seconds: float, st
     return 0 if all(result.good for result in results) else 1
 
 
-class SweepProgress(Protocol):
-    """Records and logs each combination that has ended."""
-
-    results: list[Result]
-
-    def __call__(self, task: Task, result: Result) -> None:
-        """Record and log it."""
-
-
-class Lines:
-    """A line for each combination that ends."""
-
-    def __init__(self, of: int) -> None:
-        self.of = of
-        self.results: list[Result] = []
-
-    def __call__(self, task: Task, result: Result) -> None:
-        """Record and log it."""
-        self.results.append(result)
-        self.log_line(sentence(task, result, len(self.results), self.of), task, result)
-
-    def log_line(self, text: str, task: Task, result: Result) -> None:
-        """Log it."""
-        log_line(
-            text,
-            "sweep_run",
-            run=result.run_id,
-            seed=task.seed,
-            learning_rate=task.learning_rate,
-            status=result.status,
-            seconds=round(result.seconds, 3),
-        )
-
-
-def sentence(task: Task, result: Result, number: int, of: int) -> str:
-    """The outcome of a combination, in one line."""
+def log_result(task: Task, result: Result, number: int, of: int) -> None:
+    """Log what a combination came to; a good result only if there is no bar that counts it."""
+    if result.good and sys.stderr.isatty() and not in_json():
+        return
     run = "" if result.run_id is None else f"run {result.run_id}, "
     how = result.status if result.trained or not result.good else "completed before"
     took = f" in {result.seconds:.1f} s" if result.trained else ""
     why = f": {result.why}" if result.why else ""
-    return f"{number} of {of}: {run}{task}: {how}{took}{why}"
-
-
-@contextmanager
-def sweep_progress(of: int) -> Iterator[SweepProgress]:
-    """On a terminal a bar, and lines for failures only; elsewhere a line for each combination."""
-    lines = Lines(of)
-    if in_json() or not sys.stderr.isatty():
-        yield lines
-        return
-    with Progress(
-        TextColumn("runs"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[last]}"),
-        console=Console(stderr=True),
-    ) as progress:
-        bar = progress.add_task("runs", total=of, last="")
-
-        class Bar(Lines):
-            def log_line(self, text: str, task: Task, result: Result) -> None:
-                progress.update(bar, advance=1, last=f"last: {task}, {result.status}")
-                if not result.good:
-                    progress.console.print(Text(f"job: {shown(text)}"), soft_wrap=True)
-
-        yield Bar(of)
+    log_line(
+        f"{number} of {of}: {run}{task}: {how}{took}{why}",
+        "sweep_run",
+        run=result.run_id,
+        seed=task.seed,
+        learning_rate=task.learning_rate,
+        status=result.status,
+        seconds=round(result.seconds, 3),
+    )
 
 
 def worker(

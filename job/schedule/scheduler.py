@@ -15,7 +15,7 @@ from db.schema import ScheduledRunRow
 from db.store import Store
 from job.log import log_line
 from job.schedule.cron import Schedule
-from job.schedule.nightly import bad_news
+from job.schedule.notify import bad_news
 from job.stop import StopRequest
 from job.verdicts.fail_on import FailOn
 
