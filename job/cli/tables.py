@@ -1,8 +1,8 @@
 """Lays tables out for the width of the screen: no key or number is left out or cut.
 
 A table that is too wide loses the columns without any value, and those that matter least; then its column
-names get several lines, then its texts. In a table that is still too wide, rows are on their side, a line for
-each column, as many rows beside each other as fit.
+names get several lines, then its texts. In a table that is still too wide, each row stands on its side, a
+line for each column.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
-from math import ceil
 
 from rich.cells import cell_len
 
@@ -26,8 +25,6 @@ WIDE = 200
 """most characters that a column is wide; a longer cell moves the rest of its row to the right"""
 NARROW = 16
 """fewest characters to which a column of texts is narrowed; days and digests need fewer"""
-MOST_BESIDE = 40
-"""most characters of a text in rows that stand beside each other"""
 
 PARTS = re.compile("[^_ ]+[_ ]?|[_ ]")
 """what a column's name may be cut into"""
@@ -123,46 +120,20 @@ class Columns:
             [heading(*pair) for pair in zip(self.names, self.widths, strict=True)], bottom=True
         )
 
-    @cached_property
-    def at_once(self) -> int:
-        """How many rows are laid out together: those that are on their side, beside each other."""
-        if self.widths is not None or self.screen is None:
-            return 1
-        texts = [max(cells, default=0) for cells, n in zip(self.content, self.numeric, strict=True) if not n]
-        if max(texts, default=0) > MOST_BESIDE:  # each would take many lines
-            return 1
-        most = max(1, (self.screen - self.left) // (GAP + self.least))
-        groups = ceil(len(self.measured) / most)
-        return ceil(len(self.measured) / groups) if groups else 1  # the last is about as wide
-
-    @cached_property
-    def left(self) -> int:
-        """Characters of the names, where rows are on their side."""
-        return max(map(cell_len, self.names))
-
-    @cached_property
-    def least(self) -> int:
-        """The fewest characters of a row on its side that cut no number."""
-        widest = zip(self.content, self.numeric, strict=True)
-        return max(max(cells, default=0) if n else min(NARROW, max(cells, default=0)) for cells, n in widest)
-
-    def lines(self, *rows: Row) -> list[str]:
-        """The lines of `at_once` rows; the last may be fewer."""
+    def lines(self, row: Row) -> list[str]:
+        """The lines of a row."""
         if self.widths is not None:
-            (row,) = rows
             cells = zip(row, self.widths, self.numeric, strict=True)
             whole = self.screen is None
             return self._lines(
                 [[cell] if number or whole else wrapped(cell, width) for cell, width, number in cells]
             )
-        room = max(NARROW, ((self.screen or WIDE) - self.left) // self.at_once - GAP)
-        width = min(room, max(map(max, self.content), default=room)) if self.at_once > 1 else room
+        left = max(map(cell_len, self.names))
+        room = max(NARROW, (self.screen or WIDE) - left - GAP)
         lines = []
-        for i, name in enumerate(self.names):
-            beside = zip_longest(*(wrapped(row[i], width) for row in rows), fillvalue="")
-            for j, parts in enumerate(beside):
-                line = [padded("" if j else name, self.left), *(padded(part, width) for part in parts)]
-                lines.append((" " * GAP).join(line).rstrip())
+        for name, cell in zip(self.names, row, strict=True):
+            for i, part in enumerate(wrapped(cell, room)):
+                lines.append((padded("" if i else name, left + GAP) + part).rstrip())
         return [*lines, ""]
 
     def _lines(self, cells: Sequence[list[str]], bottom: bool = False) -> list[str]:
