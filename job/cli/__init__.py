@@ -62,17 +62,22 @@ class LazyGroup(TyperGroup):
         return name, found and load(str(name)), rest
 
 
+def group() -> typer.Typer:
+    """A Typer application for the commands of one module."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
 @cache
 def load(name: str) -> Any:
     """The command of that name, with all its options."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"job.cli.{module}"), attribute)
-    if isinstance(found, typer.Typer):
-        command: Any = get_command(found)
-    else:
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if not isinstance(found, typer.Typer):
+        alone = group()
         alone.command(name)(found)
-        command = get_command(alone)
+        found = alone
+    command = get_command(found)
+    command.help = command.help or COMMANDS[name][1]
     for each in (command, *getattr(command, "commands", {}).values()):
         for parameter in each.params:
             if parameter.param_type_name == "argument":

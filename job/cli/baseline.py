@@ -11,13 +11,12 @@ from db.baselines import baseline, baselines
 from db.errors import NotFoundError, StoreError
 from db.schema import BaselineRow, RunRow
 from db.store import Store
+from job.cli import group
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, Run, open_store, setting
 from job.cli.output import moment, print_json, print_line, print_table, print_text, short
 from job.verdicts.baseline import clear_baseline, set_baseline
 
-app = typer.Typer(
-    help="Set the run that scheduled runs are judged against.", add_completion=False, rich_markup_mode=None
-)
+app = group()
 
 
 def one_line(text: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from job.bisect import Answer, bisect, open_trials, questions, short
 from job.bisect.trials import Trials
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, LogFormat, LogFormatOption, RunData, open_store
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, LogFormat, RunData, open_store
 from job.cli.output import print_line, print_table
 from job.cli.output import short as digits
 from job.environment import Change
@@ -27,7 +27,7 @@ def command(
         Path, typer.Option(metavar="DIR", help="Directory for environments and results.")
     ] = DEFAULT_WORK,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Find which packages or settings made two runs differ, by training with the settings in between.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len
 
+from job.cli import group
 from job.cli.options import AsJson, Target, command
 from job.cli.output import Number, print_json, print_line, print_table
 from job.cli.table_options import ReadingOptions
@@ -18,9 +19,7 @@ from job.data.check import Check, Facts
 from job.data.check import check as examine
 from job.data.problem import Problem
 
-app = typer.Typer(
-    help="Check what a table holds, before training on it.", add_completion=False, rich_markup_mode=None
-)
+app = group()
 WIDE = 80
 """characters of a line where no terminal says it"""
 

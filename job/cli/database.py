@@ -19,15 +19,12 @@ from db.errors import NotFoundError, StoreError
 from db.retry import RetryPolicy
 from db.version import HEAD
 from db.version import current as ask
+from job.cli import group
 from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, make_directory_of, open_store
 from job.cli.output import print_line
 from job.log import log_line
 
-app = typer.Typer(
-    help="The store as a whole: its schema, up and down, a backup, and archived runs as rows again.",
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = group()
 LONGEST_WAIT = 60.0
 """seconds for a database that is just starting, and for its answer"""
 MIGRATION = 3600.0

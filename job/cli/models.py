@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from db.history import History
+from job.cli import group
 from job.cli.options import AsJson, Data, LearningRate, Seed, Target, command
 from job.cli.output import print_json, print_line, print_table
 from job.cli.table_options import ReadingOptions
@@ -18,11 +19,7 @@ from job.models.contract import train
 from job.models.loading import load_models
 from job.models.reference import installed
 
-app = typer.Typer(
-    help="List the models that can be named; check one of your own.",
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = group()
 
 
 @app.callback(invoke_without_command=True)

@@ -19,7 +19,6 @@ from db.schema import ScheduledRunRow
 from db.store import Store
 from job.cli.options import (
     LogFormat,
-    LogFormatOption,
     Mirroring,
     StoreAccess,
     Tolerance,
@@ -29,6 +28,7 @@ from job.cli.options import (
 )
 from job.cli.table_options import ReadingOptions
 from job.cli.train import Output, train_and_print
+from job.errors import in_words
 from job.log import log_line
 from job.models.loading import load_models
 from job.models.reference import sources
@@ -66,7 +66,7 @@ def nightly(
     tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
     scheduled_run: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
 ) -> int:
     """Train on a schedule, and judge whether the bits are those of the night before and of the baseline.
@@ -158,8 +158,3 @@ def train_scheduled(
         how = f"scheduled run {scheduled_run} failed; see `job show {writer.run_id}`"
         log_line(how, "night_failed", scheduled_run=scheduled_run, run=writer.run_id)
     return exit_status
-
-
-def in_words(error: Exception) -> str:
-    """An error in one line, for the store and for notifications."""
-    return str(error) if isinstance(error, LedgerError) else f"unexpected {type(error).__name__}: {error}"

@@ -6,9 +6,8 @@ import math
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from sqlalchemy import select
@@ -23,14 +22,6 @@ from db.store import Store
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, duration, open_store
 from job.cli.output import Gap, print_json, print_line, print_table, print_text, short, verdict_record
 from job.schedule.glance import glance, last_missed
-
-
-class Form(StrEnum):
-    """What `job nights` prints."""
-
-    table = "table"
-    json = "json"
-    openmetrics = "openmetrics"
 
 
 def nights(
@@ -59,8 +50,9 @@ def nights(
         bool, typer.Option("--github-summary", help="Add the runs to a GitHub Actions job's summary.")
     ] = False,
     form: Annotated[
-        Form, typer.Option("--format", help="Print a table, JSON, or metrics for Prometheus.")
-    ] = Form.table,
+        Literal["table", "json", "openmetrics"],
+        typer.Option("--format", help="Print a table, JSON, or metrics for Prometheus."),
+    ] = "table",
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
@@ -86,9 +78,9 @@ def nights(
     if github_summary and not summary:
         raise typer.BadParameter("--github-summary needs GITHUB_STEP_SUMMARY, which GitHub Actions sets")
     files = bool(report or metrics_file or junit_file or summary)
-    if check and (files or as_json or form is not Form.table):
+    if check and (files or as_json or form != "table"):
         raise typer.BadParameter("--check has no other output than its line")
-    as_json = as_json or form is Form.json
+    as_json = as_json or form == "json"
     found: list[ScheduledRun] = []
     line = ""
     nothing = "no scheduled runs yet; `job nightly` starts them"
@@ -101,7 +93,7 @@ def nights(
                 return check_none_missed(store)
             every = scheduled_runs.newest(store)
             found = list(every[: limit or None])
-            if files or form is Form.openmetrics:
+            if files or form == "openmetrics":
                 from job.cli import nights_files  # `--check` runs every minute, and needs no templates
 
                 if files:
@@ -111,7 +103,7 @@ def nights(
                 return 0
             line = "" if as_json else glance(store, every)
     except NotFoundError as missing:
-        if check or files or form is Form.openmetrics:
+        if check or files or form == "openmetrics":
             raise
         nothing = str(missing)
     if as_json:

@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -82,15 +81,8 @@ def references(given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in words if word.strip()) or DEFAULT_MODELS
 
 
-class LogFormat(StrEnum):
-    """How the lines on stderr are written."""
-
-    text = "text"
-    json = "json"
-
-
-def choose_log_format(value: LogFormat) -> LogFormat:
-    """Let this process, and those it starts, speak in that format."""
+def choose_log_format(value: str) -> str:
+    """Let this process, and those it starts, log in that format."""
     os.environ[log.FORMAT_VARIABLE] = value
     return value
 
@@ -108,8 +100,8 @@ Data = Annotated[
     setting("JOB_DATA", "The table: text in columns, with a line of names. Default: the housing table."),
 ]
 Target = Annotated[str | None, setting("JOB_TARGET", "Column to predict. Default: the last.")]
-LogFormatOption = Annotated[
-    LogFormat,
+LogFormat = Annotated[
+    Literal["text", "json"],
     setting(
         log.FORMAT_VARIABLE, "Log lines on stderr as text, or as JSON objects.", callback=choose_log_format
     ),

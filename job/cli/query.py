@@ -7,16 +7,16 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from db.backends.watch import Row
 from db.errors import QueryError
-from db.query import Value, named_queries, named_query, names, read_value, run_query
+from db.query import NamedQuery, Value, named_queries, named_query, names, read_value, run_query
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,
@@ -33,16 +33,9 @@ from job.log import log_line, shown
 
 LONGEST = 1_000_000
 """most characters of a query from stdin"""
+Format = Literal["table", "csv", "json"]
 REST = 64_000_000
 """bytes that the process may take besides twice the budget"""
-
-
-class Format(StrEnum):
-    """How an answer is printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
 
 
 def names_from(incomplete: str) -> list[str]:
@@ -64,7 +57,7 @@ def query(
     sweep: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Binds :name, a sweep's.")
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = "table",
     limit: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 1000,
     timeout: Annotated[
         float, typer.Option(callback=finite, min=0.001, max=86400, help="Seconds that it may take.")
@@ -80,7 +73,7 @@ def query(
 
     RUN is `latest` where a named query needs one and none is given.
     """
-    output = Format.json if as_json else output
+    output = "json" if as_json else output
     if [listed, sql is not None, name is not None].count(True) != 1:
         raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')
     if listed:
@@ -122,35 +115,19 @@ def query(
 
 def list_queries(output: Format) -> None:
     """Print what the named queries answer, and their parameters; as JSON with their text there."""
-    columns = ("name", "question", "parameters")
     queries = named_queries()
-    if output is Format.json:
-        print_json(
-            [
-                {
-                    "name": q.name,
-                    "question": q.question,
-                    "parameters": q.parameters,
-                    "defaults": q.defaults,
-                    "sql": q.sql,
-                }
-                for q in queries
-            ]
-        )
+    if output == "json":
+        print_json([asdict(each) for each in queries])
         return
-    rows: list[Row] = [
-        (
-            each.name,
-            each.question,
-            ", ".join(
-                f":{name}" + (f" = {each.defaults[name]}" if each.defaults.get(name) is not None else "")
-                for name in each.parameters
-                if name != "optimum"
-            ),
-        )
-        for each in queries
-    ]
-    print_answer(iter([columns, *rows]), output)
+    rows: list[Row] = [(each.name, each.question, parameters_of(each)) for each in queries]
+    print_answer(iter([("name", "question", "parameters"), *rows]), output)
+
+
+def parameters_of(named: NamedQuery) -> str:
+    """The parameters that a user may set, with their defaults."""
+    defaults = {name: "" if value is None else f" = {value}" for name, value in named.defaults.items()}
+    names = [name for name in named.parameters if name != "optimum"]
+    return ", ".join(f":{name}{defaults.get(name, '')}" for name in names)
 
 
 def read_query() -> str:
@@ -180,9 +157,9 @@ def read_parameters(pairs: list[str]) -> dict[str, Value]:
 
 def print_answer(rows: Iterator[Row], output: Format) -> None:
     """Print the column names and rows of an answer as they arrive."""
-    if output is Format.json:
+    if output == "json":
         write_json_rows(rows)
-    elif output is Format.csv:
+    elif output == "csv":
         write_csv(rows)
     else:
         print_table(next(rows), ([cell(value) for value in row] for row in rows))

@@ -16,7 +16,6 @@ from job.cli.options import (
     Data,
     Epochs,
     LogFormat,
-    LogFormatOption,
     Models,
     StoreAccess,
     Target,
@@ -62,7 +61,7 @@ def sweep(
         int | None, typer.Option(min=1, max=1024, help="Own processes. Default: one a core.")
     ] = None,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Train a run for every seed with every learning rate, in parallel.
 
@@ -173,7 +172,7 @@ def worker(
     scheduler: Annotated[
         str, typer.Argument(metavar="SCHEDULER", envvar="JOB_SCHEDULER", help="tcp://host:port")
     ],
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Train runs of sweeps for a Dask scheduler until stopped, one at a time, with pinned numerics.
 

@@ -20,7 +20,6 @@ from job.cli.options import (
     MOST_EPOCHS,
     Data,
     LogFormat,
-    LogFormatOption,
     Mirroring,
     Run,
     StoreAccess,
@@ -78,7 +77,7 @@ def train(
     ] = False,
     mirroring: Mirroring,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Train the models, record every epoch, print the notebook's table and the parity verdict."""
     settings = training.settings(reading)
@@ -103,7 +102,7 @@ def resume(
     tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Resume a stopped run after its last stored epoch, or lengthen a completed one.
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from db import scheduled_runs
-from db.errors import LedgerError
 from db.schema import ScheduledRunRow
 from db.store import Store
+from job.errors import in_words
 from job.log import log_line
 from job.schedule.cron import Schedule
 from job.schedule.notify import bad_news
@@ -101,14 +101,9 @@ class NightlyScheduler:
         try:
             yield
         except Exception as error:
-            what = (
-                str(error)
-                if isinstance(error, LedgerError)
-                else f"unexpected {type(error).__name__}: {error}"
-            )
-            log_line(f"error: {what}", "error")
+            log_line(f"error: {in_words(error)}", "error")
             if not self.stop.is_set():
-                self.notify("a scheduled run could not be started", what)
+                self.notify("a scheduled run could not be started", in_words(error))
 
     def _begin(self, now: datetime) -> tuple[datetime, bool]:
         """Settle the runs planned by other schedules and the missed runs, and plan the next run.
