@@ -105,7 +105,7 @@ def turning_points(course: Course, least: float = 0.001, around: int = 50) -> li
                 epoch = int(history.epoch[i])
                 earlier, here, later = (train.get(epoch + shift) for shift in (-around, 0, around))
                 rises = next((each for each in rising if each[0] <= epoch <= each[1]), (None, None))
-                turn = path.turn(position, epoch, before) if isinstance(path, ExactPath) else None
+                predicted = path.turn(position, epoch, before) if isinstance(path, ExactPath) else None
                 rows.append(
                     Turn(
                         model,
@@ -119,9 +119,9 @@ def turning_points(course: Course, least: float = 0.001, around: int = 50) -> li
                         None if later is None else (here - later) / around,
                         rises[0],
                         rises[1],
-                        turn and turn.epoch,
-                        turn and round(turn.short_half_life, 1),
-                        turn and round(turn.long_half_life, 1),
+                        predicted.epoch if predicted else None,
+                        round(predicted.short_half_life, 1) if predicted else None,
+                        round(predicted.long_half_life, 1) if predicted else None,
                     )
                 )
     return sorted(rows, key=lambda row: (row.model, row.epoch, row.parameter))

@@ -32,7 +32,7 @@ def run_named_query(
     data: Path | None = None,
     **bounds: Any,
 ) -> Answer:
-    """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
+    """The answer to a named query; `run` is None if it is about all runs, `bounds` are passed to `run_query`.
 
     `:optimum` is computed from a linear regression's data file, and null if that file is not found. `:least`
     of `overfitting` is by default what rounding may explain. The queries in `COMPUTED` are answered in NumPy.
@@ -44,10 +44,8 @@ def run_named_query(
     for unknown in given.keys() - query.parameters.keys():
         known = ", ".join(f":{parameter}" for parameter in query.parameters) or "none"
         raise QueryError(f"the query {name} has no parameter :{unknown}; its parameters: {known}")
-    if run is not None and "run" in given:
+    if "run" in given:
         raise QueryError("name the run with --run, not as a parameter")
-    if run is None and "run" in given:
-        run = store.run(str(given.pop("run")))
     if "run" not in query.parameters:
         run = None
     defaults = dict(query.defaults)

@@ -18,13 +18,14 @@ from job.cli.options import (
     quiet_store,
     setting,
 )
-from job.cli.progress import CheckingProgress
 from job.log import log_line
 from job.mirror.dashboard import Dashboard
 from job.mirror.files import CHART, FEWEST, Shown, drawn_runs, make_log_dir
 from job.stop import StopRequest, stopped_by_signals
 
 FEWEST_POINTS = 10
+LOGGED_RUNS = 100
+"""runs whose logs are checked between two lines about it"""
 
 
 def enough_points(value: int | None) -> int | None:
@@ -75,10 +76,13 @@ def dashboard(
     named = {run_number(reference, database_url, log_dir) for reference in run or ()}
     shown = Shown(0 if named or every else runs, tuple(sorted(named)))
 
+    def on_run(done: int, total: int) -> None:
+        if done == total or done % LOGGED_RUNS == 0:
+            log_line(f"checked the logs of {done} of {total} runs", "progress", runs=done, of=total)
+
     def repair_now() -> None:
         from job.mirror.repair import repair_logs  # loads for as long as the server that starts before it
 
-        on_run = CheckingProgress()
         try:
             with quiet_store(database_url, stop) as store:
                 repair_logs(store, log_dir, log_line, shown, on_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,9 +138,7 @@ def record(found: Check, words: list[str]) -> dict[str, Any]:
             "names_line": layout.names_line or None,
             "notes": list(layout.notes),
         },
-        "columns": [
-            {name: getattr(each, name) for name in Facts.__dataclass_fields__} for each in found.columns
-        ],
+        "columns": [asdict(each) for each in found.columns],
         "problems": [as_record(problem) for problem in found.problems],
         "warnings": [as_record(problem) for problem in found.doubts],
         "train_rows": None if dataset is None else len(dataset.train_x),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -122,19 +121,3 @@ def drawing_progress() -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[model], completed=drawn, total=stored)
 
         yield on_drawing
-
-
-class CheckingProgress:
-    """Logs how many runs' logs are checked, every few seconds and at the end."""
-
-    EVERY = 5.0
-    """seconds"""
-
-    def __init__(self) -> None:
-        self.said = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Log the number of checked runs, if it is time."""
-        if done == total or time.monotonic() - self.said >= self.EVERY:
-            self.said = time.monotonic()
-            log.log_line(f"checked the logs of {done} of {total} runs", "progress", runs=done, of=total)
