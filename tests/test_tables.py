@@ -31,14 +31,17 @@ def test_every_line_fits_and_every_letter_is_there(
 ) -> None:
     names, numeric, rows = table
     layout = Columns(names, numeric, rows, screen)
-    head, lines = layout.head(), [line for row in rows for line in layout.lines(row)]
+    groups = [rows[i : i + layout.at_once] for i in range(0, len(rows), layout.at_once)]
+    head, lines = layout.head(), [line for group in groups for line in layout.lines(*group)]
     assert all(cell_len(line) <= screen for line in [*head, *lines])
-    heads = names * len(rows) if layout.widths is None else names
+    heads = names * len(groups) if layout.widths is None else names
     expected = [*heads, *(cell for row in rows for cell in row)]
     assert sorted("".join(head + lines).replace(" ", "")) == sorted("".join(expected).replace(" ", ""))
-    for row in rows:
-        shown = " ".join(layout.lines(row)).split()
-        assert all(cell in shown for cell, number in zip(row, numeric, strict=True) if number)
+    for group in groups:
+        shown = " ".join(layout.lines(*group)).split()
+        assert all(
+            cell in shown for row in group for cell, number in zip(row, numeric, strict=True) if number
+        )
 
 
 @given(texts, st.integers(1, 40))
@@ -68,6 +71,20 @@ def test_texts_are_narrowed_before_a_row_is_put_on_its_side() -> None:
     narrow = Columns(["run", "why"], [True, False], [row], 3 + 2 + NARROW - 1)
     assert narrow.head() == []
     assert narrow.lines(row)[0] == "run  1"
+
+
+def test_rows_on_their_side_stand_beside_each_other() -> None:
+    names = [f"quantity_{i}" for i in range(8)]
+    rows = [[f"{i}.{j}" * 4 for j in range(8)] for i in range(4)]
+    layout = Columns(names, [True] * 8, rows, 60)
+    assert layout.at_once == 3
+    assert layout.lines(*rows[:3])[:2] == [
+        "quantity_0  0.00.00.00.0  1.01.01.01.0  2.02.02.02.0",
+        "quantity_1  0.10.10.10.1  1.11.11.11.1  2.12.12.12.1",
+    ]
+    assert layout.lines(rows[3])[0] == "quantity_0  3.03.03.03.0"
+    long = Columns([*names, "why"], [True] * 8 + [False], [[*row, "x " * 21] for row in rows], 60)
+    assert long.at_once == 1
 
 
 def test_columns_without_a_value_are_left_out_of_a_table_that_is_too_wide(

@@ -76,8 +76,9 @@ def print_table(
         print_text(title, style="bold")
     for line in layout.head():
         print_line(line, style="bold")
-    for row in chain(layout.measured, ([row[i] for i in kept] for row in map(cells, rows))):
-        for line in layout.lines(row):
+    every = chain(layout.measured, ([row[i] for i in kept] for row in map(cells, rows)))
+    while group := list(islice(every, layout.at_once)):
+        for line in layout.lines(*group):
             print(line)
     if empty:
         print_text(f"no row has a value in: {', '.join(columns[i] for i in empty)}")

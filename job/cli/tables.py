@@ -1,8 +1,8 @@
 """Lays tables out for the width of the screen: no key or number is left out or cut.
 
 A table that is too wide loses the columns without any value, and those that matter least; then its column
-names get several lines, then its texts. In a table that is still too wide, each row stands on its side, a
-line for each column.
+names get several lines, then its texts. In a table that is still too wide, rows are on their side, a line for
+each column, as many rows beside each other as fit.
 """
 
 from __future__ import annotations
@@ -120,20 +120,38 @@ class Columns:
             [heading(*pair) for pair in zip(self.names, self.widths, strict=True)], bottom=True
         )
 
-    def lines(self, row: Row) -> list[str]:
-        """The lines of a row."""
+    @cached_property
+    def left(self) -> int:
+        """Characters of the names, if rows are on their side."""
+        return max(map(cell_len, self.names))
+
+    @cached_property
+    def side(self) -> int:
+        """Characters of a row on its side: of its widest cell, if there is room."""
+        room = max(NARROW, (self.screen or WIDE) - self.left - GAP)
+        return min(room, max(map(max, self.content), default=room))
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many rows are laid out together: as many on their side as fit beside each other."""
+        if self.widths is not None or self.screen is None:
+            return 1
+        return max(1, (self.screen - self.left) // (GAP + self.side))
+
+    def lines(self, *rows: Row) -> list[str]:
+        """The lines of `at_once` rows; the last may be fewer."""
         if self.widths is not None:
-            cells = zip(row, self.widths, self.numeric, strict=True)
+            cells = zip(rows[0], self.widths, self.numeric, strict=True)
             whole = self.screen is None
             return self._lines(
                 [[cell] if number or whole else wrapped(cell, width) for cell, width, number in cells]
             )
-        left = max(map(cell_len, self.names))
-        room = max(NARROW, (self.screen or WIDE) - left - GAP)
         lines = []
-        for name, cell in zip(self.names, row, strict=True):
-            for i, part in enumerate(wrapped(cell, room)):
-                lines.append((padded("" if i else name, left + GAP) + part).rstrip())
+        for i, name in enumerate(self.names):
+            beside = zip_longest(*(wrapped(row[i], self.side) for row in rows), fillvalue="")
+            for j, parts in enumerate(beside):
+                line = [padded("" if j else name, self.left), *(padded(part, self.side) for part in parts)]
+                lines.append((" " * GAP).join(line).rstrip())
         return [*lines, ""]
 
     def _lines(self, cells: Sequence[list[str]], bottom: bool = False) -> list[str]:
