@@ -68,7 +68,8 @@ def print_comparison(found: Comparison) -> None:
             (model, "none" if first is None else first, None if gap is None else Gap(gap), *rest)
             for model, first, gap, *rest in found.rows()
         ]
-        print_table(COLUMNS, rows, title=title(found))
+        runs = f"Run {found.verdict.run_id} against run {found.verdict.against_run_id}"
+        print_table(COLUMNS, rows, title=f"{runs}; units are units in the last place")
         print_line("")
     for model, each in found.differences.items():
         if each.missing:
@@ -91,9 +92,3 @@ def print_changes(what: str, changes: Sequence[Change]) -> None:
 def brief(value: str) -> str:
     """A value, of a hash its first 12 digits."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", value)
-
-
-def title(found: Comparison) -> str:
-    """The title of a table of differences."""
-    verdict = found.verdict
-    return f"Run {verdict.run_id} against run {verdict.against_run_id}; units are units in the last place"

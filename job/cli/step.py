@@ -113,18 +113,19 @@ def print_parameters(run: RunRow, each: Stepped, first: Stepped) -> None:
     if len(names) > MOST_PARAMETERS:
         shown = sorted(np.argsort(-np.abs(first.after))[:MOST_PARAMETERS].tolist())
         title = f"{title}, the {len(shown)} largest of {len(names):,} parameters"
-    columns = [
-        (column, values, kind)
-        for column, values, kind in (
-            ("old", each.before.parameters, Number),
-            ("gradient", each.gradient, Short),
-            ("update", update(each), Short),
-            ("new", each.after, Number),
-        )
-        if values is not None
+    columns = {name: values for name, values in parameter_columns(each).items() if values is not None}
+    kinds = [Number if column in ("old", "new") else Short for column in columns]
+    rows = [
+        [names[i], *(kind(values[i]) for kind, values in zip(kinds, columns.values(), strict=True))]
+        for i in shown
     ]
-    rows = [[names[i], *(kind(values[i]) for _, values, kind in columns)] for i in shown]
-    print_table(["parameter", *(column for column, *_ in columns)], rows, title=title)
+    print_table(["parameter", *columns], rows, title=title)
+
+
+def parameter_columns(each: Stepped) -> dict[str, NDArray[Any] | None]:
+    """What is shown of each parameter, each [p]: the update is float64."""
+    update = each.after.astype(np.float64) - each.before.parameters
+    return {"old": each.before.parameters, "gradient": each.gradient, "update": update, "new": each.after}
 
 
 def print_differences(each: Stepped, first: str) -> None:
@@ -132,12 +133,10 @@ def print_differences(each: Stepped, first: str) -> None:
     crosswise = {difference.operation: difference for difference in each.crosswise or ()}
     rows = []
     for own in each.own:
-        row: list[object] = [own.operation, count(own), gap(own)]
+        row: list[object] = [own.operation, *figures(own)]
         if crosswise:
             on_first = crosswise.get(own.operation)
-            row += [count(on_first), gap(on_first), units(on_first)] if on_first else [None] * 3
-        else:
-            row.append(units(own))
+            row[-1:] = figures(on_first) if on_first else [None] * 3
         rows.append(row)
     on_first_columns = [f"{first}'s values", "gap"] if crosswise else []
     columns = ["operation", "own values", "gap", *on_first_columns, "units"]
@@ -186,16 +185,6 @@ def described(difference: Difference) -> str:
     )
 
 
-def count(difference: Difference) -> str:
-    """How many values differ, and the model's type if it is another one, as in `f64`."""
-    kind = difference.types.partition(",")[0].replace("float", "f")
-    if not difference.differing:
-        return kind or "none"
-    if kind:
-        return f"{difference.differing:,}/{difference.values:,} {kind}"
-    return f"{difference.differing:,} of {difference.values:,}"
-
-
 class Units(int):
     """A number of units in the last place; short if it is large."""
 
@@ -203,19 +192,13 @@ class Units(int):
         return f"{int(self):,}" if self < 100_000 else f"{int(self):.0e}"
 
 
-def gap(difference: Difference) -> Gap | None:
-    """The largest gap, if a value differs."""
-    return Gap(difference.gap) if difference.differing else None
-
-
-def units(difference: Difference) -> Units | None:
-    """The most units in the last place, if a value differs."""
-    return Units(difference.ulps) if difference.differing else None
-
-
-def update(each: Stepped) -> NDArray[Any]:
-    """What the update has added to each parameter, float64 [p]."""
-    return each.after.astype(np.float64) - each.before.parameters
+def figures(difference: Difference) -> list[object]:
+    """How many values differ, with the model's type if it is another one (`f64`), the gap, and the units."""
+    kind = difference.types.partition(",")[0].replace("float", "f")
+    if not difference.differing:
+        return [kind or "none", None, None]
+    of = f"/{difference.values:,} {kind}" if kind else f" of {difference.values:,}"
+    return [f"{difference.differing:,}{of}", Gap(difference.gap), Units(difference.ulps)]
 
 
 def mean(value: NDArray[Any]) -> float:
@@ -236,12 +219,7 @@ def record(run: RunRow, epoch: int, steps: list[Stepped]) -> dict[str, Any]:
 
 def model_record(run: RunRow, each: Stepped, first: Stepped) -> dict[str, Any]:
     """One model's epoch as JSON has it."""
-    columns = {
-        "old": each.before.parameters,
-        "gradient": each.gradient,
-        "update": update(each),
-        "new": each.after,
-    }
+    columns = parameter_columns(each)
     return {
         "model": each.model,
         "same_bits": not each.unlike,
