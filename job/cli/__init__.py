@@ -150,15 +150,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
 
 
-@cache
-def whole() -> Any:
-    """The whole command line, its commands not imported yet."""
-    return get_command(app)
-
-
 def invoke(words: Sequence[str]) -> int:
     """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
-    command = whole()  # not called, since Typer makes Ctrl-C a status without a word
+    command: Any = get_command(app)  # not called, since Typer makes Ctrl-C a status without a word
     if "_JOB_COMPLETE" in os.environ:  # a shell asks how the line may go on
         command.main([], prog_name="job")
     status = 0

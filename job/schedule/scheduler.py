@@ -6,7 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from db import scheduled_runs
@@ -37,6 +37,7 @@ class Child:
     process: subprocess.Popen[bytes]
 
 
+@dataclass
 class NightlyScheduler:
     """Starts the runs of one schedule until `stop` is set.
 
@@ -45,23 +46,14 @@ class NightlyScheduler:
     count for `fail_on` are not.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        command: Sequence[str],
-        open_store: Callable[[], Store],
-        notify: Callable[[str, str], None],
-        stop: StopRequest,
-        fail_on: FailOn = FailOn.drift,
-    ) -> None:
-        self.schedule = schedule
-        self.command = list(command)
-        self.open_store = open_store
-        self.notify = notify
-        self.stop = stop
-        self.fail_on = fail_on
-        self.child: Child | None = None
-        """one at a time: a run that is due in the meantime is skipped"""
+    schedule: Schedule
+    command: Sequence[str]
+    open_store: Callable[[], Store]
+    notify: Callable[[str, str], None]
+    stop: StopRequest
+    fail_on: FailOn = FailOn.drift
+    child: Child | None = field(default=None, init=False)
+    """one at a time: a run that is due in the meantime is skipped"""
 
     def run(self, run_now: bool = False) -> None:
         """Start runs until stopped; the first one at once if `run_now`, or if one was due within GRACE.
