@@ -36,8 +36,8 @@ def audit(
 ) -> int:
     """Replay stored epochs of each model from the stored epoch before, and compare the bits.
 
-    Epoch 0 is replayed from the start that the run's seed gives, so a changed seed, learning rate or data
-    file is found too. Stores the verdict. Exit status 1 when an epoch is not reproduced.
+    Epoch 0 is replayed from the start that the seed gives. Stores the verdict. Exit status 1 if an epoch
+    is not reproduced: it, the seed, the learning rate or the data file was changed.
     """
     if everything and (sample is not None or seed is not None):
         raise typer.BadParameter("--all replays every epoch; leave out --sample and --seed")

@@ -51,9 +51,8 @@ def set_(
 ) -> None:
     """Make a completed run the baseline of its data, target, epochs, learning rate, seed and models.
 
-    From now on each scheduled run of these is judged against it, and fails while its bits differ. To accept
-    a drift, set one of the runs that have the new bits. What differs from the former baseline is stored too,
-    in the bits and in the environment; `job query baselines` lists all of it.
+    Each scheduled run of these settings fails from now on if it has other bits. To accept a drift, set a run
+    with the new bits. `job query baselines` lists all decisions, with what each changed.
     """
     with open_store(database_url) as store:
         found = store.run(run)
@@ -103,10 +102,7 @@ def clear(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """End a baseline: its scheduled runs are then only compared with the night before.
-
-    Who set it, when and why stays stored, as does this decision.
-    """
+    """End a baseline: its scheduled runs are then only compared with the night before."""
     with open_store(database_url) as store:
         row = the_one_set(store) if run is None else baseline(store, store.run(run))
         if row is None:

@@ -31,10 +31,9 @@ def command(
 ) -> int:
     """Find which packages or settings made two runs differ, by training with the settings in between.
 
-    Builds environments with uv of the versions that the runs recorded, trains each model that differs up to
-    its first differing epoch, and halves the set of changes until the fewest are left that bring BAD's bits.
-    Results are kept in --work: repeated after a stop, the command goes on where it was. Exit status 1 when
-    the packages and settings do not explain the difference.
+    Builds environments of the recorded versions with uv, trains each model that differs up to its first
+    differing epoch, and halves the changes until the fewest are left that give BAD's bits. Results are kept
+    in --work; the same command continues. Exit status 1 if the changes do not explain the difference.
     """
     with open_store(database_url) as store:
         one, other = store.run(good), store.run(bad)

@@ -29,9 +29,8 @@ def compare(
 ) -> int:
     """Are two runs' histories the same bits? If not: from which epoch on, how far apart, and where.
 
-    Says first what differs between their data, reading, target, epochs, learning rate, seed and models.
-    Only if nothing does, the verdict is stored with run A. Exit status 1 when the histories differ, whatever
-    the reason.
+    Prints first what differs in their data, settings and models; only if nothing does, the verdict is stored
+    with run A. Exit status 1 if the histories differ.
     """
     with open_store(database_url) as store:
         found = judge(store, store.run(run), store.run(against), tolerance)

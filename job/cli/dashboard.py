@@ -65,10 +65,7 @@ def dashboard(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     log_dir: LogDir = DEFAULT_LOG_DIR,
 ) -> int:
-    """Show the newest runs in a browser until stopped; check and mend their VisualDL logs.
-
-    Runs that are trained meanwhile appear by themselves.
-    """
+    """Show the newest runs, also those in training, in a browser; check and repair their VisualDL logs."""
     if every and run:
         raise typer.BadParameter("give either --run or --all")
     make_log_dir(log_dir)

@@ -47,8 +47,7 @@ def check(
 ) -> int:
     """Print what a table holds, every problem with the option that settles it, and the command to train.
 
-    The columns are described as that command reads them. Exit status 1 if there is a problem, 2 if the file
-    holds no table.
+    Exit status 1 if there is a problem, 2 if the file holds no table.
     """
     found = examine(file, reading.reading(), target)
     words = training_words(found)

@@ -42,8 +42,7 @@ def plot(
 ) -> None:
     """Draw the notebook's three figures and three more; several runs go into one figure.
 
-    Of a sweep: the fan of its loss curves, the final loss by learning rate, and a line that says how much of
-    the spread the seed explains.
+    Of a sweep: its loss curves, the final loss by learning rate, and how much of it the seed explains.
     """
     kinds = choices(formats, ("png", "svg"), "format")
     if (sweep is None) != bool(runs):

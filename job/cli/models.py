@@ -24,10 +24,7 @@ app = group()
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the models that can be named; check one of your own.
-
-    A model is named by a name of this list, or as FILE.py:CLASS or NAME=FILE.py:CLASS.
-    """
+    """List the models that can be named, beside FILE.py:CLASS and NAME=FILE.py:CLASS; check one."""
     if context.invoked_subcommand is not None:
         return
     found = installed()

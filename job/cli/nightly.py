@@ -71,10 +71,9 @@ def nightly(
 ) -> int:
     """Train on a schedule, and judge whether the bits are those of the night before and of the baseline.
 
-    Waits and starts each run when it is due, in a process of its own. With --once, it trains one run now, for
-    cron, systemd or another scheduler. Only one nightly run trains at a time: a second one is refused and
-    recorded as skipped. `job baseline set` sets the baseline. The addresses in JOB_NOTIFY_URLS (in apprise's
-    form) are notified of runs that fail, drift or are missed.
+    Starts each run when it is due, in its own process. With --once it trains one run now, for cron, systemd
+    or another scheduler. One nightly run trains at a time: a second one is skipped. The addresses in
+    JOB_NOTIFY_URLS (in apprise's form) are notified of runs that fail, drift or are missed.
     """
     stop = StopRequest()
     notify = notifier(log_line)

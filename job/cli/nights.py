@@ -57,20 +57,15 @@ def nights(
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """List the scheduled runs, the latest first: outcome, first model's digest, verdicts, duration.
+    """List the scheduled runs, the latest first, and what is open; or write files about them.
 
-    "same as" names the run before if it has the same bits, and is "NOT 12" if run 12 has others. "baseline"
-    names the baseline likewise, if there is one. The gap is the largest to the baseline, else to the run
-    before.
+    "same as" names the run before if it has the same bits, and is "NOT 12" if run 12 has others; "baseline"
+    likewise. The gap is the largest to the baseline, else to the run before.
 
-    The last line says since when the bits are the same, how many of all runs passed, and what is open.
+    The page and the metrics are about all scheduled runs, the other files about the last --limit.
 
-    With --report, --metrics-file, --junit or --github-summary, only the names of the files are printed. The
-    page and the metrics are about all scheduled runs, the others about the last --limit.
-
-    --check is for a health check. It exits with status 1 if a scheduled run is overdue, if the last one was
-    missed, or if none is planned. With --within AGE it does so if the last completed scheduled run is older,
-    or that of a specification that has a baseline.
+    --check exits with status 1 if a scheduled run is overdue, if the last one was missed, or if none is
+    planned; with --within AGE, if the last completed one, or the last like a baseline, is older.
     """
     if within is not None and not check:
         raise typer.BadParameter("--within belongs to --check")

@@ -49,17 +49,16 @@ def prune(
 ) -> int:
     """Delete old nightly runs; archive or downsample old runs of every kind. Running runs are never touched.
 
-    An archived run keeps every bit in about a fortieth of the space, and models with the same digest share
-    one archive. It is read, judged and compared like any other; SQL of your own sees only its first, best and
-    last epochs, until `job db unarchive` puts all of them back. Any completed run may be archived. A run that
-    is old enough to be archived is not downsampled. Exit status 1 if a run is not archived because its
-    epochs, or its archive, are not what was written.
+    An archived run keeps every bit in about a fortieth of the space, and is read, judged and compared like
+    any other. Your own SQL sees only its first, best and last epochs until `job db unarchive` puts all of
+    them back. Exit status 1 if a run cannot be archived because its epochs or its archive were changed.
 
-    Runs with a failed verdict, and the runs that they were compared with, are neither deleted nor downsampled
-    unless --force is given; a verdict of the kind baseline does not count, as it fails every night. Nor is
-    ever the run that the next scheduled run is compared with, or one that is or was a baseline. The list of
-    scheduled runs is kept.
-    A downsampled run can be read and drawn, but not verified, compared or resumed.
+    A downsampled run can be read and drawn, but not verified, compared or resumed. A run that is old enough
+    to be archived is not downsampled.
+
+    Without --force, runs with a failed verdict (other than baseline), and the runs that they were compared
+    with, are neither deleted nor downsampled. Nor is ever the run that the next scheduled run is compared
+    with, or one that is or was a baseline. The list of scheduled runs is kept.
     """
     policy = Policy(keep_nights, thin_older_than, every, force, archive_older_than)
     done: list[tuple[Pruning, int | None]] = []

@@ -69,10 +69,7 @@ def query(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the history in SQL: a named query, or your own. Nothing that changes anything gets through.
-
-    RUN is `latest` where a named query needs one and none is given.
-    """
+    """Query the history, read only: by a named query, about the latest run if none is given, or in SQL."""
     output = "json" if as_json else output
     if [listed, sql is not None, name is not None].count(True) != 1:
         raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')

@@ -20,11 +20,7 @@ def runs(
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs, newest first.
-
-    The digest is that of the first model; `job show` has all of them. The names of the datasets are shown if
-    there are several datasets.
-    """
+    """List the runs, newest first, with the first model's digest, and the datasets if there are several."""
     found: list[dict[str, Any]] = []
     nothing = "no runs yet; `job train` makes the first"
     try:

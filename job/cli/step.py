@@ -36,11 +36,9 @@ def step(
 ) -> int:
     """Replay one epoch, and show every value that each model computes in it.
 
-    The models go on from the stored epoch before, or from their start. For each further model follows the
-    first operation in which it differs from the first model; then each of its operations on the first
-    model's values, which tells an operation that differs by itself from one that only inherits a difference.
-    Last, whether the replayed epochs have the stored bits. Exit status 1 when one does not, or when a model's
-    trace is not what it trains.
+    The models start from the stored epoch before. Each further model is compared with the first: with its
+    own values, and with the first one's, which shows the operations that differ by themselves. Exit status 1
+    if an epoch does not have the stored bits, or a model's trace is not what it trains.
     """
     with open_store(database_url) as store:
         found = store.run(run)

@@ -65,8 +65,8 @@ def sweep(
 ) -> int:
     """Train a run for every seed with every learning rate, in parallel.
 
-    The same command can be repeated: it skips completed combinations and resumes interrupted ones. Other
-    workers resume the runs of a killed worker. Exit status 1 if a run diverged, failed, or failed parity.
+    The same command continues: it skips completed runs and resumes interrupted ones. Exit status 1 if a run
+    diverged, failed, or failed parity.
     """
     if scheduler and workers:
         raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")

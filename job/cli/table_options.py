@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from job.cli.options import setting
+from job.data.dataset import DEFAULT_DATA, Dataset, load
+from job.data.doubts import doubts
+from job.data.reading import Reading, character_of, listed
 from job.log import log_line
-
-if TYPE_CHECKING:
-    from job.data.dataset import Dataset
-    from job.data.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +81,6 @@ class ReadingOptions:
 
     def reading(self) -> Reading:
         """The options as they are stored. Raises DataError for one that has no meaning."""
-        from job.data.reading import Reading, character_of, listed  # here and below: `job runs` needs none
-
         return Reading(
             delimiter=character_of(self.delimiter),
             decimal=self.decimal,
@@ -98,13 +95,7 @@ class ReadingOptions:
         )
 
     def dataset(self, data: Path | None, target: str | None) -> Dataset:
-        """The dataset, after a line for all that is left out of the file and for each doubt.
-
-        Raises DataError.
-        """
-        from job.data.dataset import DEFAULT_DATA, load
-        from job.data.doubts import doubts
-
+        """The dataset; what is left out of the file, and each doubt, is logged. Raises DataError."""
         dataset = load(data or DEFAULT_DATA, target, self.reading())
         for line in (*dataset.notes, *(f"warning: {doubt}" for doubt in doubts(dataset))):
             log_line(f"{dataset.name}: {line}")

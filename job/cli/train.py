@@ -104,10 +104,7 @@ def resume(
     access: StoreAccess,
     log_format: LogFormat = "text",
 ) -> int:
-    """Resume a stopped run after its last stored epoch, or lengthen a completed one.
-
-    The whole history is then bit for bit that of a run that never stopped.
-    """
+    """Resume a stopped run, or lengthen a completed one; its bits are those of a run that never stopped."""
     with open_store(
         access.database_url, database_timeout=access.database_timeout, answer_timeout=None
     ) as store:

@@ -31,12 +31,10 @@ def verify(
 ) -> int:
     """Judge a run: whether every epoch is as it was written, and whether the models agree.
 
-    Integrity computes the digests of the stored epochs again; if it fails, it names the first model and block
-    of epochs that is not what the trainer wrote. Parity compares each model with the first one; a default run
-    is compared with the notebook's numbers too. A linear regression whose data file is found is compared with
-    the exact path: gradient descent in closed form, in float64.
-
-    Stores the verdicts. Exit status 1 when one failed.
+    Integrity computes the digests again, and names the first block of epochs that is not what the trainer
+    wrote. Parity compares each model with the first one, and a default run with the notebook's numbers. A
+    linear regression whose data file is found is compared with the exact path: gradient descent in closed
+    form, in float64. Stores the verdicts. Exit status 1 if one failed.
     """
     if every and (run, tolerance, data) != (None, None, None):
         raise typer.BadParameter(
