@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from db.archiving import as_rows
 from db.backends.watch import Row, Watch
 from db.errors import QueryError
-from db.query import LIMIT, MAX_BYTES, TIMEOUT, Answer, Value, answer, named_query, run_query
+from db.query import MAX_BYTES, TIMEOUT, Answer, Value, answer, named_query, run_query
 from db.schema import RunRow
 from db.store import Store
 from job.computed import COMPUTED, Course
@@ -77,13 +77,11 @@ def computed(
     bound: Mapping[str, Any],
     dataset: Dataset | None,
     *,
-    limit: int | None = LIMIT,
     timeout: float = TIMEOUT,
     max_bytes: int = MAX_BYTES,
-    memory: int | None = None,
-    take: Callable[[Iterator[Row]], object] | None = None,
+    **bounds: Any,
 ) -> Answer:
-    """The answer to a query in `COMPUTED`, as `run_query` gives it; `memory` does not bound the epochs."""
+    """The answer to a query in `COMPUTED`, as `run_query` gives it."""
     compute, columns = COMPUTED[name]
 
     def rows() -> Generator[Row, None, None]:
@@ -91,7 +89,7 @@ def computed(
         histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
         yield from compute(Course(run, histories, dataset), **bound)
 
-    return answer(Watch(timeout, max_bytes), rows(), limit, take=take)
+    return answer(Watch(timeout, max_bytes), rows(), **bounds | {"memory": None})  # it would bound epochs
 
 
 def check(name: str, value: Value, default: Value) -> None:

@@ -40,29 +40,21 @@ def training_progress(
         TextColumn("{task.fields[losses]}"),
         console=Console(stderr=True),
     ) as progress:
-        yield Bars(progress, done, epochs)
-
-
-class Bars:
-    """One bar a model, with its speed, the time left and its losses."""
-
-    def __init__(self, progress: Progress, done: dict[str, int], epochs: int) -> None:
-        self.progress = progress
-        self.tasks: dict[str, TaskID] = {
+        tasks = {
             model: progress.add_task(model, total=epochs, completed=count, speed="", losses="")
             for model, count in done.items()
         }
 
-    def __call__(self, model: str, history: History) -> None:
-        """Move the model's bar."""
-        task = self.tasks[model]
-        speed = self.progress.tasks[task].speed
-        self.progress.update(
-            task,
-            advance=len(history),
-            speed=f"{speed:,.0f}" if speed else "",
-            losses=f"train {history.train_loss[-1]:.6f} test {history.test_loss[-1]:.6f}",
-        )
+        def on_block(model: str, history: History) -> None:
+            speed = progress.tasks[tasks[model]].speed
+            progress.update(
+                tasks[model],
+                advance=len(history),
+                speed=f"{speed:,.0f}" if speed else "",
+                losses=f"train {history.train_loss[-1]:.6f} test {history.test_loss[-1]:.6f}",
+            )
+
+        yield on_block
 
 
 class PlainLines:

@@ -57,16 +57,17 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
     print_line(f"learning rate {run.learning_rate:g}, r = {run.dataset.train_rows:,} training rows")
     for each in steps:
         print_line("")
-        print_wrong_trace(each)
+        if each.trace_unlike:  # so the values printed next are not the epoch's
+            print_text(
+                f"{each.model}: FAILED: its trace is not what it trains: {each.trace_unlike}",
+                style="bold red",
+            )
         print_values(each)
         print_line("")
         print_parameters(run, each, steps[0])
-    first, *others = steps
-    for each in others:
+    for each in steps[1:]:
         print_line("")
-        print_wrong_trace(first)
-        print_wrong_trace(each)
-        print_differences(each, first.model)
+        print_differences(each, steps[0].model)
     print_line("")
     for each in steps:
         if each.unlike:
@@ -78,14 +79,6 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
             print_line(f"{each.model}: the replay has the stored bits", style="green")
     if any(each.unlike for each in steps):
         print_text(WHY)
-
-
-def print_wrong_trace(each: Stepped) -> None:
-    """Say that a model's trace is not what it trains, if so: the values printed next are not the epoch's."""
-    if each.trace_unlike:
-        print_text(
-            f"{each.model}: FAILED: its trace is not what it trains: {each.trace_unlike}", style="bold red"
-        )
 
 
 def print_values(each: Stepped) -> None:
