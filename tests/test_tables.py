@@ -85,6 +85,7 @@ def test_rows_on_their_side_stand_beside_each_other() -> None:
     assert layout.lines(rows[3])[0] == "quantity_0  3.03.03.03.0"
     long = Columns([*names, "why"], [True] * 8 + [False], [[*row, "x " * 21] for row in rows], 60)
     assert long.at_once == 1
+    assert Columns(names, [True] * 8, [], 20).at_once == 1
 
 
 def test_columns_without_a_value_are_left_out_of_a_table_that_is_too_wide(

@@ -129,7 +129,7 @@ class Columns:
     def side(self) -> int:
         """Characters of a row on its side: of its widest cell, if there is room."""
         room = max(NARROW, (self.screen or WIDE) - self.left - GAP)
-        return min(room, max(map(max, self.content), default=room))
+        return max((min(room, width) for cells in self.content for width in cells), default=room)
 
     @cached_property
     def at_once(self) -> int:
