@@ -32,10 +32,11 @@ def prune(
     ] = None,
     archive_older_than: Annotated[
         timedelta | None,
-        typer.Option(parser=duration, metavar="AGE", help="Archive runs that ended before 90d, 36h or 12w."),
+        typer.Option(parser=duration, metavar="AGE", help="Archive runs older than this: 90d, 36h, 12w."),
     ] = None,
     thin_older_than: Annotated[
-        timedelta | None, typer.Option(parser=duration, metavar="AGE", help="Downsample runs likewise.")
+        timedelta | None,
+        typer.Option(parser=duration, metavar="AGE", help="Downsample runs older than this."),
     ] = None,
     every: Annotated[
         int,

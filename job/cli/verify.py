@@ -65,7 +65,6 @@ def verify_all(store: Store, as_json: bool) -> int:
     runs = store.runs()[::-1]
     whole = [run for run in runs if run.whole]
     verdicts: list[VerdictRow] = []
-    left_out: list[str] = []
     with counting("verifying run", len(whole)) as advance:
         for run in whole:
             try:
@@ -73,7 +72,7 @@ def verify_all(store: Store, as_json: bool) -> int:
             except StoreFailedError:
                 raise
             except StoreError as error:  # pruned meanwhile, or of an earlier version and without digests
-                left_out.append(str(error))
+                log_line(f"not verified: {error}")
             advance()
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
@@ -83,8 +82,6 @@ def verify_all(store: Store, as_json: bool) -> int:
         print_line(f"the file is damaged: {line}", style="bold red")
     for verdict in failed:
         print_line(f"run {verdict.run_id}: FAILED: {verdict.detail}", style="bold red")
-    for line in left_out:
-        log_line(f"not verified: {line}")
     passed = len(verdicts) - len(failed)
     print_line(f"integrity: {passed:,} of {len(verdicts):,} verified runs are as they were written")
     if len(runs) > len(whole):

@@ -43,7 +43,7 @@ DASK_SETTINGS = {
 
 
 def dask() -> Any:
-    """The module `distributed`, with all loggers off. Raises SweepError if it is not installed."""
+    """The module `distributed`, with its loggers silenced. Raises SweepError if it is not installed."""
     for name, value in DASK_SETTINGS.items():
         os.environ.setdefault(name, value)  # before its import; its child processes inherit them
     try:
@@ -52,7 +52,10 @@ def dask() -> Any:
         raise SweepError(
             'a sweep needs Dask, which is not installed; run: pip install "epoch-ledger[sweep]"'
         ) from None
-    logging.disable(logging.CRITICAL)  # a sweep logs what its user needs
+    # A sweep logs what its user needs. Each by its name, as Dask sets the level of some by name.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado", "asyncio")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 
 
