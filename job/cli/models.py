@@ -42,7 +42,7 @@ def check(
     data: Data = None,
     target: Target = None,
     reading: ReadingOptions,
-    epochs: Annotated[int, typer.Option(min=10, max=100000, help="Epochs to try.")] = 100,
+    epochs: Annotated[int, typer.Option(min=10, max=100_000, help="Epochs to try.")] = 100,
     learning_rate: LearningRate = 0.01,
     seed: Seed = 0,
 ) -> int:
