@@ -142,7 +142,7 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; nothing is overwritten.")],
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
-    """Copy a SQLite store to FILE, another store, as it is at one moment, also while a run is live."""
+    """Copy a SQLite store as it is at one moment, also while a run is live; FILE is a store, too."""
     with engine_at(database_url) as (engine, waiting):
         path = sqlite_path(parse_url(database_url))
         if path is None:

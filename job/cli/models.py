@@ -24,7 +24,7 @@ app = group()
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the models that can be named, beside FILE.py:CLASS and NAME=FILE.py:CLASS; check one."""
+    """List the models that can be named, besides files ([NAME=]FILE.py:CLASS); check one of your own."""
     if context.invoked_subcommand is not None:
         return
     found = installed()

@@ -69,7 +69,7 @@ def query(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Query the history, read only: by a named query, about the latest run if none is given, or in SQL."""
+    """Answer a named query, by default about the latest run, or your own SQL. It can only read."""
     output = "json" if as_json else output
     if [listed, sql is not None, name is not None].count(True) != 1:
         raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')

@@ -1,4 +1,4 @@
-"""What is notified of a scheduled run, and how the addresses in JOB_NOTIFY_URLS are: through apprise.
+"""Notifications about scheduled runs: their text, and how apprise sends them to JOB_NOTIFY_URLS.
 
 An address contains credentials, so it is never logged.
 """
