@@ -28,7 +28,7 @@ def notifier(log_line: Callable[[str], None]) -> Callable[[str, str], None]:
     addresses = os.environ.get(URLS_VARIABLE, "").split()
     if not addresses:
         return lambda title, body: None
-    targets = [understood(address, i, len(addresses)) for i, address in enumerate(addresses, 1)]
+    targets = [target_of(address, i, len(addresses)) for i, address in enumerate(addresses, 1)]
 
     def send(title: str, body: str) -> None:
         failed = [i for i, target in enumerate(targets, 1) if not sent(target, title, body)]
@@ -39,7 +39,7 @@ def notifier(log_line: Callable[[str], None]) -> Callable[[str, str], None]:
     return send
 
 
-def understood(address: str, number: int, of: int) -> Any:
+def target_of(address: str, number: int, of: int) -> Any:
     """The apprise target of an address. Raises NotifyError."""
     try:
         import apprise

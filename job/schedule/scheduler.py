@@ -62,24 +62,24 @@ class NightlyScheduler:
         """
         now = datetime.now(UTC)
         following, late = self._begin(now)
-        with self._failures_are_told():
+        with self._reporting_failures():
             if late:
                 self._start_due(now)
             elif run_now:
                 with self.open_store() as store:
                     self._start(self._plan(store, now))
         while not self.stop.wait(self._pause(following)):
-            with self._failures_are_told():
+            with self._reporting_failures():
                 self._attend()
             now = datetime.now(UTC)
             if now >= following:
                 following = self._next(now)
-                with self._failures_are_told():
+                with self._reporting_failures():
                     self._start_due(now)
         if self.child is not None:
             self.child.process.send_signal(self.stop.number or signal.SIGTERM)
             self.child.process.wait()
-            with self._failures_are_told():
+            with self._reporting_failures():
                 self._attend()
 
     def _pause(self, following: datetime) -> float:
@@ -88,7 +88,7 @@ class NightlyScheduler:
         return min(until_due, CLOCK_POLL if self.child is None else CHILD_POLL)
 
     @contextmanager
-    def _failures_are_told(self) -> Iterator[None]:
+    def _reporting_failures(self) -> Iterator[None]:
         """Log and notify any failure of one run, so that the next run still starts."""
         try:
             yield
@@ -104,7 +104,7 @@ class NightlyScheduler:
         """
         with self.open_store() as store:
             replaced = scheduled_runs.replace_schedules(store, str(self.schedule))
-            self._tell_missed(replaced, len(replaced))
+            self._report_missed(replaced, len(replaced))
             scheduled_runs.give_up_unscheduled(store, GRACE.total_seconds())
             self._give_up(store, now - GRACE)
             row = scheduled_runs.planned(store, str(self.schedule))
@@ -174,9 +174,9 @@ class NightlyScheduler:
             if not (self.child and self.child.row.id == row.id)
             and scheduled_runs.settle(store, row.id, "missed", "no scheduler was there to start it")
         ]
-        self._tell_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
+        self._report_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
 
-    def _tell_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
+    def _report_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
         """Log and notify that `count` runs were missed; `missed` has the latest of them."""
         if not missed:
             return
