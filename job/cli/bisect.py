@@ -16,16 +16,14 @@ from job.environment import Change
 from job.log import log_line
 from job.stop import StopRequest, stopped_by_signals
 
-DEFAULT_WORK = Path("results/bisect")
-
 
 def command(
     good: Annotated[str, typer.Argument(metavar="GOOD", help="A run's number, or `latest`.")],
     bad: Annotated[str, typer.Argument(metavar="BAD", help="A run of the same settings, with other bits.")],
     data: RunData = None,
-    work: Annotated[
-        Path, typer.Option(metavar="DIR", help="Directory for environments and results.")
-    ] = DEFAULT_WORK,
+    work: Annotated[Path, typer.Option(metavar="DIR", help="Directory for environments and results.")] = Path(
+        "results/bisect"
+    ),
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     log_format: LogFormat = "text",
 ) -> int:

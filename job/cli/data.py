@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from job.cli import group
 from job.cli.options import AsJson, Target, command
-from job.cli.output import Number, print_json, print_line, print_table
+from job.cli.output import Short, print_json, print_line, print_table
 from job.cli.table_options import ReadingOptions
 from job.cli.tables import screen_width, wrapped
 from job.data.check import Check, Facts
@@ -23,12 +23,6 @@ from job.data.problem import Problem
 app = group()
 WIDE = 80
 """characters of a line where no terminal says it"""
-
-
-class Six(Number):
-    """A float that prints with six significant digits."""
-
-    digits = 6
 
 
 @app.callback()
@@ -94,8 +88,8 @@ def print_columns(columns: list[Facts]) -> None:
             [
                 each.name,
                 each.type,
-                None if each.minimum is None else Six(each.minimum),
-                None if each.maximum is None else Six(each.maximum),
+                None if each.minimum is None else Short(each.minimum),
+                None if each.maximum is None else Short(each.maximum),
                 f"{each.missing:,}".rjust(len("missing")) if each.missing else None,
                 each.use + ", constant" * each.constant,
             ]
