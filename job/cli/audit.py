@@ -20,9 +20,7 @@ def audit(
     run: Run = "latest",
     sample: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=MOST_EPOCHS, help=f"Epochs to replay: 0, others at random. Default: {SAMPLE}."
-        ),
+        typer.Option(min=1, max=MOST_EPOCHS, help=f"Replay epoch 0 and N - 1 at random. Default: {SAMPLE}."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Replay every epoch; as slow as the training.")

@@ -27,18 +27,18 @@ from job.schedule.glance import glance, last_missed
 def nights(
     limit: Annotated[int, typer.Option(min=0, help="Scheduled runs to list; 0 for all.")] = 30,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check that none was missed; if so, exit status 1.")
+        bool, typer.Option("--check", help="Only check; exit status 1 if a run was missed.")
     ] = False,
     within: Annotated[
         timedelta | None,
         typer.Option(
             parser=duration,
             metavar="AGE",
-            help="With --check: only check that the last run was completed within 26h, for example.",
+            help="With --check: only check the age of the last completed run: 26h, 2d.",
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page about all of them.")
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page about all runs.")
     ] = None,
     metrics_file: Annotated[
         Path | None, typer.Option(metavar="FILE.prom", help="Write metrics for node_exporter.")

@@ -40,7 +40,7 @@ def prune(
     ] = None,
     every: Annotated[
         int,
-        typer.Option(min=2, max=MOST_EPOCHS, help="Downsample to every Nth, the first, best and last epoch."),
+        typer.Option(min=2, max=MOST_EPOCHS, help="Keep every Nth, the first, best and last epoch of these."),
     ] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Include runs with a failed verdict.")] = False,
