@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from job.cli import COMMANDS, load
 
@@ -58,8 +58,10 @@ def row(parameter: Any) -> str:
     shown = "" if default is None or default is False else f"`{getattr(default, 'value', default)}`"
     setting = f"`{parameter.envvar}`" if parameter.envvar else ""
     text = getattr(parameter, "help", None) or ""
-    if isinstance(default, Enum):
-        text += f" One of {', '.join(choice.value for choice in type(default))}."
+    annotation = parameter.type_descriptor.annotation
+    literal = get_args(annotation) if get_origin(annotation) is Literal else ()
+    if choices := annotation if isinstance(default, Enum) else literal:
+        text += f" One of {', '.join(choices)}."
     text = text.replace("|", "\\|")
     return f"| `{name}` | {shown} | {setting} | {text} |\n"
 

@@ -14,7 +14,6 @@ from job.data.dataset import Dataset
 from job.stretches import RowsBehind, Stretch, best_to_last, rounding, rows_behind, stretches
 from job.verdicts.exact import path_of
 from job.verdicts.path import ExactPath
-from job.verdicts.path import Turn as PathTurn
 
 
 class Parity(NamedTuple):
@@ -106,7 +105,7 @@ def turning_points(course: Course, least: float = 0.001, around: int = 50) -> li
                 epoch = int(history.epoch[i])
                 earlier, here, later = (train.get(epoch + shift) for shift in (-around, 0, around))
                 rises = next((each for each in rising if each[0] <= epoch <= each[1]), (None, None))
-                turn = path.turn(position, epoch, before) if isinstance(path, ExactPath) else None
+                predicted = path.turn(position, epoch, before) if isinstance(path, ExactPath) else None
                 rows.append(
                     Turn(
                         model,
@@ -120,15 +119,12 @@ def turning_points(course: Course, least: float = 0.001, around: int = 50) -> li
                         None if later is None else (here - later) / around,
                         rises[0],
                         rises[1],
-                        *(told(turn) if turn else (None, None, None)),
+                        predicted.epoch if predicted else None,
+                        round(predicted.short_half_life, 1) if predicted else None,
+                        round(predicted.long_half_life, 1) if predicted else None,
                     )
                 )
     return sorted(rows, key=lambda row: (row.model, row.epoch, row.parameter))
-
-
-def told(turn: PathTurn) -> tuple[int, float, float]:
-    """What a row says of a turn of the exact path."""
-    return turn.epoch, round(turn.short_half_life, 1), round(turn.long_half_life, 1)
 
 
 def turns(values: Float64s, least: float) -> Iterator[tuple[int, float, float]]:

@@ -54,6 +54,11 @@ class ModelError(LedgerError):
     """A model cannot be found, loaded or begun."""
 
 
+def in_words(error: Exception) -> str:
+    """What a log or a notification says of an error."""
+    return str(error) if isinstance(error, LedgerError) else f"unexpected {type(error).__name__}: {error}"
+
+
 def one_line(error: BaseException) -> str:
     """The type and text of an exception, printable and cut at LONGEST characters."""
     try:

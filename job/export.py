@@ -13,10 +13,6 @@ from db.store import Store
 from job.files import harmless
 
 
-class MissingExtraError(LedgerError):
-    """A format needs a package that is not installed."""
-
-
 def table(store: Store, run: RunRow) -> pd.DataFrame:
     """One row for each model and epoch; losses and parameters are float32.
 
@@ -57,11 +53,11 @@ def as_csv(frame: pd.DataFrame) -> bytes:
 
 
 def as_parquet(frame: pd.DataFrame) -> bytes:
-    """The table as Parquet, with float32 columns. Raises MissingExtraError if pyarrow is not installed."""
+    """The table as Parquet, with float32 columns. Raises LedgerError if pyarrow is not installed."""
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise MissingExtraError(
+        raise LedgerError(
             "Parquet needs pyarrow, which is not installed: pip install 'epoch-ledger[parquet]'"
         ) from None
     file = io.BytesIO()

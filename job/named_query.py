@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 from db.archiving import as_rows
 from db.backends.watch import Row, Watch
 from db.errors import QueryError
-from db.query import LIMIT, MAX_BYTES, TIMEOUT, Answer, Value, answer, named_query, run_query
+from db.query import MAX_BYTES, TIMEOUT, Answer, Value, answer, named_query, run_query
 from db.schema import RunRow
 from db.store import Store
 from job.computed import COMPUTED, Course
@@ -32,7 +32,7 @@ def run_named_query(
     data: Path | None = None,
     **bounds: Any,
 ) -> Answer:
-    """The answer to a named query. `run` is None for queries about all runs; `bounds` are passed to `ask`.
+    """The answer to a named query; `run` is None if it is about all runs, `bounds` are passed to `run_query`.
 
     `:optimum` is computed from a linear regression's data file, and null if that file is not found. `:least`
     of `overfitting` is by default what rounding may explain. The queries in `COMPUTED` are answered in NumPy.
@@ -44,10 +44,8 @@ def run_named_query(
     for unknown in given.keys() - query.parameters.keys():
         known = ", ".join(f":{parameter}" for parameter in query.parameters) or "none"
         raise QueryError(f"the query {name} has no parameter :{unknown}; its parameters: {known}")
-    if run is not None and "run" in given:
+    if "run" in given:
         raise QueryError("name the run with --run, not as a parameter")
-    if run is None and "run" in given:
-        run = store.run(str(given.pop("run")))
     if "run" not in query.parameters:
         run = None
     defaults = dict(query.defaults)
@@ -79,13 +77,11 @@ def computed(
     bound: Mapping[str, Any],
     dataset: Dataset | None,
     *,
-    limit: int | None = LIMIT,
     timeout: float = TIMEOUT,
     max_bytes: int = MAX_BYTES,
-    memory: int | None = None,
-    take: Callable[[Iterator[Row]], object] | None = None,
+    **bounds: Any,
 ) -> Answer:
-    """The answer to a query in `COMPUTED`, as `run_query` gives it; `memory` does not bound the epochs."""
+    """The answer to a query in `COMPUTED`, as `run_query` gives it."""
     compute, columns = COMPUTED[name]
 
     def rows() -> Generator[Row, None, None]:
@@ -93,7 +89,7 @@ def computed(
         histories = {model: store.history(run.id, model) for model in store.progress(run.id)}
         yield from compute(Course(run, histories, dataset), **bound)
 
-    return answer(Watch(timeout, max_bytes), rows(), limit, take=take)
+    return answer(Watch(timeout, max_bytes), rows(), **bounds | {"memory": None})  # it would bound epochs
 
 
 def check(name: str, value: Value, default: Value) -> None:

@@ -16,7 +16,7 @@ from db.query import named_query, run_query
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import BaselineRow, RunRow
 from db.store import Store
-from job.schedule.nightly import bad_news
+from job.schedule.notify import bad_news
 from job.verdicts.baseline import clear_baseline, judge_baseline, set_baseline
 from job.verdicts.fail_on import FailOn
 from tests.pruning import OLD, actions, ids, made, prune

@@ -131,7 +131,7 @@ def test_json_has_no_infinity_and_a_name_for_every_column(url: str, capsys: Outp
         (("runs-by-final-loss", "--run", "1"), "is about all runs; it takes no --run"),
         (("--sql", "DELETE FROM epochs"), "only"),
         (("--sql", "SELECT :a"), "the query has a parameter :a; give it with --param a=VALUE"),
-        (("--sql", "SELECT 1", "--timeout", "nan"), "nan"),
+        (("--sql", "SELECT 1", "--timeout", "nan"), "Invalid value for '--timeout'"),
         (("convergence", "--data", "nowhere.csv"), "nowhere.csv: there is no such file"),
     ],
 )

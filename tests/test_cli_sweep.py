@@ -13,7 +13,7 @@ import pytest
 
 from db.store import Store
 from job.cli import run as command
-from job.cli.sweep import Lines, print_outcome
+from job.cli.sweep import log_result, print_outcome
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.errors import SweepError
 from job.stop import StopRequest
@@ -33,13 +33,9 @@ TASK = Task("s", 0, 0.01, 50, "sqlite:///x", 1.0, 10.0)
     ],
 )
 def test_a_line_says_what_became_of_a_combination(result: Result, words: str, capsys: Output) -> None:
-    lines = Lines(9)
-    lines(TASK, Result(None, "failed"))
-    capsys.readouterr()
-    lines(TASK, result)
+    log_result(TASK, result, 2, 9)
     said = words.format("seed 0, learning rate 0.01")
     assert capsys.readouterr().err == f"job: 2 of 9: {said}\n"
-    assert lines.results[1] is result
 
 
 def test_a_sweep_counts_what_its_combinations_came_to(capsys: Output) -> None:

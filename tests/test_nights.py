@@ -16,7 +16,7 @@ from db.lease import RunWriter
 from db.query import named_query, run_query
 from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
-from job.schedule.nightly import bad_news
+from job.schedule.notify import bad_news
 from job.verdicts.drift import judge_drift
 from job.verdicts.fail_on import FailOn
 from tests.faults import lost_commit

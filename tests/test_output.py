@@ -112,7 +112,7 @@ def test_wide_characters_take_two_columns(capsys: Output) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])
-def test_rows_are_printed_before_the_last_has_arrived(capsys: Output, form: str) -> None:
+def test_rows_are_printed_before_the_last_has_arrived(capsys: Output, form: Format) -> None:
     printed = 0
 
     def rows() -> Iterator[tuple[object, ...]]:
@@ -122,7 +122,7 @@ def test_rows_are_printed_before_the_last_has_arrived(capsys: Output, form: str)
             yield i, f"text {i}"
             printed += len(capsys.readouterr().out)
 
-    print_answer(rows(), Format(form))
+    print_answer(rows(), form)
     assert printed > 20_000
 
 
@@ -135,7 +135,7 @@ def test_a_table_is_aligned_by_its_first_thousand_rows(capsys: Output) -> None:
 @pytest.mark.parametrize(("count", "text"), [(0, "[]"), (2, None)])
 def test_streamed_json_is_the_json_of_the_whole(capsys: Output, count: int, text: str | None) -> None:
     rows = [(i, {"b": [0.5, None]}, 'q"') for i in range(count)]
-    print_answer(iter([("a", "a", "c"), *rows]), Format.json)
+    print_answer(iter([("a", "a", "c"), *rows]), "json")
     whole = [dict(zip(("a", "a_2", "c"), row, strict=True)) for row in rows]
     assert capsys.readouterr().out == (text or json.dumps(whole, indent=2)) + "\n"
 
@@ -184,13 +184,13 @@ def test_csv_is_exact_in_a_file_and_escaped_on_a_terminal(
 ) -> None:
     hostile = HOSTILE.replace("\udcff", "")
     rows = [("\x1b[2J", "n"), (hostile, -1.5)]
-    print_answer(iter(rows), Format.csv)
+    print_answer(iter(rows), "csv")
     assert list(csv.reader(io.StringIO(capsys.readouterr().out, newline=""))) == [
         ["\x1b[2J", "n"],
         [hostile, "-1.5"],
     ]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    print_answer(iter(rows), Format.csv)
+    print_answer(iter(rows), "csv")
     assert capsys.readouterr().out == rf"\x1b[2J,n{chr(10)}{SHOWN},-1.5{chr(10)}".replace(r"\udcff", "")
 
 

@@ -77,15 +77,15 @@ def test_rows_on_their_side_stand_beside_each_other() -> None:
     names = [f"quantity_{i}" for i in range(8)]
     rows = [[f"{i}.{j}" * 4 for j in range(8)] for i in range(4)]
     layout = Columns(names, [True] * 8, rows, 60)
-    assert layout.at_once == 2  # of at most 3
-    assert layout.lines(*rows[:2])[:2] == [
-        "quantity_0  0.00.00.00.0  1.01.01.01.0",
-        "quantity_1  0.10.10.10.1  1.11.11.11.1",
+    assert layout.at_once == 3
+    assert layout.lines(*rows[:3])[:2] == [
+        "quantity_0  0.00.00.00.0  1.01.01.01.0  2.02.02.02.0",
+        "quantity_1  0.10.10.10.1  1.11.11.11.1  2.12.12.12.1",
     ]
     assert layout.lines(rows[3])[0] == "quantity_0  3.03.03.03.0"
-    assert Columns(names, [True] * 8, rows[:3], 60).at_once == 3
     long = Columns([*names, "why"], [True] * 8 + [False], [[*row, "x " * 21] for row in rows], 60)
     assert long.at_once == 1
+    assert Columns(names, [True] * 8, [], 20).at_once == 1
 
 
 def test_columns_without_a_value_are_left_out_of_a_table_that_is_too_wide(

@@ -62,17 +62,22 @@ class LazyGroup(TyperGroup):
         return name, found and load(str(name)), rest
 
 
+def group() -> typer.Typer:
+    """A Typer application for the commands of one module."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
 @cache
 def load(name: str) -> Any:
     """The command of that name, with all its options."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"job.cli.{module}"), attribute)
-    if isinstance(found, typer.Typer):
-        command: Any = get_command(found)
-    else:
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    if not isinstance(found, typer.Typer):
+        alone = group()
         alone.command(name)(found)
-        command = get_command(alone)
+        found = alone
+    command = get_command(found)
+    command.help = command.help or COMMANDS[name][1]
     for each in (command, *getattr(command, "commands", {}).values()):
         for parameter in each.params:
             if parameter.param_type_name == "argument":
@@ -145,15 +150,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
 
 
-@cache
-def whole() -> Any:
-    """The whole command line, its commands not imported yet."""
-    return get_command(app)
-
-
 def invoke(words: Sequence[str]) -> int:
     """Run one command line whose output is written when this returns. Raises whatever goes wrong."""
-    command = whole()  # not called, since Typer makes Ctrl-C a status without a word
+    command: Any = get_command(app)  # not called, since Typer makes Ctrl-C a status without a word
     if "_JOB_COMPLETE" in os.environ:  # a shell asks how the line may go on
         command.main([], prog_name="job")
     status = 0

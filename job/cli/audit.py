@@ -20,20 +20,13 @@ def audit(
     run: Run = "latest",
     sample: Annotated[
         int | None,
-        typer.Option(
-            "--sample",
-            min=1,
-            max=MOST_EPOCHS,
-            metavar="N",
-            help=f"Epochs of each model to replay: epoch 0, and others drawn at random. Default: {SAMPLE}.",
-        ),
+        typer.Option(min=1, max=MOST_EPOCHS, help=f"Replay epoch 0 and N - 1 at random. Default: {SAMPLE}."),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Replay every epoch, which takes about as long as the training.")
+        bool, typer.Option("--all", help="Replay every epoch; as slow as the training.")
     ] = False,
     seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the draw. Default: a random one."),
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the draw. Default: random.")
     ] = None,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -41,8 +34,8 @@ def audit(
 ) -> int:
     """Replay stored epochs of each model from the stored epoch before, and compare the bits.
 
-    Epoch 0 is replayed from the start that the run's seed gives, so a changed seed, learning rate or data
-    file is found too. Stores the verdict. Exit status 1 when an epoch is not reproduced.
+    Epoch 0 is replayed from the start that the seed gives. Stores the verdict. Exit status 1 if an epoch
+    is not reproduced: it, the seed, the learning rate or the data file was changed.
     """
     if everything and (sample is not None or seed is not None):
         raise typer.BadParameter("--all replays every epoch; leave out --sample and --seed")

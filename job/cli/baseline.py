@@ -11,13 +11,12 @@ from db.baselines import baseline, baselines
 from db.errors import NotFoundError, StoreError
 from db.schema import BaselineRow, RunRow
 from db.store import Store
-from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, Run, open_store
+from job.cli import group
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, Run, open_store, setting
 from job.cli.output import moment, print_json, print_line, print_table, print_text, short
 from job.verdicts.baseline import clear_baseline, set_baseline
 
-app = typer.Typer(
-    help="Set the run that scheduled runs are judged against.", add_completion=False, rich_markup_mode=None
-)
+app = group()
 
 
 def one_line(text: str) -> str:
@@ -38,10 +37,8 @@ def who(name: str | None) -> str:
 
 
 Reason = Annotated[str, typer.Option("--reason", callback=one_line, help="Why; it is stored.")]
-By = Annotated[
-    str,  # `who` gives one
-    typer.Option("--by", envvar="JOB_USER", callback=who, help="Who decides. Default: your login name."),
-]
+By = Annotated[str, setting("JOB_USER", "Who decides. Default: your login name.", callback=who)]
+"""a name, as `who` gives one"""
 
 
 @app.command("set")
@@ -54,9 +51,8 @@ def set_(
 ) -> None:
     """Make a completed run the baseline of its data, target, epochs, learning rate, seed and models.
 
-    From now on each scheduled run of these is judged against it, and fails while its bits differ. To accept
-    a drift, set one of the runs that have the new bits. What differs from the former baseline is stored too,
-    in the bits and in the environment; `job query baselines` lists all of it.
+    Each scheduled run of these settings fails from now on if it has other bits. To accept a drift, set a run
+    with the new bits. `job query baselines` lists all decisions, with what each changed.
     """
     with open_store(database_url) as store:
         found = store.run(run)
@@ -100,17 +96,13 @@ def show(database_url: DatabaseUrl = DEFAULT_DATABASE, as_json: AsJson = False) 
 def clear(
     reason: Reason,
     run: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="A run of the specification, if several have a baseline."),
+        str | None, typer.Argument(metavar="[RUN]", help="A run whose baseline ends, if several are set.")
     ] = None,
     by: By = None,  # type: ignore[assignment]
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """End a baseline: its scheduled runs are then only compared with the night before.
-
-    Who set it, when and why stays stored, as does this decision.
-    """
+    """End a baseline: its scheduled runs are then only compared with the night before."""
     with open_store(database_url) as store:
         row = the_one_set(store) if run is None else baseline(store, store.run(run))
         if row is None:

@@ -9,37 +9,29 @@ import typer
 
 from job.bisect import Answer, bisect, open_trials, questions, short
 from job.bisect.trials import Trials
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, LogFormat, LogFormatOption, RunData, open_store
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, LogFormat, RunData, open_store
 from job.cli.output import print_line, print_table
 from job.cli.output import short as digits
 from job.environment import Change
 from job.log import log_line
 from job.stop import StopRequest, stopped_by_signals
 
-DEFAULT_WORK = Path("results/bisect")
-
 
 def command(
     good: Annotated[str, typer.Argument(metavar="GOOD", help="A run's number, or `latest`.")],
-    bad: Annotated[
-        str, typer.Argument(metavar="BAD", help="A run of the same specification with other bits.")
-    ],
+    bad: Annotated[str, typer.Argument(metavar="BAD", help="A run of the same settings, with other bits.")],
     data: RunData = None,
-    work: Annotated[
-        Path,
-        typer.Option(
-            "--work", metavar="DIR", help="Directory of the environments and the results of trials."
-        ),
-    ] = DEFAULT_WORK,
+    work: Annotated[Path, typer.Option(metavar="DIR", help="Directory for environments and results.")] = Path(
+        "results/bisect"
+    ),
     database_url: DatabaseUrl = DEFAULT_DATABASE,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Find which packages or settings made two runs differ, by training with the settings in between.
 
-    Builds environments with uv of the versions that the runs recorded, trains each model that differs up to
-    its first differing epoch, and halves the set of changes until the fewest are left that bring BAD's bits.
-    Results are kept in --work: repeated after a stop, the command goes on where it was. Exit status 1 when
-    the packages and settings do not explain the difference.
+    Builds environments of the recorded versions with uv, trains each model that differs up to its first
+    differing epoch, and halves the changes until the fewest are left that give BAD's bits. Results are kept
+    in --work; the same command continues. Exit status 1 if the changes do not explain the difference.
     """
     with open_store(database_url) as store:
         one, other = store.run(good), store.run(bad)

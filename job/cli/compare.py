@@ -21,9 +21,7 @@ def compare(
     tolerance: Annotated[
         float,
         typer.Option(
-            "--tolerance",
-            callback=finite,
-            help="Largest gap that passes, relative to values beyond 1; 0 asks for the same bits.",
+            callback=finite, help="Largest gap that passes, relative to values beyond 1; 0: same bits."
         ),
     ] = 0.0,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -31,9 +29,8 @@ def compare(
 ) -> int:
     """Are two runs' histories the same bits? If not: from which epoch on, how far apart, and where.
 
-    Says first what differs between their data, reading, target, epochs, learning rate, seed and models.
-    Only if nothing does, the verdict is stored with run A. Exit status 1 when the histories differ, whatever
-    the reason.
+    Prints first what differs in their data, settings and models; only if nothing does, the verdict is stored
+    with run A. Exit status 1 if the histories differ.
     """
     with open_store(database_url) as store:
         found = judge(store, store.run(run), store.run(against), tolerance)
@@ -70,7 +67,8 @@ def print_comparison(found: Comparison) -> None:
             (model, "none" if first is None else first, None if gap is None else Gap(gap), *rest)
             for model, first, gap, *rest in found.rows()
         ]
-        print_table(COLUMNS, rows, title=title(found))
+        runs = f"Run {found.verdict.run_id} against run {found.verdict.against_run_id}"
+        print_table(COLUMNS, rows, title=f"{runs}; units are units in the last place")
         print_line("")
     for model, each in found.differences.items():
         if each.missing:
@@ -93,9 +91,3 @@ def print_changes(what: str, changes: Sequence[Change]) -> None:
 def brief(value: str) -> str:
     """A value, of a hash its first 12 digits."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,}\b", r"\1", value)
-
-
-def title(found: Comparison) -> str:
-    """The title of a table of differences."""
-    verdict = found.verdict
-    return f"Run {verdict.run_id} against run {verdict.against_run_id}; units are units in the last place"

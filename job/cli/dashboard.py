@@ -9,14 +9,23 @@ from typing import Annotated
 import typer
 
 from db.errors import StoreError
-from job.cli.options import DEFAULT_DATABASE, DEFAULT_LOG_DIR, DatabaseUrl, LogDir, open_store, quiet_store
-from job.cli.progress import CheckingProgress
+from job.cli.options import (
+    DEFAULT_DATABASE,
+    DEFAULT_LOG_DIR,
+    DatabaseUrl,
+    LogDir,
+    open_store,
+    quiet_store,
+    setting,
+)
 from job.log import log_line
 from job.mirror.dashboard import Dashboard
 from job.mirror.files import CHART, FEWEST, Shown, drawn_runs, make_log_dir
 from job.stop import StopRequest, stopped_by_signals
 
 FEWEST_POINTS = 10
+LOGGED_RUNS = 100
+"""runs whose logs are checked between two lines about it"""
 
 
 def enough_points(value: int | None) -> int | None:
@@ -29,64 +38,34 @@ def enough_points(value: int | None) -> int | None:
 
 
 def dashboard(
-    run: Annotated[
-        list[str] | None,
-        typer.Option("--run", metavar="RUN", help="Show this run, a number or `latest`; repeatable."),
-    ] = None,
+    run: Annotated[list[str] | None, typer.Option(metavar="RUN", help="Show this run; repeatable.")] = None,
     runs: Annotated[
-        int,
-        typer.Option(
-            "--runs",
-            min=1,
-            envvar="JOB_DASHBOARD_RUNS",
-            help="Show the newest runs, so many; with --run or --all, it has no effect.",
-        ),
+        int, setting("JOB_DASHBOARD_RUNS", "Show the N newest runs; ignored with --run or --all.", min=1)
     ] = 20,
-    every: Annotated[
-        bool, typer.Option("--all", help="Show every run, and what else is in the log directory.")
-    ] = False,
-    host: Annotated[
-        str,
-        typer.Option("--host", envvar="JOB_DASHBOARD_HOST", help="Address to serve on. There is no login."),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port",
-            min=0,
-            max=65535,
-            envvar="JOB_DASHBOARD_PORT",
-            help="Port to serve on; 0 for a free one.",
-        ),
-    ] = 8040,
+    every: Annotated[bool, typer.Option("--all", help="Show every run, and all other logs.")] = False,
+    host: Annotated[str, setting("JOB_DASHBOARD_HOST", "Address; there is no login.")] = "127.0.0.1",
+    port: Annotated[int, setting("JOB_DASHBOARD_PORT", "Port; 0 for a free one.", min=0, max=65535)] = 8040,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(
-            "--allow-host",
-            envvar="JOB_DASHBOARD_ALLOW_HOST",
+        setting(
+            "JOB_DASHBOARD_ALLOW_HOST",
+            "A host name to answer to; repeatable, or separated by spaces. Default: localhost and --host.",
             metavar="NAME",
-            help="Answer requests under this host name, too; repeatable, in the environment apart by blanks. "
-            "Default: localhost and --host.",
         ),
     ] = None,
     points: Annotated[
         int | None,
-        typer.Option(
-            "--points",
+        setting(
+            "JOB_DASHBOARD_POINTS",
+            f"Points of a curve; 0: every epoch. Default: {CHART:,} a chart, at least {FEWEST:,} a curve.",
             min=0,
-            envvar="JOB_DASHBOARD_POINTS",
             callback=enough_points,
-            help=f"Points a curve, 0 for every epoch. Default: {CHART:,} shared among the curves of a chart, "
-            f"at least {FEWEST:,} each.",
         ),
     ] = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     log_dir: LogDir = DEFAULT_LOG_DIR,
 ) -> int:
-    """Show the newest runs in a browser until stopped; check and mend their VisualDL logs.
-
-    Runs that are trained meanwhile appear by themselves.
-    """
+    """Show the newest runs, also those in training, in a browser; check and repair their VisualDL logs."""
     if every and run:
         raise typer.BadParameter("give either --run or --all")
     make_log_dir(log_dir)
@@ -94,10 +73,13 @@ def dashboard(
     named = {run_number(reference, database_url, log_dir) for reference in run or ()}
     shown = Shown(0 if named or every else runs, tuple(sorted(named)))
 
+    def on_run(done: int, total: int) -> None:
+        if done == total or done % LOGGED_RUNS == 0:
+            log_line(f"checked the logs of {done} of {total} runs", "progress", runs=done, of=total)
+
     def repair_now() -> None:
         from job.mirror.repair import repair_logs  # loads for as long as the server that starts before it
 
-        on_run = CheckingProgress()
         try:
             with quiet_store(database_url, stop) as store:
                 repair_logs(store, log_dir, log_line, shown, on_run)

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
 
+from job.cli import group
 from job.cli.options import AsJson, Target, command
-from job.cli.output import Number, print_json, print_line, print_table
+from job.cli.output import Short, print_json, print_line, print_table
 from job.cli.table_options import ReadingOptions
 from job.cli.tables import screen_width, wrapped
 from job.data.check import Check, Facts
 from job.data.check import check as examine
 from job.data.problem import Problem
 
-app = typer.Typer(
-    help="Check what a table holds, before training on it.", add_completion=False, rich_markup_mode=None
-)
+app = group()
 WIDE = 80
 """characters of a line where no terminal says it"""
-
-
-class Six(Number):
-    """A float that prints with six significant digits."""
-
-    digits = 6
 
 
 @app.callback()
@@ -47,8 +41,7 @@ def check(
 ) -> int:
     """Print what a table holds, every problem with the option that settles it, and the command to train.
 
-    The columns are described as that command reads them. Exit status 1 if there is a problem, 2 if the file
-    holds no table.
+    Exit status 1 if there is a problem, 2 if the file holds no table.
     """
     found = examine(file, reading.reading(), target)
     words = training_words(found)
@@ -95,8 +88,8 @@ def print_columns(columns: list[Facts]) -> None:
             [
                 each.name,
                 each.type,
-                None if each.minimum is None else Six(each.minimum),
-                None if each.maximum is None else Six(each.maximum),
+                None if each.minimum is None else Short(each.minimum),
+                None if each.maximum is None else Short(each.maximum),
                 f"{each.missing:,}".rjust(len("missing")) if each.missing else None,
                 each.use + ", constant" * each.constant,
             ]
@@ -138,9 +131,7 @@ def record(found: Check, words: list[str]) -> dict[str, Any]:
             "names_line": layout.names_line or None,
             "notes": list(layout.notes),
         },
-        "columns": [
-            {name: getattr(each, name) for name in Facts.__dataclass_fields__} for each in found.columns
-        ],
+        "columns": [asdict(each) for each in found.columns],
         "problems": [as_record(problem) for problem in found.problems],
         "warnings": [as_record(problem) for problem in found.doubts],
         "train_rows": None if dataset is None else len(dataset.train_x),

@@ -19,15 +19,12 @@ from db.errors import NotFoundError, StoreError
 from db.retry import RetryPolicy
 from db.version import HEAD
 from db.version import current as ask
-from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, make_directory, open_store
+from job.cli import group
+from job.cli.options import DEFAULT_DATABASE, DatabaseUrl, Run, make_directory_of, open_store
 from job.cli.output import print_line
 from job.log import log_line
 
-app = typer.Typer(
-    help="The store as a whole: its schema, up and down, a backup, and archived runs as rows again.",
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = group()
 LONGEST_WAIT = 60.0
 """seconds for a database that is just starting, and for its answer"""
 MIGRATION = 3600.0
@@ -41,8 +38,8 @@ def engine_at(
     """An engine, whose path is checked as for a store, and the policy by which its work is retried."""
     parsed = parse_url(url)
     path = sqlite_path(parsed)
-    if create and url == DEFAULT_DATABASE:
-        make_directory(Path("results"))
+    if create:
+        make_directory_of(url)
     if path and not path.exists() and not create:
         raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
     check_directory(path)
@@ -66,13 +63,12 @@ def revision(engine: Engine, waiting: RetryPolicy) -> str:
 
 @app.command()
 def upgrade(
-    to: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to lift to.")] = "head",
+    to: Annotated[str, typer.Argument(metavar="REVISION", help="The revision to upgrade to.")] = "head",
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
-    """Make the tables, or lift an older store to this version's schema, keeping its data.
+    """Make the tables, or upgrade an older store's schema and keep its data. Stop the trainers before.
 
-    Then computes the digests of the runs of earlier versions. That can be interrupted: the next upgrade goes
-    on. Stop the trainers before.
+    Then computes the digests of runs of earlier versions; if interrupted, the next upgrade continues.
     """
     from db.migrate import upgrade as lift  # not for `current` and `backup`: Alembic is slow to import
 
@@ -146,10 +142,7 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new file; nothing is overwritten.")],
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
-    """Copy a SQLite store to FILE as it is at one moment, also while a run is live.
-
-    FILE is a store like any other: put it in the place of a lost one, or name it in --database-url.
-    """
+    """Copy a SQLite store as it is at one moment, also while a run is live; FILE is a store, too."""
     with engine_at(database_url) as (engine, waiting):
         path = sqlite_path(parse_url(database_url))
         if path is None:
@@ -165,9 +158,9 @@ def backup(
 
 @app.command("unarchive")
 def put_back(run: Run = "latest", database_url: DatabaseUrl = DEFAULT_DATABASE) -> None:
-    """Put the epochs of a run that `job prune` archived back into the table, for SQL and for `job resume`.
+    """Put the epochs of an archived run back into the table, for SQL and for `job resume`.
 
-    Every bit is checked before. Exit status 1 if the archive is damaged; nothing is changed then.
+    Exit status 1 if the archive is damaged; nothing is changed then.
     """
     from db.archiving import unarchive  # loads NumPy and the mapper
 

@@ -33,21 +33,16 @@ def plot(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", help="Runs' numbers, or `latest`.")
     ] = None,
-    sweep: Annotated[
-        str | None, typer.Option("--sweep", metavar="NAME", help="Draw a sweep instead: its fan of curves.")
-    ] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Draw a sweep instead of runs.")] = None,
     output: Folder = Path("results/plots"),
     formats: Annotated[str, typer.Option("--format", help="Any of png,svg.")] = "png,svg",
-    figure: Annotated[
-        str, typer.Option("--figure", help="Only these figures, comma-separated. Default: all.")
-    ] = "",
+    figure: Annotated[str, typer.Option(help="Only these figures, comma-separated. Default: all.")] = "",
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
     """Draw the notebook's three figures and three more; several runs go into one figure.
 
-    Of a sweep: the fan of its loss curves, the final loss by learning rate, and a line that says how much of
-    the spread the seed explains.
+    Of a sweep: its loss curves, the final loss by learning rate, and how much of it the seed explains.
     """
     kinds = choices(formats, ("png", "svg"), "format")
     if (sweep is None) != bool(runs):
@@ -97,8 +92,7 @@ def plot_sweep(name: str, output: Path, kinds: list[str], database_url: str) -> 
 def report(
     run: Run = "latest",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page. Default: results/report-RUN.html."),
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: results/report-RUN.html.")
     ] = None,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,

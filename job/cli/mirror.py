@@ -37,10 +37,9 @@ def mirror(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     log_dir: LogDir = DEFAULT_LOG_DIR,
 ) -> int:
-    """Draw the VisualDL logs of a run, or of all, anew from the store.
+    """Draw the VisualDL logs of a run, or of all, anew from the store, but not of one in training.
 
-    A run in training is left to its own mirror, which mends its logs itself. --all also removes the logs of
-    runs that `job prune` deleted.
+    --all also removes the logs of runs that `job prune` deleted.
     """
     if (run is None) != every:
         raise typer.BadParameter("give either a RUN or --all")

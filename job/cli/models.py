@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from db.history import History
+from job.cli import group
 from job.cli.options import AsJson, Data, LearningRate, Seed, Target, command
 from job.cli.output import print_json, print_line, print_table
 from job.cli.table_options import ReadingOptions
@@ -18,19 +19,12 @@ from job.models.contract import train
 from job.models.loading import load_models
 from job.models.reference import installed
 
-app = typer.Typer(
-    help="List the models that can be named; check one of your own.",
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = group()
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the models that can be named; check one of your own.
-
-    A model is named by a name of this list, or as FILE.py:CLASS or NAME=FILE.py:CLASS.
-    """
+    """List the models that can be named, besides files ([NAME=]FILE.py:CLASS); check one of your own."""
     if context.invoked_subcommand is not None:
         return
     found = installed()
@@ -44,13 +38,11 @@ def models(context: typer.Context, as_json: AsJson = False) -> None:
 @command
 def check(
     *,
-    reference: Annotated[
-        str, typer.Argument(metavar="REFERENCE", help="A name of `job models`, or FILE.py:CLASS.")
-    ],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="A name, or FILE.py:CLASS.")],
     data: Data = None,
     target: Target = None,
     reading: ReadingOptions,
-    epochs: Annotated[int, typer.Option("--epochs", min=10, max=100_000, help="Epochs to try.")] = 100,
+    epochs: Annotated[int, typer.Option(min=10, max=100_000, help="Epochs to try.")] = 100,
     learning_rate: LearningRate = 0.01,
     seed: Seed = 0,
 ) -> int:

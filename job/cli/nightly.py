@@ -19,21 +19,21 @@ from db.schema import ScheduledRunRow
 from db.store import Store
 from job.cli.options import (
     LogFormat,
-    LogFormatOption,
     Mirroring,
     StoreAccess,
     Tolerance,
     Training,
     command,
+    setting,
 )
 from job.cli.table_options import ReadingOptions
 from job.cli.train import Output, train_and_print
+from job.errors import in_words
 from job.log import log_line
 from job.models.loading import load_models
 from job.models.reference import sources
 from job.schedule.cron import Schedule
-from job.schedule.nightly import bad_news
-from job.schedule.notify import notifier
+from job.schedule.notify import bad_news, notifier
 from job.schedule.scheduler import NightlyScheduler
 from job.stop import StopRequest, stopped_by_signals
 from job.training import Settings, start
@@ -47,28 +47,17 @@ A_DAY = 86_400.0
 def nightly(
     context: typer.Context,
     *,
-    cron: Annotated[
-        str,
-        typer.Option("--cron", envvar="JOB_CRON", help="Minute, hour, day, month and weekday, as in cron."),
-    ] = "0 2 * * *",
+    cron: Annotated[str, setting("JOB_CRON", "Minute, hour, day, month, weekday.")] = "0 2 * * *",
     timezone: Annotated[
-        str | None,
-        typer.Option(
-            "--timezone", envvar="JOB_TIMEZONE", help="Time zone of --cron. Default: this machine's."
-        ),
+        str | None, setting("JOB_TIMEZONE", "Time zone of --cron. Default: the machine's.")
     ] = None,
-    run_now: Annotated[
-        bool, typer.Option("--run-now", help="Start a run at once, and then by --cron.")
-    ] = False,
-    once: Annotated[
-        bool, typer.Option("--once", help="Train one run now and end with its verdict; ignores --cron.")
-    ] = False,
+    run_now: Annotated[bool, typer.Option("--run-now", help="Start a run at once, then by --cron.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Train one run now, without a schedule.")] = False,
     fail_on: Annotated[
         FailOn,
-        typer.Option(
-            "--fail-on",
-            envvar="JOB_FAIL_ON",
-            help="Failed verdicts that give exit status 1 and are notified: drift, all; change, all but "
+        setting(
+            "JOB_FAIL_ON",
+            "Failed verdicts that give exit status 1 and are notified: drift, all; change, all but "
             "baseline; parity, all but baseline and drift; never, none.",
         ),
     ] = FailOn.drift,
@@ -77,15 +66,14 @@ def nightly(
     tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
     scheduled_run: Annotated[int | None, typer.Option("--night", hidden=True)] = None,
 ) -> int:
     """Train on a schedule, and judge whether the bits are those of the night before and of the baseline.
 
-    Waits and starts each run when it is due, in a process of its own. With --once, it trains one run now, for
-    cron, systemd or another scheduler. Only one nightly run trains at a time: a second one is refused and
-    recorded as skipped. `job baseline set` sets the baseline. The addresses in JOB_NOTIFY_URLS (in apprise's
-    form) are notified of runs that fail, drift or are missed.
+    Starts each run when it is due, in its own process. With --once it trains one run now, for cron, systemd
+    or another scheduler. One nightly run trains at a time: a second one is skipped. The addresses in
+    JOB_NOTIFY_URLS (in apprise's form) are notified of runs that fail, drift or are missed.
     """
     stop = StopRequest()
     notify = notifier(log_line)
@@ -169,8 +157,3 @@ def train_scheduled(
         how = f"scheduled run {scheduled_run} failed; see `job show {writer.run_id}`"
         log_line(how, "night_failed", scheduled_run=scheduled_run, run=writer.run_id)
     return exit_status
-
-
-def in_words(error: Exception) -> str:
-    """An error in one line, for the store and for notifications."""
-    return str(error) if isinstance(error, LedgerError) else f"unexpected {type(error).__name__}: {error}"

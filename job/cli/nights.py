@@ -6,9 +6,8 @@ import math
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from sqlalchemy import select
@@ -25,74 +24,48 @@ from job.cli.output import Gap, print_json, print_line, print_table, print_text,
 from job.schedule.glance import glance, last_missed
 
 
-class Form(StrEnum):
-    """What `job nights` prints."""
-
-    table = "table"
-    json = "json"
-    openmetrics = "openmetrics"
-
-
 def nights(
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Scheduled runs to list; 0 for all.")] = 30,
+    limit: Annotated[int, typer.Option(min=0, help="Scheduled runs to list; 0 for all.")] = 30,
     check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Only check that none is overdue or missed and the next is planned; else exit status 1.",
-        ),
+        bool, typer.Option("--check", help="Only check; exit status 1 if a run was missed.")
     ] = False,
     within: Annotated[
         timedelta | None,
         typer.Option(
-            "--within",
             parser=duration,
             metavar="AGE",
-            help="With --check, for runs that another scheduler starts: only check that the last completed "
-            "run ended no longer ago than this: 26h, 90m, 2d.",
+            help="With --check: only check the age of the last completed run: 26h, 2d.",
         ),
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE.html", help="Write a page of all scheduled runs."),
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page about all runs.")
     ] = None,
     metrics_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--metrics-file",
-            metavar="FILE.prom",
-            help="Write metrics for node_exporter's textfile collector.",
-        ),
+        Path | None, typer.Option(metavar="FILE.prom", help="Write metrics for node_exporter.")
     ] = None,
     junit_file: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE.xml", help="Write the runs and their verdicts as JUnit's XML."),
+        Path | None, typer.Option("--junit", metavar="FILE.xml", help="Write runs and verdicts as JUnit XML.")
     ] = None,
     github_summary: Annotated[
-        bool,
-        typer.Option("--github-summary", help="Add the runs to the summary page of a GitHub Actions job."),
+        bool, typer.Option("--github-summary", help="Add the runs to a GitHub Actions job's summary.")
     ] = False,
     form: Annotated[
-        Form, typer.Option("--format", help="What is printed: a table, JSON, or metrics for Prometheus.")
-    ] = Form.table,
+        Literal["table", "json", "openmetrics"],
+        typer.Option("--format", help="Print a table, JSON, or metrics for Prometheus."),
+    ] = "table",
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
-    """List the scheduled runs, the latest first: outcome, first model's digest, verdicts, duration.
+    """List the scheduled runs, the latest first, and what is open; or write files about them.
 
-    "same as" names the run before if it has the same bits, and is "NOT 12" if run 12 has others. "baseline"
-    names the baseline likewise, if there is one. The gap is the largest to the baseline, else to the run
-    before.
+    "same as" names the run before if it has the same bits, and is "NOT 12" if run 12 has others; "baseline"
+    likewise. The gap is the largest to the baseline, else to the run before.
 
-    The last line says since when the bits are the same, how many of all runs passed, and what is open.
+    The page and the metrics are about all scheduled runs, the other files about the last --limit.
 
-    With --report, --metrics-file, --junit or --github-summary, only the names of the files are printed. The
-    page and the metrics are about all scheduled runs, the others about the last --limit.
-
-    --check is for a health check. It exits with status 1 if a scheduled run is overdue, if the last one was
-    missed, or if none is planned. With --within AGE it does so if the last completed scheduled run is older,
-    or that of a specification that has a baseline.
+    --check exits with status 1 if a scheduled run is overdue, if the last one was missed, or if none is
+    planned; with --within AGE, if the last completed one, or the last like a baseline, is older.
     """
     if within is not None and not check:
         raise typer.BadParameter("--within belongs to --check")
@@ -100,9 +73,9 @@ def nights(
     if github_summary and not summary:
         raise typer.BadParameter("--github-summary needs GITHUB_STEP_SUMMARY, which GitHub Actions sets")
     files = bool(report or metrics_file or junit_file or summary)
-    if check and (files or as_json or form is not Form.table):
+    if check and (files or as_json or form != "table"):
         raise typer.BadParameter("--check has no other output than its line")
-    as_json = as_json or form is Form.json
+    as_json = as_json or form == "json"
     found: list[ScheduledRun] = []
     line = ""
     nothing = "no scheduled runs yet; `job nightly` starts them"
@@ -115,7 +88,7 @@ def nights(
                 return check_none_missed(store)
             every = scheduled_runs.newest(store)
             found = list(every[: limit or None])
-            if files or form is Form.openmetrics:
+            if files or form == "openmetrics":
                 from job.cli import nights_files  # `--check` runs every minute, and needs no templates
 
                 if files:
@@ -125,7 +98,7 @@ def nights(
                 return 0
             line = "" if as_json else glance(store, every)
     except NotFoundError as missing:
-        if check or files or form is Form.openmetrics:
+        if check or files or form == "openmetrics":
             raise
         nothing = str(missing)
     if as_json:

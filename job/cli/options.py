@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -82,120 +81,75 @@ def references(given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in words if word.strip()) or DEFAULT_MODELS
 
 
-class LogFormat(StrEnum):
-    """How the lines on stderr are written."""
-
-    text = "text"
-    json = "json"
-
-
-def choose_log_format(value: LogFormat) -> LogFormat:
-    """Let this process, and those it starts, speak in that format."""
+def choose_log_format(value: str) -> str:
+    """Let this process, and those it starts, log in that format."""
     os.environ[log.FORMAT_VARIABLE] = value
     return value
 
 
-Epochs = Annotated[
-    int, typer.Option("--epochs", min=1, max=MOST_EPOCHS, envvar="JOB_EPOCHS", help="Epochs to train.")
-]
-LearningRate = Annotated[
-    float,
-    typer.Option(
-        "--learning-rate",
-        callback=finite_positive,
-        envvar="JOB_LEARNING_RATE",
-        help="Step size, above 0.",
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option("--seed", min=0, max=2**32 - 1, envvar="JOB_SEED", help="Seed of the initial weights."),
-]
+def setting(variable: str, text: str, *names: str, **more: Any) -> Any:
+    """An option that an environment variable sets, too. Without `names` it has the parameter's name."""
+    return typer.Option(*names, envvar=variable, help=text, **more)
+
+
+Epochs = Annotated[int, setting("JOB_EPOCHS", "Epochs to train.", min=1, max=MOST_EPOCHS)]
+LearningRate = Annotated[float, setting("JOB_LEARNING_RATE", "Step size, above 0.", callback=finite_positive)]
+Seed = Annotated[int, setting("JOB_SEED", "Seed of the initial weights.", min=0, max=2**32 - 1)]
 Data = Annotated[
     Path | None,
-    typer.Option(
-        "--data",
-        envvar="JOB_DATA",
-        help="The table: text in columns, with a line of names. Default: the housing table.",
-    ),
+    setting("JOB_DATA", "The table: text in columns, with a line of names. Default: the housing table."),
 ]
-Target = Annotated[
-    str | None,
-    typer.Option("--target", envvar="JOB_TARGET", help="Column to predict. Default: the last."),
-]
-LogFormatOption = Annotated[
-    LogFormat,
-    typer.Option(
-        "--log-format",
-        envvar=log.FORMAT_VARIABLE,
-        callback=choose_log_format,
-        help="Format of the log lines on stderr: text, or a JSON object each.",
+Target = Annotated[str | None, setting("JOB_TARGET", "Column to predict. Default: the last.")]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    setting(
+        log.FORMAT_VARIABLE, "Log lines on stderr as text, or as JSON objects.", callback=choose_log_format
     ),
 ]
 Tolerance = Annotated[
     float | None,
-    typer.Option(
-        "--tolerance",
-        callback=finite,
-        envvar="JOB_TOLERANCE",
-        help="Largest gap between the models that passes as parity, relative to values beyond 1. Default: "
+    setting(
+        "JOB_TOLERANCE",
+        "Largest gap between the models that passes as parity, relative to values beyond 1. Default: "
         "2e-6, or more for a table of more than 1,125 training rows.",
+        callback=finite,
     ),
 ]
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model",
         metavar="REFERENCE",
-        help="A model, by its name or as [NAME=]FILE.py:CLASS; repeat for more. The others are compared with "
-        "the first. Default: JOB_MODELS, separated by commas, else paddle and python.",
+        help="A name, or [NAME=]FILE.py:CLASS; repeatable. The others are compared with the first. Default: "
+        "JOB_MODELS, separated by commas, else paddle and python.",
     ),
 ]
-DatabaseUrl = Annotated[
-    str,
-    typer.Option(
-        "--database-url", envvar="JOB_DATABASE_URL", help="The store: a sqlite:/// or postgresql:// URL."
-    ),
-]
+DatabaseUrl = Annotated[str, setting("JOB_DATABASE_URL", "The store: a sqlite:/// or postgresql:// URL.")]
 HeartbeatTimeout = Annotated[
     float,
-    typer.Option(
-        "--heartbeat-timeout",
-        envvar="JOB_HEARTBEAT_TIMEOUT",
-        min=1.0,
+    setting(
+        "JOB_HEARTBEAT_TIMEOUT",
+        "Seconds without a heartbeat after which a run counts as crashed.",
+        min=1,
         max=1e6,
-        help="Seconds without a heartbeat after which a running run counts as crashed.",
     ),
 ]
 DatabaseTimeout = Annotated[
     float,
-    typer.Option(
-        "--database-timeout",
-        envvar="JOB_DATABASE_TIMEOUT",
-        min=0.0,
-        max=1e7,
-        help="Seconds to wait for a database that is unreachable or hangs.",
-    ),
+    setting("JOB_DATABASE_TIMEOUT", "Seconds to wait for a database that does not answer.", min=0, max=1e7),
 ]
-LogDir = Annotated[
-    Path, typer.Option("--log-dir", envvar="JOB_LOG_DIR", help="Directory of the VisualDL logs.")
-]
+LogDir = Annotated[Path, setting("JOB_LOG_DIR", "Directory of the VisualDL logs.")]
 NoMirror = Annotated[
-    bool,
-    typer.Option("--no-mirror", envvar="JOB_NO_MIRROR", help="Write no VisualDL logs during the training."),
+    bool, setting("JOB_NO_MIRROR", "Write no VisualDL logs during the training.", "--no-mirror")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's number, or `latest`.")]
 RunData = Annotated[
     Path | None,
     typer.Option(
-        "--data",
-        help="The file that the run was trained on. Default: the housing table, "
-        "JOB_DATA, or a file of its name in the current directory.",
+        help="The run's table. Default: the housing table, JOB_DATA, or a file of its name in this directory."
     ),
 ]
-
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory for the files.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for the files.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +194,13 @@ class StoreAccess:
 
     def open(self, stop: StopRequest | None = None) -> Store:
         """The store; its tables, and the default one's directory, are made if they are missing."""
-        if self.database_url == DEFAULT_DATABASE:
-            make_directory(Path("results"))
+        make_directory_of(self.database_url)
         return open_store(
             self.database_url,
             create=True,
             heartbeat_timeout=self.heartbeat_timeout,
             database_timeout=self.database_timeout,
+            answer_timeout=None,
             stop=stop,
         )
 
@@ -276,25 +230,13 @@ def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
 
 
 def open_store(
-    url: str,
-    *,
-    create: bool = False,
-    heartbeat_timeout: float = HEARTBEAT_TIMEOUT,
-    database_timeout: float | None = None,
-    answer_timeout: float = ANSWER,
-    stop: StopRequest | None = None,
+    url: str, *, database_timeout: float = AWAY, answer_timeout: float | None = ANSWER, **more: Any
 ) -> Store:
-    """The store at `url`. `answer_timeout` counts if there is no `database_timeout`."""
+    """The store at `url`, by default with a short wait for its database; `more` as `Database` takes it."""
     from db.store import Store
 
     return Store(
-        url,
-        create=create,
-        heartbeat_timeout=heartbeat_timeout,
-        database_timeout=AWAY if database_timeout is None else database_timeout,
-        answer_timeout=answer_timeout if database_timeout is None else None,
-        stop=stop,
-        log_line=log_line,
+        url, database_timeout=database_timeout, answer_timeout=answer_timeout, log_line=log_line, **more
     )
 
 
@@ -318,9 +260,11 @@ def say_if_downsampled(run: RunRow) -> None:
         log_line(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")
 
 
-def make_directory(directory: Path) -> None:
-    """Make a directory of our own. Raises StoreError where it cannot be made."""
+def make_directory_of(url: str) -> None:
+    """Make the directory of the default store, if that is at `url`. Raises StoreError if it cannot."""
+    directory = Path("results")
     try:
-        directory.mkdir(exist_ok=True)
+        if url == DEFAULT_DATABASE:
+            directory.mkdir(exist_ok=True)
     except OSError as error:
         raise StoreError(f"the directory {directory.absolute()} cannot be made: {error.strerror}") from None

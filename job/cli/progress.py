@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -16,21 +15,16 @@ from db.history import History
 from job import log
 
 
-class OnProgress(Protocol):
-    """What the training loop tells after each stored block."""
-
-    def __call__(self, model: str, history: History) -> None:
-        """Take note of a stored block."""
-
-
 def bar(width: int) -> BarColumn:
-    """A bar of that many characters, in the colours of something that goes well; rich's own is red."""
+    """A bar of that many characters; rich's own is red."""
     return BarColumn(width, complete_style="cyan", finished_style="green")
 
 
 @contextmanager
-def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) -> Iterator[OnProgress]:
-    """A report for models that have `done` epochs of `epochs`; if `quiet`, one that programs alone hear."""
+def training_progress(
+    done: dict[str, int], epochs: int, quiet: bool = False
+) -> Iterator[Callable[[str, History], None]]:
+    """The progress of models that have `done` epochs of `epochs`; if `quiet`, as JSON or not at all."""
     if quiet and not log.in_json():
         yield lambda model, history: None
         return
@@ -46,29 +40,21 @@ def training_progress(done: dict[str, int], epochs: int, quiet: bool = False) ->
         TextColumn("{task.fields[losses]}"),
         console=Console(stderr=True),
     ) as progress:
-        yield Bars(progress, done, epochs)
-
-
-class Bars:
-    """One bar a model, with its speed, the time left and its losses."""
-
-    def __init__(self, progress: Progress, done: dict[str, int], epochs: int) -> None:
-        self.progress = progress
-        self.tasks: dict[str, TaskID] = {
+        tasks = {
             model: progress.add_task(model, total=epochs, completed=count, speed="", losses="")
             for model, count in done.items()
         }
 
-    def __call__(self, model: str, history: History) -> None:
-        """Move the model's bar."""
-        task = self.tasks[model]
-        speed = self.progress.tasks[task].speed
-        self.progress.update(
-            task,
-            advance=len(history),
-            speed=f"{speed:,.0f}" if speed else "",
-            losses=f"train {history.train_loss[-1]:.6f} test {history.test_loss[-1]:.6f}",
-        )
+        def on_block(model: str, history: History) -> None:
+            speed = progress.tasks[tasks[model]].speed
+            progress.update(
+                tasks[model],
+                advance=len(history),
+                speed=f"{speed:,.0f}" if speed else "",
+                losses=f"train {history.train_loss[-1]:.6f} test {history.test_loss[-1]:.6f}",
+            )
+
+        yield on_block
 
 
 class PlainLines:
@@ -101,55 +87,29 @@ class PlainLines:
                 print(log.shown(line), file=sys.stderr)
 
 
+def vanishing_bars() -> Progress:
+    """Bars that vanish at the end; none where stderr is no terminal or has JSON."""
+    columns = (TextColumn("{task.description}"), bar(24), MofNCompleteColumn(), TimeRemainingColumn())
+    off = log.in_json() or not sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=off)
+
+
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """A function that counts one or more of `total`: on a terminal, a bar that vanishes at the end."""
-    if not sys.stderr.isatty():
-        yield lambda count=1: None
-        return
-    columns = (TextColumn("{task.description}"), bar(24), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count=1: progress.advance(task, count)
-
-
-Drawing = Callable[[str, int, int], None]
+    """A function that counts one or more of `total`."""
+    with vanishing_bars() as progress:
+        yield partial(progress.advance, progress.add_task(what, total=total))
 
 
 @contextmanager
-def drawing_progress() -> Iterator[Drawing]:
-    """A report for logs that are drawn: of each model, its epochs drawn and stored. Bars that vanish."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    with Progress(
-        TextColumn("drawing {task.description:>6}"),
-        bar(24),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as progress:
-        tasks: dict[str, TaskID] = {}
+def drawing_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows how many epochs of each model are drawn."""
+    tasks: dict[str, TaskID] = {}
+    with vanishing_bars() as progress:
 
-        def on_progress(model: str, drawn: int, stored: int) -> None:
+        def on_drawing(model: str, drawn: int, stored: int) -> None:
             if model not in tasks:
-                tasks[model] = progress.add_task(model)
+                tasks[model] = progress.add_task(f"drawing {model}")
             progress.update(tasks[model], completed=drawn, total=stored)
 
-        yield on_progress
-
-
-class CheckingProgress:
-    """A report for the logs of runs that are checked: a line at the end, and every few seconds until then."""
-
-    EVERY = 5.0
-    """seconds"""
-
-    def __init__(self) -> None:
-        self.said = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Take note of so many checked runs of a total."""
-        if done == total or time.monotonic() - self.said >= self.EVERY:
-            self.said = time.monotonic()
-            log.log_line(f"checked the logs of {done} of {total} runs", "progress", runs=done, of=total)
+        yield on_drawing

@@ -28,57 +28,38 @@ from job.log import log_line
 
 def prune(
     keep_nights: Annotated[
-        int | None,
-        typer.Option("--keep-nights", min=1, help="Keep the newest N nightly runs; delete older ones."),
+        int | None, typer.Option(min=1, help="Delete all but the N newest nightly runs.")
     ] = None,
     archive_older_than: Annotated[
         timedelta | None,
-        typer.Option(
-            "--archive-older-than",
-            parser=duration,
-            metavar="AGE",
-            help="Archive completed runs that ended longer ago than this: 90d, 36h, 12w. Nothing is lost.",
-        ),
+        typer.Option(parser=duration, metavar="AGE", help="Archive runs older than this: 90d, 36h, 12w."),
     ] = None,
     thin_older_than: Annotated[
         timedelta | None,
-        typer.Option(
-            "--thin-older-than",
-            parser=duration,
-            metavar="AGE",
-            help="Downsample runs that ended longer ago than this: 90d, 36h, 12w.",
-        ),
+        typer.Option(parser=duration, metavar="AGE", help="Downsample runs older than this."),
     ] = None,
     every: Annotated[
         int,
-        typer.Option(
-            "--every",
-            min=2,
-            max=MOST_EPOCHS,
-            help="Of a downsampled run, keep every Nth epoch, the first, the best and the last.",
-        ),
+        typer.Option(min=2, max=MOST_EPOCHS, help="Keep every Nth, the first, best and last epoch of these."),
     ] = 100,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Delete or downsample runs with a failed verdict, too.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Include runs with a failed verdict.")] = False,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> int:
     """Delete old nightly runs; archive or downsample old runs of every kind. Running runs are never touched.
 
-    An archived run keeps every bit in about a fortieth of the space, and models with the same digest share
-    one archive. It is read, judged and compared like any other; SQL of your own sees only its first, best and
-    last epochs, until `job db unarchive` puts all of them back. Any completed run may be archived. A run that
-    is old enough to be archived is not downsampled. Exit status 1 if a run is not archived because its
-    epochs, or its archive, are not what was written.
+    An archived run keeps every bit in about a fortieth of the space, and is read, judged and compared like
+    any other. Your own SQL sees only its first, best and last epochs until `job db unarchive` puts all of
+    them back. Exit status 1 if a run cannot be archived because its epochs or its archive were changed.
 
-    Runs with a failed verdict, and the runs that they were compared with, are neither deleted nor downsampled
-    unless --force is given; a verdict of the kind baseline does not count, as it fails every night. Nor is
-    ever the run that the next scheduled run is compared with, or one that is or was a baseline. The list of
-    scheduled runs is kept.
-    A downsampled run can be read and drawn, but not verified, compared or resumed.
+    A downsampled run can be read and drawn, but not verified, compared or resumed. A run that is old enough
+    to be archived is not downsampled.
+
+    Without --force, runs with a failed verdict (other than baseline), and the runs that they were compared
+    with, are neither deleted nor downsampled. Nor is ever the run that the next scheduled run is compared
+    with, or one that is or was a baseline. The list of scheduled runs is kept.
     """
     policy = Policy(keep_nights, thin_older_than, every, force, archive_older_than)
     done: list[tuple[Pruning, int | None]] = []

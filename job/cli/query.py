@@ -7,22 +7,23 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from db.backends.watch import Row
 from db.errors import QueryError
-from db.query import Value, named_queries, named_query, names, read_value, run_query
+from db.query import NamedQuery, Value, named_queries, named_query, names, read_value, run_query
 from job.cli.options import (
     ANSWER,
     DEFAULT_DATABASE,
     AsJson,
     DatabaseUrl,
     RunData,
+    finite,
     open_store,
     say_if_downsampled,
 )
@@ -32,23 +33,9 @@ from job.log import log_line, shown
 
 LONGEST = 1_000_000
 """most characters of a query from stdin"""
+Format = Literal["table", "csv", "json"]
 REST = 64_000_000
 """bytes that the process may take besides twice the budget"""
-
-
-class Format(StrEnum):
-    """How an answer is printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-
-
-def seconds(value: float) -> float:
-    """The time limit, checked: Typer's own bounds let NaN through."""
-    if not 0.001 <= value <= 86400:
-        raise typer.BadParameter(f"{value:g} is not between 0.001 and 86400")
-    return value
 
 
 def names_from(incomplete: str) -> list[str]:
@@ -59,40 +46,31 @@ def names_from(incomplete: str) -> list[str]:
 def query(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="NAME", help="A named query, or `-` for SQL from stdin.", autocompletion=names_from
-        ),
+        typer.Argument(metavar="NAME", help="A named query; `-`: SQL from stdin.", autocompletion=names_from),
     ] = None,
-    run: Annotated[
-        str | None, typer.Option("--run", metavar="RUN", help="Binds :run: a number, or `latest`.")
-    ] = None,
-    sql: Annotated[str | None, typer.Option("--sql", help="Your own query, instead of a named one.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="Binds :run; a number, or `latest`.")] = None,
+    sql: Annotated[str | None, typer.Option(help="Your own query, instead of a named one.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
     param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="Binds :NAME; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Binds :NAME; repeatable.")
     ] = None,
     sweep: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Binds :name, as text: a sweep's.")
+        str | None, typer.Option("--name", metavar="NAME", help="Binds :name, a sweep's.")
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = Format.table,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to print; 0 for all.")] = 1000,
+    output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = "table",
+    limit: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 1000,
     timeout: Annotated[
-        float,
-        typer.Option("--timeout", callback=seconds, help="Seconds that the query may take, up to a day."),
+        float, typer.Option(callback=finite, min=0.001, max=86400, help="Seconds that it may take.")
     ] = 30.0,
     max_bytes: Annotated[
-        int,
-        typer.Option("--max-bytes", min=1, max=2**61, help="Bytes of memory that the whole answer may take."),
+        int, typer.Option(min=1, max=2**61, help="Bytes that the answer may take.")
     ] = 256_000_000,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the history in SQL: a named query, or your own. Nothing that changes anything gets through.
-
-    RUN is `latest` where a named query needs one and none is given.
-    """
-    output = Format.json if as_json else output
+    """Answer a named query, by default about the latest run, or your own SQL. It can only read."""
+    output = "json" if as_json else output
     if [listed, sql is not None, name is not None].count(True) != 1:
         raise QueryError('give one of: a query\'s NAME, --sql "...", - for SQL from stdin, or --list')
     if listed:
@@ -134,35 +112,19 @@ def query(
 
 def list_queries(output: Format) -> None:
     """Print what the named queries answer, and their parameters; as JSON with their text there."""
-    columns = ("name", "question", "parameters")
     queries = named_queries()
-    if output is Format.json:
-        print_json(
-            [
-                {
-                    "name": q.name,
-                    "question": q.question,
-                    "parameters": q.parameters,
-                    "defaults": q.defaults,
-                    "sql": q.sql,
-                }
-                for q in queries
-            ]
-        )
+    if output == "json":
+        print_json([asdict(each) for each in queries])
         return
-    rows: list[Row] = [
-        (
-            each.name,
-            each.question,
-            ", ".join(
-                f":{name}" + (f" = {each.defaults[name]}" if each.defaults.get(name) is not None else "")
-                for name in each.parameters
-                if name != "optimum"
-            ),
-        )
-        for each in queries
-    ]
-    print_answer(iter([columns, *rows]), output)
+    rows: list[Row] = [(each.name, each.question, parameters_of(each)) for each in queries]
+    print_answer(iter([("name", "question", "parameters"), *rows]), output)
+
+
+def parameters_of(named: NamedQuery) -> str:
+    """The parameters that a user may set, with their defaults."""
+    defaults = {name: "" if value is None else f" = {value}" for name, value in named.defaults.items()}
+    names = [name for name in named.parameters if name != "optimum"]
+    return ", ".join(f":{name}{defaults.get(name, '')}" for name in names)
 
 
 def read_query() -> str:
@@ -192,9 +154,9 @@ def read_parameters(pairs: list[str]) -> dict[str, Value]:
 
 def print_answer(rows: Iterator[Row], output: Format) -> None:
     """Print the column names and rows of an answer as they arrive."""
-    if output is Format.json:
+    if output == "json":
         write_json_rows(rows)
-    elif output is Format.csv:
+    elif output == "csv":
         write_csv(rows)
     else:
         print_table(next(rows), ([cell(value) for value in row] for row in rows))
@@ -234,18 +196,18 @@ def write_json_rows(rows: Iterator[Row]) -> None:
     names = unique(next(rows))
     begin = "[\n  "
     for row in rows:
-        value = dict(zip(names, map(finite, row), strict=True))
+        value = dict(zip(names, map(null_if_not_finite, row), strict=True))
         sys.stdout.write(begin + json_text(value).replace("\n", "\n  "))
         begin = ",\n  "
     print("[]" if begin[0] == "[" else "\n]")
 
 
-def finite(value: Any) -> Any:
+def null_if_not_finite(value: Any) -> Any:
     """The value, with null for each NaN or infinity in it."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: null_if_not_finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [finite(item) for item in value]
+        return [null_if_not_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -6,14 +6,7 @@ from typing import Any
 
 from db.errors import NotFoundError
 from db.summaries import summaries
-from job.cli.options import (
-    DEFAULT_DATABASE,
-    AsJson,
-    DatabaseUrl,
-    HeartbeatTimeout,
-    open_database,
-    open_store,
-)
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_database, open_store
 from job.cli.output import print_json, print_line, print_table, short
 
 
@@ -27,11 +20,7 @@ def runs(
     heartbeat_timeout: HeartbeatTimeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs, newest first.
-
-    The digest is that of the first model; `job show` has all of them. The names of the datasets are shown if
-    there are several datasets.
-    """
+    """List the runs, newest first, with the first model's digest, and the datasets if there are several."""
     found: list[dict[str, Any]] = []
     nothing = "no runs yet; `job train` makes the first"
     try:

@@ -7,18 +7,11 @@ from dataclasses import asdict
 
 from db.downsampled import described
 from db.summaries import summaries
-from job.cli.options import (
-    DEFAULT_DATABASE,
-    AsJson,
-    DatabaseUrl,
-    HeartbeatTimeout,
-    Run,
-    open_store,
-)
+from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, Run, open_store
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
 from job.data.reading import Reading
 from job.data.source import source
-from job.environment import main_packages
+from job.environment import flat, main_packages
 from job.fit import PARTS, fits, last_losses, remark
 
 ARCHIVED = "yes; `job db unarchive {}` puts its epochs back into the table"
@@ -95,7 +88,9 @@ def show(
     environment = dict(found.environment)
     if "packages" in environment:
         environment["packages"] = main_packages(environment["packages"])
-    facts += [(name, _flat(environment[name])) for name in sorted(environment)]
+    for name in sorted(environment):
+        values = flat(environment[name]).items()
+        facts.append((name, ", ".join(f"{path} {value}".strip() for path, value in values)))
     print_table(["", ""], facts)
     print_line("")
     for verdict in verdicts:
@@ -104,12 +99,3 @@ def show(
         print_line(ALONE)
     elif not verdicts:
         print_line("no verdicts" + ("" if not found.whole else f" yet; `job verify {found.id}` gives them"))
-
-
-def _flat(value: object) -> str:
-    """Nested settings on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return "; ".join(_flat(item) for item in value)
-    return str(value)

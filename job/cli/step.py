@@ -29,20 +29,16 @@ WHY = (
 
 def step(
     run: Run,
-    epoch: Annotated[
-        int, typer.Argument(metavar="EPOCH", min=0, max=MOST_EPOCHS, help="An epoch, counted from 0.")
-    ],
+    epoch: Annotated[int, typer.Argument(metavar="EPOCH", min=0, max=MOST_EPOCHS, help="Counted from 0.")],
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
     as_json: AsJson = False,
 ) -> int:
     """Replay one epoch, and show every value that each model computes in it.
 
-    The models go on from the stored epoch before, or from their start. For each further model follows the
-    first operation in which it differs from the first model; then each of its operations on the first
-    model's values, which tells an operation that differs by itself from one that only inherits a difference.
-    Last, whether the replayed epochs have the stored bits. Exit status 1 when one does not, or when a model's
-    trace is not what it trains.
+    The models start from the stored epoch before. Each further model is compared with the first: with its
+    own values, and with the first one's, which shows the operations that differ by themselves. Exit status 1
+    if an epoch does not have the stored bits, or a model's trace is not what it trains.
     """
     with open_store(database_url) as store:
         found = store.run(run)
@@ -61,16 +57,17 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
     print_line(f"learning rate {run.learning_rate:g}, r = {run.dataset.train_rows:,} training rows")
     for each in steps:
         print_line("")
-        print_wrong_trace(each)
+        if each.trace_unlike:  # so the values printed next are not the epoch's
+            print_text(
+                f"{each.model}: FAILED: its trace is not what it trains: {each.trace_unlike}",
+                style="bold red",
+            )
         print_values(each)
         print_line("")
         print_parameters(run, each, steps[0])
-    first, *others = steps
-    for each in others:
+    for each in steps[1:]:
         print_line("")
-        print_wrong_trace(first)
-        print_wrong_trace(each)
-        print_differences(each, first.model)
+        print_differences(each, steps[0].model)
     print_line("")
     for each in steps:
         if each.unlike:
@@ -82,14 +79,6 @@ def print_steps(run: RunRow, epoch: int, steps: list[Stepped]) -> None:
             print_line(f"{each.model}: the replay has the stored bits", style="green")
     if any(each.unlike for each in steps):
         print_text(WHY)
-
-
-def print_wrong_trace(each: Stepped) -> None:
-    """Say that a model's trace is not what it trains, if so: the values printed next are not the epoch's."""
-    if each.trace_unlike:
-        print_text(
-            f"{each.model}: FAILED: its trace is not what it trains: {each.trace_unlike}", style="bold red"
-        )
 
 
 def print_values(each: Stepped) -> None:
@@ -115,18 +104,19 @@ def print_parameters(run: RunRow, each: Stepped, first: Stepped) -> None:
     if len(names) > MOST_PARAMETERS:
         shown = sorted(np.argsort(-np.abs(first.after))[:MOST_PARAMETERS].tolist())
         title = f"{title}, the {len(shown)} largest of {len(names):,} parameters"
-    columns = [
-        (column, values, kind)
-        for column, values, kind in (
-            ("old", each.before.parameters, Number),
-            ("gradient", each.gradient, Short),
-            ("update", update(each), Short),
-            ("new", each.after, Number),
-        )
-        if values is not None
+    columns = {name: values for name, values in parameter_columns(each).items() if values is not None}
+    kinds = [Number if column in ("old", "new") else Short for column in columns]
+    rows = [
+        [names[i], *(kind(values[i]) for kind, values in zip(kinds, columns.values(), strict=True))]
+        for i in shown
     ]
-    rows = [[names[i], *(kind(values[i]) for _, values, kind in columns)] for i in shown]
-    print_table(["parameter", *(column for column, *_ in columns)], rows, title=title)
+    print_table(["parameter", *columns], rows, title=title)
+
+
+def parameter_columns(each: Stepped) -> dict[str, NDArray[Any] | None]:
+    """What is shown of each parameter, each [p]: the update is float64."""
+    update = each.after.astype(np.float64) - each.before.parameters
+    return {"old": each.before.parameters, "gradient": each.gradient, "update": update, "new": each.after}
 
 
 def print_differences(each: Stepped, first: str) -> None:
@@ -134,12 +124,10 @@ def print_differences(each: Stepped, first: str) -> None:
     crosswise = {difference.operation: difference for difference in each.crosswise or ()}
     rows = []
     for own in each.own:
-        row: list[object] = [own.operation, count(own), gap(own)]
+        row: list[object] = [own.operation, *figures(own)]
         if crosswise:
             on_first = crosswise.get(own.operation)
-            row += [count(on_first), gap(on_first), units(on_first)] if on_first else [None] * 3
-        else:
-            row.append(units(own))
+            row[-1:] = figures(on_first) if on_first else [None] * 3
         rows.append(row)
     on_first_columns = [f"{first}'s values", "gap"] if crosswise else []
     columns = ["operation", "own values", "gap", *on_first_columns, "units"]
@@ -188,16 +176,6 @@ def described(difference: Difference) -> str:
     )
 
 
-def count(difference: Difference) -> str:
-    """How many values differ, and the model's type if it is another one, as in `f64`."""
-    kind = difference.types.partition(",")[0].replace("float", "f")
-    if not difference.differing:
-        return kind or "none"
-    if kind:
-        return f"{difference.differing:,}/{difference.values:,} {kind}"
-    return f"{difference.differing:,} of {difference.values:,}"
-
-
 class Units(int):
     """A number of units in the last place; short if it is large."""
 
@@ -205,19 +183,13 @@ class Units(int):
         return f"{int(self):,}" if self < 100_000 else f"{int(self):.0e}"
 
 
-def gap(difference: Difference) -> Gap | None:
-    """The largest gap, if a value differs."""
-    return Gap(difference.gap) if difference.differing else None
-
-
-def units(difference: Difference) -> Units | None:
-    """The most units in the last place, if a value differs."""
-    return Units(difference.ulps) if difference.differing else None
-
-
-def update(each: Stepped) -> NDArray[Any]:
-    """What the update has added to each parameter, float64 [p]."""
-    return each.after.astype(np.float64) - each.before.parameters
+def figures(difference: Difference) -> list[object]:
+    """How many values differ, with the model's type if it is another one (`f64`), the gap, and the units."""
+    kind = difference.types.partition(",")[0].replace("float", "f")
+    if not difference.differing:
+        return [kind or "none", None, None]
+    of = f"/{difference.values:,} {kind}" if kind else f" of {difference.values:,}"
+    return [f"{difference.differing:,}{of}", Gap(difference.gap), Units(difference.ulps)]
 
 
 def mean(value: NDArray[Any]) -> float:
@@ -238,12 +210,7 @@ def record(run: RunRow, epoch: int, steps: list[Stepped]) -> dict[str, Any]:
 
 def model_record(run: RunRow, each: Stepped, first: Stepped) -> dict[str, Any]:
     """One model's epoch as JSON has it."""
-    columns = {
-        "old": each.before.parameters,
-        "gradient": each.gradient,
-        "update": update(each),
-        "new": each.after,
-    }
+    columns = parameter_columns(each)
     return {
         "model": each.model,
         "same_bits": not each.unlike,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from db.history import History
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli.compare import print_comparison
@@ -89,12 +88,10 @@ def print_losses(store: Store, run: RunRow) -> None:
     for model in models:
         tenths = store.history(run.id, model, step=step)
         last = store.history(run.id, model, first_epoch=run.epochs - 1)
-        history = History.concatenate([tenths, last]) if len(last) and len(tenths) else tenths
-        rows = zip(
-            history.epoch.tolist(), history.train_loss.tolist(), history.test_loss.tolist(), strict=True
-        )
-        for epoch, train_loss, test_loss in rows:
-            losses.setdefault(epoch, {})[model] = (train_loss, test_loss)
+        for part in (tenths, last):
+            both = zip(part.train_loss.tolist(), part.test_loss.tolist(), strict=True)
+            for epoch, pair in zip(part.epoch.tolist(), both, strict=True):
+                losses.setdefault(epoch, {})[model] = pair
     nothing = (math.nan, math.nan)
     print_table(
         ["epoch", *(f"{model} {part}" for model in models for part in ("train", "test"))],

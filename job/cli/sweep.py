@@ -6,22 +6,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Protocol
+from typing import Annotated
 from uuid import uuid4
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from db.sweeps import tables_of
 from job.cli.options import (
     Data,
     Epochs,
     LogFormat,
-    LogFormatOption,
     Models,
     StoreAccess,
     Target,
@@ -29,11 +23,13 @@ from job.cli.options import (
     command,
     finite_positive,
     references,
+    setting,
 )
 from job.cli.output import print_line
+from job.cli.progress import counting
 from job.cli.table_options import ReadingOptions
 from job.errors import SweepError
-from job.log import in_json, log_line, shown
+from job.log import in_json, log_line
 from job.models.loading import load_models
 from job.models.reference import reference_of, sources
 from job.stop import StopRequest, stopped_by_signals
@@ -46,16 +42,9 @@ from job.sweep.tasks import seeds as seeds_of
 @command
 def sweep(
     *,
-    seeds: Annotated[
-        str, typer.Option("--seeds", envvar="JOB_SEEDS", help="Seeds: 0:20 (20 is left out), or 1,2,5.")
-    ] = "0:20",
-    learning_rates: Annotated[
-        str, typer.Option("--learning-rates", envvar="JOB_LEARNING_RATES", help="Like 0.003,0.01,0.03.")
-    ] = "0.01",
-    name: Annotated[
-        str | None,
-        typer.Option("--name", envvar="JOB_SWEEP", help="Name of the sweep. Default: data and epochs."),
-    ] = None,
+    seeds: Annotated[str, setting("JOB_SEEDS", "Seeds: 0:20 (20 is left out), or 1,2,5.")] = "0:20",
+    learning_rates: Annotated[str, setting("JOB_LEARNING_RATES", "Like 0.003,0.01,0.03.")] = "0.01",
+    name: Annotated[str | None, setting("JOB_SWEEP", "Name of the sweep. Default: data and epochs.")] = None,
     epochs: Epochs = 10_000,
     data: Data = None,
     target: Target = None,
@@ -64,23 +53,20 @@ def sweep(
     tolerance: Tolerance = None,
     scheduler: Annotated[
         str | None,
-        typer.Option(
-            "--scheduler",
-            envvar="JOB_SCHEDULER",
-            help="A Dask scheduler, tcp://host:port, whose workers are `job worker`. Default: own processes.",
+        setting(
+            "JOB_SCHEDULER", "A Dask scheduler with `job worker`s, tcp://host:port. Default: own processes."
         ),
     ] = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, max=1024, help="Own processes. Default: one for each core."),
+        int | None, typer.Option(min=1, max=1024, help="Own processes. Default: one a core.")
     ] = None,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Train a run for every seed with every learning rate, in parallel.
 
-    The same command can be repeated: it skips completed combinations and resumes interrupted ones. Other
-    workers resume the runs of a killed worker. Exit status 1 if a run diverged, failed, or failed parity.
+    The same command continues: it skips completed runs and resumes interrupted ones. Exit status 1 if a run
+    diverged, failed, or failed parity.
     """
     if scheduler and workers:
         raise SweepError("--workers starts processes of this machine; a scheduler has its own workers")
@@ -120,14 +106,21 @@ def sweep(
     ]
     log_line(f"sweep {label}: {len(tasks):,} runs of {epochs:,} epochs", "sweep_begins", sweep=label)
     begun = time.monotonic()
-    with stopped_by_signals(stop), sweep_progress(len(tasks)) as on_result:
+    results: list[Result] = []
+    with stopped_by_signals(stop), counting("runs", len(tasks)) as advance:
+
+        def on_result(task: Task, result: Result) -> None:
+            results.append(result)
+            advance()
+            log_result(task, result, len(results), len(tasks))
+
         try:
             with client_of(scheduler, workers or os.cpu_count() or 1) as client:
                 run_all(client, tasks, dataset, stop, on_result)
         except Exception:
             if not stop.is_set():  # else a cluster broke that was to end anyway
                 raise
-    return print_outcome(label, on_result.results, len(tasks), time.monotonic() - begun, stop.number)
+    return print_outcome(label, results, len(tasks), time.monotonic() - begun, stop.number)
 
 
 def checked(value: float) -> float:
@@ -156,80 +149,30 @@ def print_outcome(label: str, results: list[Result], of: int, seconds: float, st
     return 0 if all(result.good for result in results) else 1
 
 
-class SweepProgress(Protocol):
-    """Records and logs each combination that has ended."""
-
-    results: list[Result]
-
-    def __call__(self, task: Task, result: Result) -> None:
-        """Record and log it."""
-
-
-class Lines:
-    """A line for each combination that ends."""
-
-    def __init__(self, of: int) -> None:
-        self.of = of
-        self.results: list[Result] = []
-
-    def __call__(self, task: Task, result: Result) -> None:
-        """Record and log it."""
-        self.results.append(result)
-        self.log_line(sentence(task, result, len(self.results), self.of), task, result)
-
-    def log_line(self, text: str, task: Task, result: Result) -> None:
-        """Log it."""
-        log_line(
-            text,
-            "sweep_run",
-            run=result.run_id,
-            seed=task.seed,
-            learning_rate=task.learning_rate,
-            status=result.status,
-            seconds=round(result.seconds, 3),
-        )
-
-
-def sentence(task: Task, result: Result, number: int, of: int) -> str:
-    """The outcome of a combination, in one line."""
+def log_result(task: Task, result: Result, number: int, of: int) -> None:
+    """Log what a combination came to; a good result only if there is no bar that counts it."""
+    if result.good and sys.stderr.isatty() and not in_json():
+        return
     run = "" if result.run_id is None else f"run {result.run_id}, "
     how = result.status if result.trained or not result.good else "completed before"
     took = f" in {result.seconds:.1f} s" if result.trained else ""
     why = f": {result.why}" if result.why else ""
-    return f"{number} of {of}: {run}{task}: {how}{took}{why}"
-
-
-@contextmanager
-def sweep_progress(of: int) -> Iterator[SweepProgress]:
-    """On a terminal a bar, and lines for failures only; elsewhere a line for each combination."""
-    lines = Lines(of)
-    if in_json() or not sys.stderr.isatty():
-        yield lines
-        return
-    with Progress(
-        TextColumn("runs"),
-        BarColumn(bar_width=40),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[last]}"),
-        console=Console(stderr=True),
-    ) as progress:
-        bar = progress.add_task("runs", total=of, last="")
-
-        class Bar(Lines):
-            def log_line(self, text: str, task: Task, result: Result) -> None:
-                progress.update(bar, advance=1, last=f"last: {task}, {result.status}")
-                if not result.good:
-                    progress.console.print(Text(f"job: {shown(text)}"), soft_wrap=True)
-
-        yield Bar(of)
+    log_line(
+        f"{number} of {of}: {run}{task}: {how}{took}{why}",
+        "sweep_run",
+        run=result.run_id,
+        seed=task.seed,
+        learning_rate=task.learning_rate,
+        status=result.status,
+        seconds=round(result.seconds, 3),
+    )
 
 
 def worker(
     scheduler: Annotated[
         str, typer.Argument(metavar="SCHEDULER", envvar="JOB_SCHEDULER", help="tcp://host:port")
     ],
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Train runs of sweeps for a Dask scheduler until stopped, one at a time, with pinned numerics.
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
-from math import ceil
 
 from rich.cells import cell_len
 
@@ -26,8 +25,6 @@ WIDE = 200
 """most characters that a column is wide; a longer cell moves the rest of its row to the right"""
 NARROW = 16
 """fewest characters to which a column of texts is narrowed; days and digests need fewer"""
-MOST_BESIDE = 40
-"""most characters of a text in rows that stand beside each other"""
 
 PARTS = re.compile("[^_ ]+[_ ]?|[_ ]")
 """what a column's name may be cut into"""
@@ -124,44 +121,36 @@ class Columns:
         )
 
     @cached_property
-    def at_once(self) -> int:
-        """How many rows are laid out together: those that are on their side, beside each other."""
-        if self.widths is not None or self.screen is None:
-            return 1
-        texts = [max(cells, default=0) for cells, n in zip(self.content, self.numeric, strict=True) if not n]
-        if max(texts, default=0) > MOST_BESIDE:  # each would take many lines
-            return 1
-        most = max(1, (self.screen - self.left) // (GAP + self.least))
-        groups = ceil(len(self.measured) / most)
-        return ceil(len(self.measured) / groups) if groups else 1  # the last is about as wide
-
-    @cached_property
     def left(self) -> int:
-        """Characters of the names, where rows are on their side."""
+        """Characters of the names, if rows are on their side."""
         return max(map(cell_len, self.names))
 
     @cached_property
-    def least(self) -> int:
-        """The fewest characters of a row on its side that cut no number."""
-        widest = zip(self.content, self.numeric, strict=True)
-        return max(max(cells, default=0) if n else min(NARROW, max(cells, default=0)) for cells, n in widest)
+    def side(self) -> int:
+        """Characters of a row on its side: of its widest cell, if there is room."""
+        room = max(NARROW, (self.screen or WIDE) - self.left - GAP)
+        return max((min(room, width) for cells in self.content for width in cells), default=room)
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many rows are laid out together: as many on their side as fit beside each other."""
+        if self.widths is not None or self.screen is None:
+            return 1
+        return max(1, (self.screen - self.left) // (GAP + self.side))
 
     def lines(self, *rows: Row) -> list[str]:
         """The lines of `at_once` rows; the last may be fewer."""
         if self.widths is not None:
-            (row,) = rows
-            cells = zip(row, self.widths, self.numeric, strict=True)
+            cells = zip(rows[0], self.widths, self.numeric, strict=True)
             whole = self.screen is None
             return self._lines(
                 [[cell] if number or whole else wrapped(cell, width) for cell, width, number in cells]
             )
-        room = max(NARROW, ((self.screen or WIDE) - self.left) // self.at_once - GAP)
-        width = min(room, max(map(max, self.content), default=room)) if self.at_once > 1 else room
         lines = []
         for i, name in enumerate(self.names):
-            beside = zip_longest(*(wrapped(row[i], width) for row in rows), fillvalue="")
+            beside = zip_longest(*(wrapped(row[i], self.side) for row in rows), fillvalue="")
             for j, parts in enumerate(beside):
-                line = [padded("" if j else name, self.left), *(padded(part, width) for part in parts)]
+                line = [padded("" if j else name, self.left), *(padded(part, self.side) for part in parts)]
                 lines.append((" " * GAP).join(line).rstrip())
         return [*lines, ""]
 

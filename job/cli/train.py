@@ -20,7 +20,6 @@ from job.cli.options import (
     MOST_EPOCHS,
     Data,
     LogFormat,
-    LogFormatOption,
     Mirroring,
     Run,
     StoreAccess,
@@ -72,13 +71,13 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Take up the newest unfinished run of the same data and settings, if there is one; "
-            "do not repeat one that diverged, or failed its parity, in the same environment.",
+            help="Resume the newest unfinished run of the same data and settings, if there is one; do not "
+            "repeat one that diverged, or failed its parity, in the same environment.",
         ),
     ] = False,
     mirroring: Mirroring,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
     """Train the models, record every epoch, print the notebook's table and the parity verdict."""
     settings = training.settings(reading)
@@ -94,26 +93,21 @@ def resume(
     *,
     run: Run,
     epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, max=MOST_EPOCHS, help="Lengthen the run to this many epochs."),
+        int | None, typer.Option(min=1, max=MOST_EPOCHS, help="Lengthen the run to N epochs.")
     ] = None,
     data: Data = None,
     changed_model: Annotated[
-        bool,
-        typer.Option(
-            "--changed-model", help="Resume also if a model's file has changed since the run began."
-        ),
+        bool, typer.Option("--changed-model", help="Resume though a model's file has changed.")
     ] = False,
     tolerance: Tolerance = None,
     mirroring: Mirroring,
     access: StoreAccess,
-    log_format: LogFormatOption = LogFormat.text,
+    log_format: LogFormat = "text",
 ) -> int:
-    """Resume a stopped run after its last stored epoch, or lengthen a completed one.
-
-    The whole history is then bit for bit that of a run that never stopped.
-    """
-    with open_store(access.database_url, database_timeout=access.database_timeout) as store:
+    """Resume a stopped run, or lengthen a completed one; its bits are those of a run that never stopped."""
+    with open_store(
+        access.database_url, database_timeout=access.database_timeout, answer_timeout=None
+    ) as store:
         found = store.run(run)
     path = data or DEFAULT_DATA
     if sha256_of(path) != found.dataset.sha256:

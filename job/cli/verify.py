@@ -21,11 +21,9 @@ from job.verdicts.verify import verify as judge
 
 def verify(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run's number, or `latest`, the default.")
+        str | None, typer.Argument(metavar="[RUN]", help="A number, or `latest`, the default.")
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Check the integrity of every run in the store, and of its file.")
-    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Check the integrity of the whole store.")] = False,
     tolerance: Tolerance = None,
     data: RunData = None,
     database_url: DatabaseUrl = DEFAULT_DATABASE,
@@ -33,12 +31,10 @@ def verify(
 ) -> int:
     """Judge a run: whether every epoch is as it was written, and whether the models agree.
 
-    Integrity computes the digests of the stored epochs again; if it fails, it names the first model and block
-    of epochs that is not what the trainer wrote. Parity compares each model with the first one; a default run
-    is compared with the notebook's numbers too. A linear regression whose data file is found is compared with
-    the exact path: gradient descent in closed form, in float64.
-
-    Stores the verdicts. Exit status 1 when one failed.
+    Integrity computes the digests again, and names the first block of epochs that is not what the trainer
+    wrote. Parity compares each model with the first one, and a default run with the notebook's numbers. A
+    linear regression whose data file is found is compared with the exact path: gradient descent in closed
+    form, in float64. Stores the verdicts. Exit status 1 if one failed.
     """
     if every and (run, tolerance, data) != (None, None, None):
         raise typer.BadParameter(
@@ -69,7 +65,6 @@ def verify_all(store: Store, as_json: bool) -> int:
     runs = store.runs()[::-1]
     whole = [run for run in runs if run.whole]
     verdicts: list[VerdictRow] = []
-    left_out: list[str] = []
     with counting("verifying run", len(whole)) as advance:
         for run in whole:
             try:
@@ -77,7 +72,7 @@ def verify_all(store: Store, as_json: bool) -> int:
             except StoreFailedError:
                 raise
             except StoreError as error:  # pruned meanwhile, or of an earlier version and without digests
-                left_out.append(str(error))
+                log_line(f"not verified: {error}")
             advance()
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
@@ -87,8 +82,6 @@ def verify_all(store: Store, as_json: bool) -> int:
         print_line(f"the file is damaged: {line}", style="bold red")
     for verdict in failed:
         print_line(f"run {verdict.run_id}: FAILED: {verdict.detail}", style="bold red")
-    for line in left_out:
-        log_line(f"not verified: {line}")
     passed = len(verdicts) - len(failed)
     print_line(f"integrity: {passed:,} of {len(verdicts):,} verified runs are as they were written")
     if len(runs) > len(whole):

@@ -15,8 +15,6 @@ from job.environment import Change, environment_changes
 from job.html import rendered
 from job.schedule.glance import completed
 
-COLOURS = 8
-"""colours in the template; more histories begin again with the first one"""
 MARKS = {
     "passed": ("", "passed"),
     "drifted": ("≠", "not the bits of the baseline, or, without one, of the night before"),
@@ -34,13 +32,9 @@ class Bits:
 
     digests: dict[str, str | None]
     """by model"""
-    number: int
+    colour: int
+    """a number of its own; the template has eight colours"""
     nights: list[ScheduledRun] = field(default_factory=list)
-
-    @property
-    def colour(self) -> int:
-        """The number of its colour in the template."""
-        return self.number % COLOURS
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,16 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from db import scheduled_runs
-from db.errors import LedgerError
 from db.schema import ScheduledRunRow
 from db.store import Store
+from job.errors import in_words
 from job.log import log_line
 from job.schedule.cron import Schedule
-from job.schedule.nightly import bad_news
+from job.schedule.notify import bad_news
 from job.stop import StopRequest
 from job.verdicts.fail_on import FailOn
 
@@ -37,6 +37,7 @@ class Child:
     process: subprocess.Popen[bytes]
 
 
+@dataclass
 class NightlyScheduler:
     """Starts the runs of one schedule until `stop` is set.
 
@@ -45,23 +46,14 @@ class NightlyScheduler:
     count for `fail_on` are not.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        command: Sequence[str],
-        open_store: Callable[[], Store],
-        notify: Callable[[str, str], None],
-        stop: StopRequest,
-        fail_on: FailOn = FailOn.drift,
-    ) -> None:
-        self.schedule = schedule
-        self.command = list(command)
-        self.open_store = open_store
-        self.notify = notify
-        self.stop = stop
-        self.fail_on = fail_on
-        self.child: Child | None = None
-        """one at a time: a run that is due in the meantime is skipped"""
+    schedule: Schedule
+    command: Sequence[str]
+    open_store: Callable[[], Store]
+    notify: Callable[[str, str], None]
+    stop: StopRequest
+    fail_on: FailOn = FailOn.drift
+    child: Child | None = field(default=None, init=False)
+    """one at a time: a run that is due in the meantime is skipped"""
 
     def run(self, run_now: bool = False) -> None:
         """Start runs until stopped; the first one at once if `run_now`, or if one was due within GRACE.
@@ -70,24 +62,24 @@ class NightlyScheduler:
         """
         now = datetime.now(UTC)
         following, late = self._begin(now)
-        with self._failures_are_told():
+        with self._reporting_failures():
             if late:
                 self._start_due(now)
             elif run_now:
                 with self.open_store() as store:
                     self._start(self._plan(store, now))
         while not self.stop.wait(self._pause(following)):
-            with self._failures_are_told():
+            with self._reporting_failures():
                 self._attend()
             now = datetime.now(UTC)
             if now >= following:
                 following = self._next(now)
-                with self._failures_are_told():
+                with self._reporting_failures():
                     self._start_due(now)
         if self.child is not None:
             self.child.process.send_signal(self.stop.number or signal.SIGTERM)
             self.child.process.wait()
-            with self._failures_are_told():
+            with self._reporting_failures():
                 self._attend()
 
     def _pause(self, following: datetime) -> float:
@@ -96,19 +88,14 @@ class NightlyScheduler:
         return min(until_due, CLOCK_POLL if self.child is None else CHILD_POLL)
 
     @contextmanager
-    def _failures_are_told(self) -> Iterator[None]:
+    def _reporting_failures(self) -> Iterator[None]:
         """Log and notify any failure of one run, so that the next run still starts."""
         try:
             yield
         except Exception as error:
-            what = (
-                str(error)
-                if isinstance(error, LedgerError)
-                else f"unexpected {type(error).__name__}: {error}"
-            )
-            log_line(f"error: {what}", "error")
+            log_line(f"error: {in_words(error)}", "error")
             if not self.stop.is_set():
-                self.notify("a scheduled run could not be started", what)
+                self.notify("a scheduled run could not be started", in_words(error))
 
     def _begin(self, now: datetime) -> tuple[datetime, bool]:
         """Settle the runs planned by other schedules and the missed runs, and plan the next run.
@@ -117,7 +104,7 @@ class NightlyScheduler:
         """
         with self.open_store() as store:
             replaced = scheduled_runs.replace_schedules(store, str(self.schedule))
-            self._tell_missed(replaced, len(replaced))
+            self._report_missed(replaced, len(replaced))
             scheduled_runs.give_up_unscheduled(store, GRACE.total_seconds())
             self._give_up(store, now - GRACE)
             row = scheduled_runs.planned(store, str(self.schedule))
@@ -187,9 +174,9 @@ class NightlyScheduler:
             if not (self.child and self.child.row.id == row.id)
             and scheduled_runs.settle(store, row.id, "missed", "no scheduler was there to start it")
         ]
-        self._tell_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
+        self._report_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
 
-    def _tell_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
+    def _report_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
         """Log and notify that `count` runs were missed; `missed` has the latest of them."""
         if not missed:
             return

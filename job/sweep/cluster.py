@@ -40,8 +40,6 @@ DASK_SETTINGS = {
     "DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "30s",
 }
 """Dask settings that keep its threads from waking a hundred times a second during a training"""
-LOGGERS = ("distributed", "tornado", "asyncio")
-"""silenced; a sweep logs what its user needs"""
 
 
 def dask() -> Any:
@@ -54,12 +52,10 @@ def dask() -> Any:
         raise SweepError(
             'a sweep needs Dask, which is not installed; run: pip install "epoch-ledger[sweep]"'
         ) from None
-    # By name too: Dask sets levels on some of its loggers, and these ignore the level of "distributed".
-    for name in (
-        *(each for each in logging.root.manager.loggerDict if each.startswith("distributed.")),
-        *LOGGERS,
-    ):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # A sweep logs what its user needs. Each by its name, as Dask sets the level of some by name.
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("distributed", "tornado", "asyncio")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     return distributed
 
 

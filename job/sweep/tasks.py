@@ -133,7 +133,7 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
             trigger="sweep",
             sweep=task.sweep,
         )
-        known = run_of(store, settings)
+        known = store.first(settings.specification.runs().where(RunRow.sweep == task.sweep))
         if known is not None and known.status in ("completed", "diverged"):
             return Result(known.id, *judged(store, known, task.tolerance, dataset))
         try:
@@ -148,12 +148,6 @@ def run_task(task: Task, dataset: Dataset, stopped: Callable[[], bool] | None = 
         if status == "completed":
             status, why = concluded(conclusion.verdicts)
         return Result(writer.run_id, status, why, time.monotonic() - begun, trained=True)
-
-
-def run_of(store: Store, settings: Settings) -> RunRow | None:
-    """The combination's run, if there is one."""
-    runs = settings.specification.runs().where(RunRow.sweep == settings.sweep)
-    return store.first(runs)
 
 
 @contextmanager
