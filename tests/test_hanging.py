@@ -244,7 +244,7 @@ COMMANDS = (
 
 
 @BOTH
-@pytest.mark.parametrize("moment", ["", "FROM (runs|scheduled_runs|baselines)|INSERT"], ids=["opening", "working"])
+@pytest.mark.parametrize("moment", ["", "FROM (runs|sch|base)|INSERT"], ids=["opening", "working"])
 def test_a_signal_ends_every_command_that_waits_for_a_server(
     moment: str, number: signal.Signals, database_url: str, proxy: Proxy
 ) -> None:
