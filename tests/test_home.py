@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from job.mirror.home import ensure_home
+from job.mirror.records import ensure_home
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from job.log import log_line
 from job.mirror.deleted import remove_deleted
 from job.mirror.follow import follow as follow_run
 from job.mirror.logs import BusyError
-from job.mirror.protocol import write_progress
+from job.mirror.process import write_progress
 from job.mirror.repair import rewrite
 
 

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from job.errors import MirrorError
@@ -28,49 +28,30 @@ LONGEST_PAUSE = 30.0
 """longest pause in seconds before the restart of a server that dies at once"""
 FAREWELL = 5.0
 """seconds for a server to end before it is killed"""
-OPTIONS = (
-    *("--disable-telemetry", "--language", "en", "--cache-timeout", "1"),
-    *("--component_tabs", "scalar", "histogram", "hyper_parameters"),
-)
-
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
+@dataclass
 class Dashboard:
-    """A server over `log_dir`, supervised until `stop` is set.
+    """A server over `log_dir`, supervised until `stop` is set."""
 
-    `repair_logs` is called once the server answers, and after logs were redrawn or removed. A curve has at
-    most `points` points, all for 0, as many as the page can draw for None. Requests must name this machine,
-    `host` or its address, or one of `allowed_hosts`.
-    """
-
-    def __init__(
-        self,
-        log_dir: Path,
-        host: str,
-        port: int,
-        *,
-        shown: Shown,
-        allowed_hosts: Sequence[str],
-        points: int | None,
-        repair_logs: Callable[[], None],
-        stop: threading.Event,
-        log_line: LogLine,
-    ) -> None:
-        self.log_dir = log_dir
-        self.host = host
-        self.port = port
-        self.shown = shown
-        self.allowed_hosts = {name.lower().strip("[]") for name in (*LOCAL_HOSTS, host, *allowed_hosts)}
-        self.points = points
-        self.repair_logs = repair_logs
-        self.stop = stop
-        self.log_line = log_line
+    log_dir: Path
+    host: str
+    port: int
+    shown: Shown
+    allowed_hosts: Sequence[str]
+    """names of this machine in requests, besides `host`, its address and LOCAL_HOSTS"""
+    points: int | None
+    """of a curve at most; 0 for all, None for as many as the page can draw"""
+    repair_logs: Callable[[], None]
+    """called once the server answers, and after logs were redrawn or removed"""
+    stop: threading.Event
+    log_line: LogLine
 
     def run(self) -> None:
         """Serve until `stop` is set. Raises MirrorError if the address is not available."""
         address, self.port = free_address(self.host, self.port)
-        self.allowed_hosts.add(address)
+        self.allowed_hosts = [*LOCAL_HOSTS, self.host, address, *self.allowed_hosts]
         if not ipaddress.ip_address(address).is_loopback:
             self.log_line(
                 f"warning: no login: anyone who reaches {self.host} port {self.port} can read all runs"
@@ -97,22 +78,21 @@ class Dashboard:
         """Start a server. It ends when we do, even if we are killed: its standard input closes."""
         settings = {
             "log_dir": str(self.log_dir),
-            "hosts": sorted(self.allowed_hosts),
+            "host": self.host,
+            "port": self.port,
+            "hosts": [name.lower().strip("[]") for name in self.allowed_hosts],
             "points": self.points,
             **asdict(self.shown),
         }
         return subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, "-m", "job.mirror.server", json.dumps(settings), *OPTIONS),
-                *("--host", self.host, "--port", str(self.port)),
-            ],
+            [sys.executable, "-m", "job.mirror.server", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # Flask's startup message
         )
 
     def _watch(self, server: subprocess.Popen[bytes]) -> None:
         """Wait until the server ends or `stop` is set; have the logs checked when that is needed."""
-        seen: dict[Path, Identity | None] = {}
+        seen: dict[Path, Identity] = {}
         runs: list[int] = []
         changed_at: float | None = None
         alive = False
@@ -121,16 +101,15 @@ class Dashboard:
                 if alive := accepts_connections(self.host, self.port):
                     self.log_line(f"the dashboard is at {url(self.host, self.port)}")
                     self.repair_logs()
-                    seen, runs = self._identities(), self._shown_runs()
+                    seen, runs = self._shown_logs(), self._shown_runs()
                 continue
-            if any(identity_or_none(path) != was for path, was in seen.items()):
+            if identities(seen) != seen:
                 changed_at = time.monotonic()
             elif changed_at and time.monotonic() - changed_at > SETTLED:
                 self.log_line("logs were redrawn or removed; checking them")
                 self.repair_logs()
                 changed_at = None
-            seen = self._identities()
-            runs = self._say_new_runs(runs)
+            seen, runs = self._shown_logs(), self._say_new_runs(runs)
 
     def _shown_runs(self) -> list[int]:
         return self.shown.of(drawn_runs(self.log_dir))
@@ -142,15 +121,17 @@ class Dashboard:
             self.log_line(f"now shown: run {new}" + (f"; no longer: run {old}" if old else ""))
         return now
 
-    def _identities(self) -> dict[Path, Identity | None]:
-        return {path: identity_or_none(path) for path in log_files(self.shown.directories(self.log_dir))}
+    def _shown_logs(self) -> dict[Path, Identity]:
+        return identities(log_files(self.shown.directories(self.log_dir)))
 
 
-def identity_or_none(path: Path) -> Identity | None:
-    """The identity of a file, None if there is none."""
-    with suppress(OSError):
-        return identity(path)
-    return None
+def identities(paths: Iterable[Path]) -> dict[Path, Identity]:
+    """The identities of those of the files that exist."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = identity(path)
+    return found
 
 
 def end(server: subprocess.Popen[bytes]) -> None:

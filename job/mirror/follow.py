@@ -14,8 +14,8 @@ from types import FrameType
 from db.errors import NotFoundError, StoreError
 from db.store import Store
 from job.errors import MirrorError
-from job.mirror.files import LogLine
-from job.mirror.logs import OnProgress, RunLogs
+from job.mirror.files import LogLine, OnProgress
+from job.mirror.logs import RunLogs
 
 POLL = 1.0
 """seconds between checks of the store"""
@@ -60,8 +60,8 @@ def follow(
     """Draw a run until its trainer has gone or the run has ended, and every stored epoch is drawn.
 
     An error of the store or the disk is logged once and retried; if it outlasts the trainer, it is raised as
-    MirrorError. Raises StoreError if the store cannot be opened. `report` is called only once the trainer
-    waits for us.
+    MirrorError. Raises StoreError if the store cannot be opened. `on_progress` is called only once the
+    trainer waits for us.
     """
     os.nice(NICENESS)
     trainer = Trainer()
@@ -79,7 +79,10 @@ def follow(
                     return
                 except (StoreError, OSError) as error:
                     if last:
-                        raise as_mirror_error(error, run_id) from error
+                        raise MirrorError(
+                            f"the VisualDL logs of run {run_id} are not complete: {reason(error)}; the store "
+                            f"has every epoch, `job mirror {run_id}` draws them again"
+                        ) from error
                     if not said:
                         log_line(f"the VisualDL logs of run {run_id} lag behind: {reason(error)}")
                     said = True
@@ -95,11 +98,3 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'a log'}: {error.strerror or error}"
     return str(error)
-
-
-def as_mirror_error(error: Exception, run_id: int) -> MirrorError:
-    """The error that ends a follower, and its remedy."""
-    return MirrorError(
-        f"the VisualDL logs of run {run_id} are not complete: {reason(error)}; the store has every epoch, "
-        f"`job mirror {run_id}` draws them again"
-    )

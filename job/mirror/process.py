@@ -1,4 +1,7 @@
-"""The trainer's side of the follower: start the process, signal the end of the training, wait for it."""
+"""The trainer's side of the follower: start the process, signal the end of the training, wait for it.
+
+The follower writes its progress to standard output: lines of a model, its epochs drawn and stored.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from job.mirror.protocol import Progress, read_progress
+from job.mirror.files import OnProgress
 
 CATCH_UP = 30.0
 """seconds that a finished trainer waits for the logs, at most"""
@@ -40,10 +44,10 @@ class MirrorProcess:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
-    def finish(self, on_progress: Progress, timeout: float = CATCH_UP) -> int | None:
+    def finish(self, on_progress: OnProgress, timeout: float = CATCH_UP) -> int | None:
         """Wait until the follower has caught up: its exit status, or None after `timeout` seconds.
 
-        `report` is called with a model, its epochs drawn and stored. A slower follower continues on its own.
+        A slower follower continues on its own.
         """
         self.training_is_over()
         assert self.process.stdout is not None
@@ -59,3 +63,18 @@ class MirrorProcess:
             text = read_progress(text + more, on_progress)
         self.process.returncode = 0  # it continues without us; subprocess must not warn
         return None
+
+
+def write_progress(model: str, drawn: int, stored: int) -> None:
+    """Write a line to standard output; do nothing if the trainer has gone."""
+    with suppress(OSError):
+        os.write(1, f"{model} {drawn} {stored}\n".encode())
+
+
+def read_progress(text: bytes, on_progress: OnProgress) -> bytes:
+    """Call `on_progress` for every whole line of `text`; return the rest."""
+    *lines, rest = text.split(b"\n")
+    for line in lines:
+        model, drawn, stored = line.decode().split(" ")
+        on_progress(model, int(drawn), int(stored))
+    return rest

@@ -6,20 +6,37 @@ loses the last 120 records if it is killed, and takes thirty times as long.
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from db.history import Float32s, Float64s, History, Int64s
-from job.mirror.home import ensure_home
 
 if TYPE_CHECKING:  # the server needs no SQLAlchemy
     from db.schema import RunRow
+
+
+def ensure_home() -> None:
+    """Set HOME to a directory of our own if the user has none that is writable: VisualDL writes settings."""
+    home = Path.home() if os.environ.get("HOME") else None
+    if home and home.is_dir() and os.access(home, os.W_OK | os.X_OK):
+        return
+    own = Path(tempfile.gettempdir()) / f"epoch-ledger-{os.getuid()}"
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    # Another user may have made it: its name can be guessed.
+    found = own.lstat()
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    os.environ["HOME"] = str(own) if ours else tempfile.mkdtemp(prefix=f"{own.name}-")
+
 
 ensure_home()
 from visualdl.component import base_component  # noqa: E402
@@ -28,9 +45,9 @@ from visualdl.proto.record_pb2 import Record  # noqa: E402
 TRAIN, TEST, WEIGHTS = "loss/train", "loss/test", "weights"
 TAGS = (TRAIN, TEST, WEIGHTS)
 """the tags of an epoch, in the order of its records"""
+KINDS = ("value", "value", "histogram")
+"""the kinds of these records"""
 LENGTH = struct.Struct("<Q")
-BATCH = 1_000
-"""records that are parsed at a time"""
 
 
 def framed(message: bytes) -> bytes:
@@ -121,102 +138,45 @@ def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
 
 def values(content: bytes, start: int = 0) -> Iterator[tuple[int, Any]]:
     """The end and value of each whole record, up to the first that is incomplete or no record."""
-    while ends := record_ends(content, start):
-        found = parsed([content[a + LENGTH.size : b] for a, b in pairwise([start, *ends])])
-        yield from zip(ends, found, strict=False)
-        if len(found) < len(ends):
-            return
-        start = ends[-1]
-
-
-def record_ends(content: bytes, start: int) -> list[int]:
-    """The ends of up to BATCH records by their lengths."""
-    ends: list[int] = []
-    while len(ends) < BATCH and start + LENGTH.size <= len(content):
-        start += LENGTH.size + LENGTH.unpack_from(content, start)[0]
+    while start + LENGTH.size <= len(content):
+        begin = start + LENGTH.size
+        start = begin + LENGTH.unpack_from(content, start)[0]
         if start > len(content):
-            break
-        ends.append(start)
-    return ends
+            return
+        try:
+            (value,) = Record.FromString(content[begin:start]).values
+        except (DecodeError, ValueError):  # ValueError: not one value
+            return
+        if value.WhichOneof("one_value") is None:
+            return
+        yield start, value
 
 
-def parsed(messages: list[bytes]) -> list[Any]:
-    """The value of each serialised record, up to the first that is none.
+def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> tuple[int, int] | None:
+    """One more than the last whole epoch of the mirror's log, and the bytes up to that epoch's end.
 
-    All are parsed as one record, whose values are theirs; that takes half of the time.
+    Only the beginning of an epoch may follow. None if the log does not begin with the expected head, or if
+    its records are not each epoch's, once and in order; epochs may be missing if `gaps`.
     """
-    try:
-        found = list(Record.FromString(b"".join(messages)).values)
-    except DecodeError:
-        found = []
-    if len(found) == len(messages) and all(value.WhichOneof("one_value") for value in found):
-        return found
-    found = []
-    if len(messages) > 1:
-        for message in messages:
-            if not (one := parsed([message])):
-                break
-            found += one
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The contents of a log file."""
-
-    ours: bool
-    """whether it begins with the expected head"""
-    epochs: int
-    """one more than the last whole epoch; each record occurs once and in order"""
-    size: int
-    """bytes up to the end of the last whole epoch"""
-    torn: bool
-    """whether only the beginning of an epoch follows"""
-
-    @property
-    def sound(self) -> bool:
-        """Whether the file can be appended to once its torn tail is cut."""
-        return self.ours and self.torn
-
-
-def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> Contents:
-    """Check how far a log is what the mirror writes; epochs may be missing if `gaps`."""
     if not content.startswith(expected_head):
-        return Contents(ours=False, epochs=0, size=0, torn=False)
+        return None
     size = last = len(expected_head)
     epoch, position = 0, 0
     for end, value in values(content, size):
         if gaps and position == 0:
             epoch = max(epoch, value.id)
-        if (
-            value.id != epoch
-            or value.tag != TAGS[position]
-            or value.WhichOneof("one_value") != KINDS[position]
-        ):
-            return Contents(ours=True, epochs=epoch, size=size, torn=False)
+        found = (value.id, value.tag, value.WhichOneof("one_value"))
+        if found != (epoch, TAGS[position], KINDS[position]):
+            return None
         last, position = end, position + 1
         if position == len(TAGS):
             size, epoch, position = last, epoch + 1, 0
-    return Contents(ours=True, epochs=epoch, size=size, torn=is_beginning(content, last))
+    return (epoch, size) if is_beginning(content[last:]) else None
 
 
-KINDS = ("value", "value", "histogram")
-
-
-def is_beginning(content: bytes, start: int) -> bool:
-    """Whether the bytes from `start` on are the beginning of one record, and nothing more."""
-    if len(content) - start < LENGTH.size:
+def is_beginning(content: bytes) -> bool:
+    """Whether the bytes are the beginning of one record, and nothing more."""
+    if len(content) < LENGTH.size:
         return True
-    (length,) = LENGTH.unpack_from(content, start)
-    return bool(len(content) < start + LENGTH.size + length)
-
-
-def whole(content: bytes) -> int:
-    """Bytes of a VisualDL log, by any writer, up to its last whole record; 0 for any other file."""
-    found = values(content)
-    end, first = next(found, (0, None))
-    if first is None or first.WhichOneof("one_value") != "meta_data":
-        return 0
-    for end, _ in found:  # noqa: B007
-        pass
-    return end
+    (length,) = LENGTH.unpack_from(content)
+    return bool(len(content) < LENGTH.size + length)
