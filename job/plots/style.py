@@ -112,26 +112,18 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> Non
     heights = [(value - low) / (high - low) for _, value, _, _ in labels]
     places = spread(heights, min(0.058, 1 / len(labels)))
     for (text, _, colour, dashes), place, height in zip(labels, places, heights, strict=True):
-        axes.annotate(
-            plain(text, 24),
-            xy=(1, height),
-            xytext=(1.09, place),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            color=colour,
-            fontsize=9,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linestyle": dashes,
-                "linewidth": 0.9,
-                "relpos": (0, 0.5),
-                "shrinkA": 1,
-                "shrinkB": 0,
-            },
-        )
+        arrow = {"arrowstyle": "-", "color": colour, "linestyle": dashes, "linewidth": 0.9}
+        arrow |= {"relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 0}
+        written = {"color": colour, "va": "center", "fontsize": 9}
+        beside(axes, plain(text, 24), (1, height), (1.09, place), arrowprops=arrow, **written)
+
+
+def beside(
+    axes: Axes, text: str, point: tuple[float, float], place: tuple[float, float], **options: Any
+) -> None:
+    """Write a text about a point of the axes at a place outside; both in fractions of the axes."""
+    fractions = {"xycoords": "axes fraction", "textcoords": "axes fraction"}
+    axes.annotate(text, xy=point, xytext=place, annotation_clip=False, **fractions, **options)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:

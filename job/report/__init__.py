@@ -17,7 +17,7 @@ from job.fit import PARTS, fits, remark
 from job.html import rendered
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
-from job.plots.gaps import gap_history
+from job.plots.gaps import apart_by
 from job.plots.subject import Subject, read_subject
 from job.report.sentences import sections
 from job.verdicts.drift import COLUMNS, Comparison, judge
@@ -139,7 +139,7 @@ def models_alike(subject: Subject) -> list[str]:
         for model in others
         if {first, model} <= subject.histories.keys()
         and np.array_equal(subject.histories[first].epoch, subject.histories[model].epoch)
-        and gap_history(subject, model)[1][2].max() <= subject.tolerance
+        and apart_by(subject.histories[first], subject.histories[model])[1][2].max() <= subject.tolerance
     ]
 
 
