@@ -140,17 +140,16 @@ def importing() -> Iterator[None]:
     had_paddle = "paddle" in sys.modules
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    interrupted: list[int] = []
     os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle logs how it runs a program; errors remain
     gc.disable()
     try:
-        with noting_sigint(interrupted), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Paddle warns that no compiler cache is installed; only authors of extensions need one.
             warnings.filterwarnings("ignore", message="No ccache found")
             yield
         gc.freeze()
-    except Exception:
-        if interrupted:  # Paddle takes a KeyboardInterrupt for a broken installation
+    except Exception as error:
+        if interrupted(error):
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -162,23 +161,8 @@ def importing() -> Iterator[None]:
             getattr(sys.modules["paddle"], "disable_signal_handler", lambda: None)()
 
 
-@contextmanager
-def noting_sigint(interrupted: list[int]) -> Iterator[None]:
-    """Note a SIGINT in `interrupted`, and raise KeyboardInterrupt as usual."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interrupted.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C led to an exception; Paddle takes one for a broken installation."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
