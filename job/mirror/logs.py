@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -70,11 +71,9 @@ class ModelLog:
 
     def intact(self) -> bool:
         """Whether the file is still the one that was opened, with the size that we left."""
-        try:
-            state = self._target.stat()
-        except FileNotFoundError:
-            return False
-        return (state.st_dev, state.st_ino) == self._identity and state.st_size == self._size
+        with suppress(FileNotFoundError):
+            return identity(self._target) == self._identity and self._target.stat().st_size == self._size
+        return False
 
     def append(self, history: History) -> None:
         """Write the records of consecutive epochs, all or none. Raises OSError."""
@@ -114,7 +113,7 @@ class RunLogs:
     def __init__(self, log_dir: Path, run: RunRow, log_line: LogLine, timeout: float = 0.0) -> None:
         self.directory = log_dir / str(run.id)
         self.run = run
-        self.thinned = not run.whole
+        self.downsampled = not run.whole
         self.log_line = log_line
         self.logs: dict[str, ModelLog] = {}
         self._lock = lock_run(log_dir, run.id, timeout)
@@ -134,7 +133,7 @@ class RunLogs:
         for model, stored in store.progress(self.run.id).items():
             log = self._opened(store, model, stored, anew)
             while log.epochs < stored:
-                until = stored if self.thinned else log.epochs + CHUNK
+                until = stored if self.downsampled else log.epochs + CHUNK
                 history = store.history(self.run.id, model, log.epochs, until - 1)
                 if not len(history):
                     break
@@ -143,14 +142,13 @@ class RunLogs:
             log.publish()
 
     def _opened(self, store: Store, model: str, stored: int, anew: bool) -> ModelLog:
-        log = self.logs.get(model)
-        if log and not anew and log.intact():
-            return log
-        if log and not anew:
+        if log := self.logs.get(model):
+            if log.intact():
+                return log
             self.log_line(f"{log.path} was changed or removed by another process; repaired")
         head = records.head(self.run, model)
         weights = records.weights(store.run(self.run.id).parameter_names)
-        log = ModelLog(self.directory / model, head, weights, gaps=self.thinned)
+        log = ModelLog(self.directory / model, head, weights, gaps=self.downsampled)
         why = log.open(stored, anew)
         (self.directory / STORE_NAME).write_text(store.id, encoding="utf-8")
         if why:
