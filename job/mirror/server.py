@@ -40,17 +40,15 @@ TABS = (
 """paths of VisualDL's API that the shown tabs request"""
 
 
-class OneAtATime:
+def one_at_a_time(application: Any) -> Any:
     """A WSGI application that answers one request at a time, as VisualDL's data requires."""
+    lock = threading.Lock()
 
-    def __init__(self, application: Any) -> None:
-        self.application = application
-        self.lock = threading.Lock()
+    def answer(environ: Any, start_response: Any) -> Any:
+        with lock:
+            return application(environ, start_response)
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        """Answer a request once no other is being answered."""
-        with self.lock:
-            return self.application(environ, start_response)
+    return answer
 
 
 def ask_more_often(response: Any) -> Any:
@@ -140,7 +138,7 @@ def main() -> None:
     application = app.create_app(arguments)
     application.before_request(partial(refusal, settings["hosts"]))
     application.after_request(ask_more_often)
-    application.wsgi_app = OneAtATime(application.wsgi_app)
+    application.wsgi_app = one_at_a_time(application.wsgi_app)
     # A thread for each connection: a browser opens some in advance, without a request. In VisualDL's one
     # thread such a connection blocks all others until the browser closes it, for a minute for example.
     application.run(arguments.host, arguments.port, threaded=True, request_handler=Limited)
