@@ -7,7 +7,6 @@ import hashlib
 import io
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -18,15 +17,12 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 
 from db.sources import DEFAULT_MODELS
 from job.errors import ModelError, one_line
 from job.models.base import Model
 from job.models.reference import BUILT_IN, GROUP, Reference, content_of, parse_all
-
-LONGEST_IMPORT = 120.0
-"""seconds that a user's own file may take to import"""
 
 others: set[str] = set()
 """the models that this process has loaded and that are not built in"""
@@ -75,9 +71,9 @@ def imported(file: Path, content: bytes) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses and pickle look it up
     printed, threads = io.StringIO(), set(threading.enumerate())
     try:
-        with redirect_stdout(printed), time_limit():
+        with redirect_stdout(printed):
             exec(compile(content, str(file), "exec"), module.__dict__)  # noqa: S102 - it is what --model asks for
-    except (Exception, SystemExit, TooLongError) as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"the model file {file} cannot be loaded: {where(error, file)}") from error
     if printed.getvalue():
         raise ModelError(
@@ -105,29 +101,6 @@ def where(error: BaseException, file: Path) -> str:
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
     ]
     return f"line {lines[-1]}: {one_line(error)}" if lines else one_line(error)
-
-
-class TooLongError(BaseException):
-    """An import takes too long; not an Exception, which the file might catch."""
-
-
-@contextmanager
-def time_limit() -> Iterator[None]:
-    """Raise TooLongError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TooLongError(f"not imported after {LONGEST_IMPORT:g} s")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_IMPORT)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
