@@ -122,8 +122,7 @@ def beside(
     axes: Axes, text: str, point: tuple[float, float], place: tuple[float, float], **options: Any
 ) -> None:
     """Write a text about a point of the axes at a place outside; both in fractions of the axes."""
-    fractions = {"xycoords": "axes fraction", "textcoords": "axes fraction"}
-    axes.annotate(text, xy=point, xytext=place, annotation_clip=False, **fractions, **options)
+    axes.annotate(text, point, place, "axes fraction", "axes fraction", annotation_clip=False, **options)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
