@@ -7,12 +7,10 @@ loses the last 120 records if it is killed, and takes thirty times as long.
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,23 +22,21 @@ if TYPE_CHECKING:  # the server needs no SQLAlchemy
     from db.schema import RunRow
 
 
-def ensure_home() -> None:
-    """Set HOME to a directory of our own if the user has none that is writable: VisualDL writes settings."""
-    home = Path.home() if os.environ.get("HOME") else None
-    if home and home.is_dir() and os.access(home, os.W_OK | os.X_OK):
-        return
-    own = Path(tempfile.gettempdir()) / f"epoch-ledger-{os.getuid()}"
-    with suppress(FileExistsError):
-        own.mkdir(mode=0o700)
-    # Another user may have made it: its name can be guessed.
-    found = own.lstat()
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-    os.environ["HOME"] = str(own) if ours else tempfile.mkdtemp(prefix=f"{own.name}-")
+@contextmanager
+def away_from_home() -> Iterator[None]:
+    """HOME is an empty directory in this context: VisualDL writes settings to it when it is imported."""
+    home = os.environ.pop("HOME", None)
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["HOME"] = empty
+        yield
+    del os.environ["HOME"]
+    if home is not None:
+        os.environ["HOME"] = home
 
 
-ensure_home()
-from visualdl.component import base_component  # noqa: E402
-from visualdl.proto.record_pb2 import Record  # noqa: E402
+with away_from_home():
+    from visualdl.component import base_component
+    from visualdl.proto.record_pb2 import Record
 
 TRAIN, TEST, WEIGHTS = "loss/train", "loss/test", "weights"
 TAGS = (TRAIN, TEST, WEIGHTS)

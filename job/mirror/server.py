@@ -19,7 +19,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from job.mirror import reader  # first: it sets HOME before VisualDL reads it
+from job.mirror import reader  # first: it imports VisualDL without the user's home
 from job.mirror.files import Shown
 
 from flask import Response, request  # isort: skip
