@@ -14,7 +14,7 @@ from types import FrameType
 from db.errors import NotFoundError, StoreError
 from db.store import Store
 from job.errors import MirrorError
-from job.mirror.files import LogLine, OnProgress
+from job.mirror.files import LogLine
 from job.mirror.logs import RunLogs
 
 POLL = 1.0
@@ -51,17 +51,12 @@ class Trainer:
 
 
 def follow(
-    open_store: Callable[[threading.Event], Store],
-    run_id: int,
-    log_dir: Path,
-    log_line: LogLine,
-    on_progress: OnProgress,
+    open_store: Callable[[threading.Event], Store], run_id: int, log_dir: Path, log_line: LogLine
 ) -> None:
     """Draw a run until its trainer has gone or the run has ended, and every stored epoch is drawn.
 
     An error of the store or the disk is logged once and retried; if it outlasts the trainer, it is raised as
-    MirrorError. Raises StoreError if the store cannot be opened. `on_progress` is called only once the
-    trainer waits for us.
+    MirrorError. Raises StoreError if the store cannot be opened.
     """
     os.nice(NICENESS)
     trainer = Trainer()
@@ -74,7 +69,7 @@ def follow(
             while True:
                 try:
                     last = last or store.run(run_id).status != "running"
-                    logs.write(store, on_progress=on_progress if last else lambda *_: None)
+                    logs.write(store)
                 except NotFoundError:  # the run was deleted
                     return
                 except (StoreError, OSError) as error:
