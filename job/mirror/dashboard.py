@@ -10,20 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from job.errors import MirrorError
-from job.mirror.files import Identity, LogLine, Shown, drawn_runs, identity, log_files
+from job.mirror.files import LogLine, Shown, drawn_runs
 
 POLL = 1.0
-"""seconds between checks of the server and the logs"""
+"""seconds between checks of the server and the shown runs"""
 STARTING = 0.1
 """seconds between questions whether a new server is up"""
-SETTLED = 3.0
-"""seconds without another redrawn or removed log before the logs are checked"""
 LONGEST_PAUSE = 30.0
 """longest pause in seconds before the restart of a server that dies at once"""
 FAREWELL = 5.0
@@ -44,7 +41,7 @@ class Dashboard:
     points: int | None
     """of a curve at most; 0 for all, None for as many as the page can draw"""
     repair_logs: Callable[[], None]
-    """called once the server answers, and after logs were redrawn or removed"""
+    """called each time that a server answers first"""
     stop: threading.Event
     log_line: LogLine
 
@@ -91,25 +88,16 @@ class Dashboard:
         )
 
     def _watch(self, server: subprocess.Popen[bytes]) -> None:
-        """Wait until the server ends or `stop` is set; have the logs checked when that is needed."""
-        seen: dict[Path, Identity] = {}
+        """Wait until the server ends or `stop` is set; have the logs checked once it answers."""
         runs: list[int] = []
-        changed_at: float | None = None
         alive = False
         while server.poll() is None and not self.stop.wait(POLL if alive else STARTING):
-            if not alive:
-                if alive := accepts_connections(self.host, self.port):
-                    self.log_line(f"the dashboard is at {url(self.host, self.port)}")
-                    self.repair_logs()
-                    seen, runs = self._shown_logs(), self._shown_runs()
-                continue
-            if identities(seen) != seen:
-                changed_at = time.monotonic()
-            elif changed_at and time.monotonic() - changed_at > SETTLED:
-                self.log_line("logs were redrawn or removed; checking them")
+            if alive:
+                runs = self._say_new_runs(runs)
+            elif alive := accepts_connections(self.host, self.port):
+                self.log_line(f"the dashboard is at {url(self.host, self.port)}")
                 self.repair_logs()
-                changed_at = None
-            seen, runs = self._shown_logs(), self._say_new_runs(runs)
+                runs = self._shown_runs()
 
     def _shown_runs(self) -> list[int]:
         return self.shown.of(drawn_runs(self.log_dir))
@@ -120,18 +108,6 @@ class Dashboard:
         if new:
             self.log_line(f"now shown: run {new}" + (f"; no longer: run {old}" if old else ""))
         return now
-
-    def _shown_logs(self) -> dict[Path, Identity]:
-        return identities(log_files(self.shown.directories(self.log_dir)))
-
-
-def identities(paths: Iterable[Path]) -> dict[Path, Identity]:
-    """The identities of those of the files that exist."""
-    found = {}
-    for path in paths:
-        with suppress(OSError):
-            found[path] = identity(path)
-    return found
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
