@@ -77,7 +77,7 @@ def test_a_log_torn_in_its_head_is_not_gone_on_with(size: int) -> None:
 
 
 def test_a_head_tells_the_run_and_when_it_was_created() -> None:
-    meta, parameters = (value for _, value in records.values(records.head(run_row(), "paddle")))
+    meta, parameters = (value for *_, value in records.values(records.head(run_row(), "paddle")))
     assert (parameters.hparam.name, parameters.timestamp) == ("1/paddle", 1_767_323_045_678)
     assert meta.timestamp == 1_767_323_045_678
 
@@ -105,7 +105,7 @@ def test_steps_that_are_missing_or_doubled_are_noticed(epochs: object) -> None:
 @pytest.mark.parametrize("order", [(1, 0, 2), (0, 0, 2), (0, 2, 1)])
 def test_records_of_an_epoch_that_are_out_of_order_are_noticed(order: tuple[int, ...]) -> None:
     head, content = records.head(run_row(), "paddle"), records.epoch_records(history(1))
-    ends = [0, *(end for end, _ in records.values(content))]
+    ends = [0, *(end for end, *_ in records.values(content))]
     parts = [content[begin:end] for begin, end in pairwise(ends)]
     assert records.read(head + b"".join(parts), head)
     assert not records.read(head + b"".join(parts[i] for i in order), head)
@@ -127,7 +127,7 @@ def test_a_log_without_epochs_reads_as_empty(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [b"\xff\xff", b"", b"\n\0"], ids=["no message", "empty", "without a value"])
 def test_what_follows_a_record_that_is_none_is_not_read(bad: bytes) -> None:
     good = records.epoch_records(history(2))
-    found = [end for end, _ in records.values(good)]
+    found = [end for end, *_ in records.values(good)]
     assert len(found) == 6
-    assert [end for end, _ in records.values(good + records.framed(bad) + good)] == found
-    assert [end for end, _ in records.values(good + good[:-1])][: len(found)] == found
+    assert [end for end, *_ in records.values(good + records.framed(bad) + good)] == found
+    assert [end for end, *_ in records.values(good + good[:-1])][: len(found)] == found

@@ -132,20 +132,20 @@ def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
     return counts.astype(np.int64), edges
 
 
-def values(content: bytes, start: int = 0) -> Iterator[tuple[int, Any]]:
-    """The end and value of each whole record, up to the first that is incomplete or no record."""
+def values(content: bytes, start: int = 0) -> Iterator[tuple[int, str, Any]]:
+    """The end, kind and value of each whole record, up to the first that is incomplete or no record."""
     while start + LENGTH.size <= len(content):
         begin = start + LENGTH.size
         start = begin + LENGTH.unpack_from(content, start)[0]
         if start > len(content):
             return
         try:
-            (value,) = Record.FromString(content[begin:start]).values
-        except (DecodeError, ValueError):  # ValueError: not one value
+            found = Record.FromString(content[begin:start]).values
+        except DecodeError:
             return
-        if value.WhichOneof("one_value") is None:
+        if len(found) != 1 or not (kind := found[0].WhichOneof("one_value")):
             return
-        yield start, value
+        yield start, kind, found[0]
 
 
 def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> tuple[int, int] | None:
@@ -158,11 +158,10 @@ def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> tuple[i
         return None
     size = last = len(expected_head)
     epoch, position = 0, 0
-    for end, value in values(content, size):
+    for end, kind, value in values(content, size):
         if gaps and position == 0:
             epoch = max(epoch, value.id)
-        found = (value.id, value.tag, value.WhichOneof("one_value"))
-        if found != (epoch, TAGS[position], KINDS[position]):
+        if (value.id, value.tag, kind) != (epoch, TAGS[position], KINDS[position]):
             return None
         last, position = end, position + 1
         if position == len(TAGS):
