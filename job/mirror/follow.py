@@ -30,8 +30,7 @@ NICENESS = 5
 class Trainer:
     """The trainer at the other end of our standard input, which closes when the trainer finishes or dies."""
 
-    def __init__(self, file: int = 0) -> None:
-        self.file = file
+    def __init__(self) -> None:
         self.deadline = float("inf")
         self.stop = threading.Event()
         """set by SIGTERM; a database that hangs is then not waited for"""
@@ -41,8 +40,8 @@ class Trainer:
         left = min(seconds, self.deadline - time.monotonic())
         if left <= 0:
             return True
-        ready, _, _ = select.select([self.file], [], [], left)
-        return bool(ready) and not os.read(self.file, 1024)
+        ready, _, _ = select.select([0], [], [], left)
+        return bool(ready) and not os.read(0, 1024)
 
     def grant_grace(self, _: int, __: FrameType | None) -> None:
         """Handle SIGTERM."""

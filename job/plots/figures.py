@@ -54,7 +54,7 @@ def losses(subjects: Sequence[Subject]) -> Figure:
         axis.set_title(f"{part} loss" if several else f"Losses of {title(subjects)}")
         epoch_axis(axis, last_epoch(subjects))
     axes[0].set_ylabel(loss_label(subjects))
-    legend_below(figure, entries, columns=4)
+    legend_below(figure, entries)
     return figure
 
 
@@ -124,7 +124,7 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     axes[0].set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
     if largest:
         mark_turns(axes[1], subjects[0], around(subjects[0].histories[main_model(subjects[0])], largest))
-    legend_below(figure, entries, columns=4)
+    legend_below(figure, entries)
     return figure
 
 

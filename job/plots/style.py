@@ -90,15 +90,15 @@ def plain(text: str, longest: int = 40) -> str:
     return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
 
 
-def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: int = 4) -> None:
-    """Put one legend below the figure, in as many columns as fit."""
+def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]]) -> None:
+    """Put one legend below the figure, in as many columns as fit, at most four."""
     handles = [Line2D([], [], label=plain(label), **look) for label, look in entries]
     widest = max(len(plain(label)) for label, _ in entries)
     fitting = max(1, LEGEND // (widest + 8))
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(columns, len(handles), fitting),
+        ncols=min(4, len(handles), fitting),
         handlelength=3.2,
     )
 
