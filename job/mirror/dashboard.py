@@ -39,9 +39,9 @@ class Dashboard:
     allowed_hosts: Sequence[str]
     """names of this machine in requests, besides `host`, its address and LOCAL_HOSTS"""
     points: int | None
-    """of a curve at most; 0 for all, None for as many as the page can draw"""
+    """the most points of a curve; 0 for all, None for as many as the page can draw"""
     repair_logs: Callable[[], None]
-    """called each time that a server answers first"""
+    """called when a server first answers"""
     stop: threading.Event
     log_line: LogLine
 
