@@ -39,7 +39,7 @@ FROM python:3.11-slim-bookworm AS runtime
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip setuptools wheel \
     && mkdir -p /var/lib/epoch-ledger/results \
     && chown -R 10001:10001 /var/lib/epoch-ledger
-# HOME: VisualDL and Matplotlib write caches to it, and a read-only container can write only to /tmp.
+# HOME: Matplotlib writes caches to it, and a read-only container can write only to /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \

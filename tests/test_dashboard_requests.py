@@ -254,9 +254,9 @@ def test_a_request_has_so_much_time_and_no_more(place: Path, drip: bytes) -> Non
         port = probe.getsockname()[1]
     logs = str(place / "results" / "visualdl")
     settings = {"log_dir": logs, "points": 0, "hosts": ["localhost"], "newest": 0, "named": []}
+    settings |= {"host": "127.0.0.1", "port": port}
     command = [sys.executable, "-c", program, json.dumps(settings)]
-    options = ["--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen([*command, *options], stdin=subprocess.PIPE) as server:
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as server:
         try:
             with connected(port) as client:
                 client.settimeout(0.2)

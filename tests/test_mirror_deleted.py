@@ -78,7 +78,7 @@ def test_job_mirror_all_removes_them_too(
 @pytest.mark.parametrize(
     "what",
     [
-        *("file", "beside a log", "copy", "pipe", "link", "directory is a link", "set aside"),
+        *("file", "beside a log", "copy", "pipe", "link", "directory is a link"),
         *("another store's", "unmarked"),
     ],
 )
@@ -100,8 +100,6 @@ def test_a_directory_with_anything_foreign_stays_as_it_is(
         directory.symlink_to(directory.rename(log_dir / "elsewhere"))
     elif what == "copy":
         shutil.copy(log, log.with_name("copy.log"))
-    elif what == "set aside":
-        log.with_name("set-aside.1.log").write_bytes(b"mine")
     elif what == "another store's":
         (directory / "store.id").write_text("0" * 32)
     else:

@@ -12,12 +12,11 @@ import pytest
 from db.lease import RunWriter
 from db.store import Store
 from job.errors import MirrorError
-from job.mirror import records
 from job.mirror.logs import BusyError, RunLogs, lock_run
 from job.mirror.repair import repair_logs, rewrite
 from tests.conftest import Job
-from tests.samples import history, run_row, start
-from tests.visualdl_logs import assert_run_drawn, log_of, steps
+from tests.samples import history, start
+from tests.visualdl_logs import assert_run_drawn, log_of
 
 EPOCHS = 2_500  # more than the mirror reads at a time
 
@@ -150,29 +149,6 @@ def test_a_log_that_is_not_the_runs_is_drawn_anew(
     assert "written again" in said[-1]
 
 
-def test_a_second_log_beside_ours_is_set_aside(
-    store: Store, log_dir: Path, said: list[str], drawn: tuple[RunWriter, Path]
-) -> None:
-    writer, log = drawn
-    for name in ("vdlrecords.9999999999.log", "vdlrecords.main.log.tmp"):
-        log.with_name(name).write_bytes(b"not ours")
-    draw(store, writer, log_dir, said)
-    assert [path.name for path in log.parent.iterdir() if "vdlrecords" in path.name] == [log.name]
-    assert sum(path.read_bytes() == b"not ours" for path in log.parent.iterdir()) == 2
-    assert_run_drawn(log_dir, store, writer.run_id)
-
-
-def test_nothing_that_is_set_aside_takes_anothers_place(
-    store: Store, log_dir: Path, said: list[str], drawn: tuple[RunWriter, Path]
-) -> None:
-    writer, log = drawn
-    for content in (b"first", b"second", b"third"):
-        log.with_name("vdlrecords.zzz.log").write_bytes(content)
-        draw(store, writer, log_dir, said)
-    aside = ["set-aside.zzz.log", "set-aside.zzz.log.2", "set-aside.zzz.log.3"]
-    assert [log.with_name(name).read_bytes() for name in aside] == [b"first", b"second", b"third"]
-
-
 def test_a_log_that_others_write_to_is_drawn_anew(store: Store, log_dir: Path, said: list[str]) -> None:
     writer = started(store)
     with RunLogs(log_dir, store.run(writer.run_id), said.append) as logs:
@@ -234,17 +210,14 @@ def test_a_log_directory_that_cannot_be_made_is_one_line(store: Store, tmp_path:
         rewrite(store, run, tmp_path / "file" / "logs", print, lambda *_: None, timeout=0)
 
 
-def test_mend_brings_every_run_and_every_file_in_order(store: Store, log_dir: Path, said: list[str]) -> None:
+def test_mend_brings_every_run_in_order(store: Store, log_dir: Path, said: list[str]) -> None:
     runs = [started(store).run_id for _ in range(3)]
     repair_logs(store, log_dir, said.append)
     shutil.rmtree(log_dir / str(runs[0]))
     os.truncate(log_of(log_dir, runs[1], "python"), 700)
-    (log_dir / "notes").mkdir()
-    (log_dir / "notes" / "vdlrecords.tmp").write_bytes(b"torn")
     repair_logs(store, log_dir, said.append)
     for run in runs:
         assert_run_drawn(log_dir, store, run)
-    assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.tmp"]
 
 
 def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Path, said: list[str]) -> None:
@@ -255,34 +228,6 @@ def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Pa
     (line,) = said
     assert f"the logs of run {newer} are shown as they are" in line
     assert_run_drawn(log_dir, store, older)
-
-
-@pytest.mark.parametrize("content", [records.head(run_row(), "paddle")[:-3], b""], ids=["torn", "empty"])
-def test_mend_cuts_no_log_but_ours(log_dir: Path, said: list[str], content: bytes) -> None:
-    """A log with a torn end may still be complete for the program that wrote it."""
-    (log_dir / "notes").mkdir(parents=True)
-    (log_dir / "notes" / "vdlrecords.other.log").write_bytes(content)
-    repair_logs(None, log_dir, said.append)
-    assert (log_dir / "notes" / "set-aside.other.log").read_bytes() == content
-
-
-def test_a_pipe_among_the_logs_is_set_aside_and_not_waited_for(log_dir: Path, said: list[str]) -> None:
-    (log_dir / "notes").mkdir(parents=True)
-    os.mkfifo(log_dir / "notes" / "vdlrecords.fifo")
-    repair_logs(None, log_dir, said.append)
-    assert [path.name for path in (log_dir / "notes").iterdir()] == ["set-aside.fifo"]
-
-
-def test_mend_without_a_store_cuts_what_is_torn(
-    store: Store, log_dir: Path, said: list[str], drawn: tuple[RunWriter, Path]
-) -> None:
-    _, log = drawn
-    whole = log.stat().st_size
-    os.truncate(log, whole - 3)
-    repair_logs(None, log_dir, said.append)
-    assert log.stat().st_size < whole - 3
-    assert steps(log)["loss/train"] == list(range(10))
-    assert steps(log)["weights"] == list(range(9))
 
 
 def test_job_mirror_draws_one_run_or_all(store: Store, database_url: str, log_dir: Path, job: Job) -> None:

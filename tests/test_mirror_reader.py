@@ -77,7 +77,7 @@ def test_a_log_is_read_by_whole_records_while_it_grows(
     """It grows by a byte, and by pieces shorter than a record; then it is cut, and grows again."""
     monkeypatch.setattr(reader, "AT_A_TIME", 7)
     content = write_log(log, history(3))
-    begins = [0, *(end for end, _ in records.values(content))]
+    begins = [0, *(end for end, *_ in records.values(content))]
     ends = [begins[i] for i in range(3, len(begins), 3)]  # of the records of the train losses
     for size in [*range(len(content) - 3), begins[-2] + 1, begins[-2], len(content)]:
         with log.open("r+b") as file:

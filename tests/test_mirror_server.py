@@ -37,7 +37,7 @@ def test_one_request_is_answered_at_a_time(server: Any) -> None:
         most.append(len(inside))
         inside.pop()
 
-    asked = server.OneAtATime(application)
+    asked = server.one_at_a_time(application)
     threads = [threading.Thread(target=asked, args=({}, None)) for _ in range(4)]
     for thread in threads:
         thread.start()

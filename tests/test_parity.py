@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from db.history import Float32s, History
-from job.verdicts.gap import TOLERANCE, difference, ulps_apart
+from job.verdicts.gap import TOLERANCE, describe_beyond, difference, ulps_apart
 from tests.samples import history
 
 PARAMETERS = ["x0", "x1", "x2", "bias"]
@@ -170,10 +170,11 @@ def test_the_values_beyond_the_tolerance_are_named_in_the_order_of_their_first_e
     wrong.parameters[4:, 2] += np.float32(1)
     found = difference(right, wrong, [f"p{i}" for i in range(9)], ("a", "b"))
     assert found.beyond == ((4, "p2"), (7, "test loss"))
-    assert found.describe_beyond() == "beyond it from epoch 4 on: p2 from 4, test loss from 7"
+    assert describe_beyond(found.beyond) == "beyond it from epoch 4 on: p2 from 4, test loss from 7"
     wrong.parameters[9] += np.float32(1)
     found = difference(right, wrong, [f"p{i}" for i in range(9)], ("a", "b"))
-    assert found.describe_beyond().endswith(
+    assert describe_beyond(found.beyond).endswith(
         ": p2 from 4, test loss from 7, p0 from 9, p1 from 9, p3 from 9, 5 more"
     )
-    assert difference(right, right, [f"p{i}" for i in range(9)], ("a", "b")).describe_beyond() == ""
+    same = difference(right, right, [f"p{i}" for i in range(9)], ("a", "b"))
+    assert describe_beyond(same.beyond) == ""

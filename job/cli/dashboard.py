@@ -82,10 +82,9 @@ def dashboard(
 
         try:
             with quiet_store(database_url, stop) as store:
-                repair_logs(store, log_dir, log_line, shown, on_run)
+                repair_logs(store, log_dir, log_line, shown, CheckingProgress())
         except StoreError as error:
             log_line(f"the logs are shown as they are: {error}")
-            repair_logs(None, log_dir, log_line, shown, on_run)
 
     # A signal ends even a long drawing: the next start goes on, as after a kill.
     with suppress(KeyboardInterrupt), stopped_by_signals(stop, interrupt=True):

@@ -26,7 +26,6 @@ from job.log import log_line
 from job.mirror.deleted import remove_deleted
 from job.mirror.follow import follow as follow_run
 from job.mirror.logs import BusyError
-from job.mirror.protocol import write_progress
 from job.mirror.repair import rewrite
 
 
@@ -44,7 +43,7 @@ def mirror(
     if (run is None) != every:
         raise typer.BadParameter("give either a RUN or --all")
     if follow and run is not None:
-        follow_run(partial(quiet_store, database_url), int(run), log_dir, log_line, write_progress)
+        follow_run(partial(quiet_store, database_url), int(run), log_dir, log_line)
         return 0
     with open_store(database_url) as store:
         if every:

@@ -29,7 +29,7 @@ from job.cli.options import (
     open_store,
 )
 from job.cli.output import print_line
-from job.cli.progress import drawing_progress, training_progress
+from job.cli.progress import training_progress
 from job.cli.summary import print_conclusion
 from job.cli.table_options import ReadingOptions
 from job.data.content import sha256_of
@@ -216,8 +216,7 @@ def mirror_beside(run_id: int, database_url: str, mirroring: Mirroring) -> Itera
         process.process.terminate()  # it draws for a few seconds more, unless the database hangs
         raise
     finally:
-        with drawing_progress() as on_progress:
-            status = process.finish(on_progress, patience)
+        status = process.finish(patience)
         if status is None:
             log_line(f"the VisualDL logs of run {run_id} are not complete yet; the mirror continues")
         elif status != 0:

@@ -11,66 +11,44 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from job.errors import MirrorError
-from job.mirror.files import Identity, LogLine, Shown, drawn_runs, identity, log_files
+from job.mirror.files import LogLine, Shown, drawn_runs
 
 POLL = 1.0
-"""seconds between checks of the server and the logs"""
+"""seconds between checks of the server and the shown runs"""
 STARTING = 0.1
 """seconds between questions whether a new server is up"""
-SETTLED = 3.0
-"""seconds without another redrawn or removed log before the logs are checked"""
 LONGEST_PAUSE = 30.0
 """longest pause in seconds before the restart of a server that dies at once"""
 FAREWELL = 5.0
 """seconds for a server to end before it is killed"""
-OPTIONS = (
-    *("--disable-telemetry", "--language", "en", "--cache-timeout", "1"),
-    *("--component_tabs", "scalar", "histogram", "hyper_parameters"),
-)
-
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
+@dataclass
 class Dashboard:
-    """A server over `log_dir`, supervised until `stop` is set.
+    """A server over `log_dir`, supervised until `stop` is set."""
 
-    `repair_logs` is called once the server answers, and after logs were redrawn or removed. A curve has at
-    most `points` points, all for 0, as many as the page can draw for None. Requests must name this machine,
-    `host` or its address, or one of `allowed_hosts`.
-    """
-
-    def __init__(
-        self,
-        log_dir: Path,
-        host: str,
-        port: int,
-        *,
-        shown: Shown,
-        allowed_hosts: Sequence[str],
-        points: int | None,
-        repair_logs: Callable[[], None],
-        stop: threading.Event,
-        log_line: LogLine,
-    ) -> None:
-        self.log_dir = log_dir
-        self.host = host
-        self.port = port
-        self.shown = shown
-        self.allowed_hosts = {name.lower().strip("[]") for name in (*LOCAL_HOSTS, host, *allowed_hosts)}
-        self.points = points
-        self.repair_logs = repair_logs
-        self.stop = stop
-        self.log_line = log_line
+    log_dir: Path
+    host: str
+    port: int
+    shown: Shown
+    allowed_hosts: Sequence[str]
+    """names of this machine in requests, besides `host`, its address and LOCAL_HOSTS"""
+    points: int | None
+    """the most points of a curve; 0 for all, None for as many as the page can draw"""
+    repair_logs: Callable[[], None]
+    """called when a server first answers"""
+    stop: threading.Event
+    log_line: LogLine
 
     def run(self) -> None:
         """Serve until `stop` is set. Raises MirrorError if the address is not available."""
         address, self.port = free_address(self.host, self.port)
-        self.allowed_hosts.add(address)
+        self.allowed_hosts = [*LOCAL_HOSTS, self.host, address, *self.allowed_hosts]
         if not ipaddress.ip_address(address).is_loopback:
             self.log_line(
                 f"warning: no login: anyone who reaches {self.host} port {self.port} can read all runs"
@@ -97,40 +75,29 @@ class Dashboard:
         """Start a server. It ends when we do, even if we are killed: its standard input closes."""
         settings = {
             "log_dir": str(self.log_dir),
-            "hosts": sorted(self.allowed_hosts),
+            "host": self.host,
+            "port": self.port,
+            "hosts": [name.lower().strip("[]") for name in self.allowed_hosts],
             "points": self.points,
             **asdict(self.shown),
         }
         return subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, "-m", "job.mirror.server", json.dumps(settings), *OPTIONS),
-                *("--host", self.host, "--port", str(self.port)),
-            ],
+            [sys.executable, "-m", "job.mirror.server", json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # Flask's startup message
         )
 
     def _watch(self, server: subprocess.Popen[bytes]) -> None:
-        """Wait until the server ends or `stop` is set; have the logs checked when that is needed."""
-        seen: dict[Path, Identity | None] = {}
+        """Wait until the server ends or `stop` is set; have the logs checked once it answers."""
         runs: list[int] = []
-        changed_at: float | None = None
         alive = False
         while server.poll() is None and not self.stop.wait(POLL if alive else STARTING):
-            if not alive:
-                if alive := accepts_connections(self.host, self.port):
-                    self.log_line(f"the dashboard is at {url(self.host, self.port)}")
-                    self.repair_logs()
-                    seen, runs = self._identities(), self._shown_runs()
-                continue
-            if any(identity_or_none(path) != was for path, was in seen.items()):
-                changed_at = time.monotonic()
-            elif changed_at and time.monotonic() - changed_at > SETTLED:
-                self.log_line("logs were redrawn or removed; checking them")
+            if alive:
+                runs = self._say_new_runs(runs)
+            elif alive := accepts_connections(self.host, self.port):
+                self.log_line(f"the dashboard is at {url(self.host, self.port)}")
                 self.repair_logs()
-                changed_at = None
-            seen = self._identities()
-            runs = self._say_new_runs(runs)
+                runs = self._shown_runs()
 
     def _shown_runs(self) -> list[int]:
         return self.shown.of(drawn_runs(self.log_dir))
@@ -141,16 +108,6 @@ class Dashboard:
         if new:
             self.log_line(f"now shown: run {new}" + (f"; no longer: run {old}" if old else ""))
         return now
-
-    def _identities(self) -> dict[Path, Identity | None]:
-        return {path: identity_or_none(path) for path in log_files(self.shown.directories(self.log_dir))}
-
-
-def identity_or_none(path: Path) -> Identity | None:
-    """The identity of a file, None if there is none."""
-    with suppress(OSError):
-        return identity(path)
-    return None
 
 
 def end(server: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from db.errors import LedgerError, NotFoundError
 from db.store import Store
-from job.mirror.files import FILE_NAME, LogLine
+from job.mirror.files import FILE_NAME, LogLine, drawn_runs
 from job.mirror.logs import NEW_NAME, STORE_NAME, BusyError, lock_run
 
 
@@ -23,11 +23,9 @@ def remove_deleted(store: Store, log_dir: Path, log_line: LogLine) -> None:
     read.
     """
     runs = {run.id for run in store.runs()}
-    names = {path.name for path in log_dir.iterdir()} if log_dir.is_dir() else set()
+    newest = max(runs, default=0)
     removed = []
-    for number in range(1, max(runs, default=0)):
-        if number in runs or str(number) not in names:
-            continue
+    for number in [each for each in drawn_runs(log_dir) if each < newest and each not in runs]:
         try:
             if is_ours(log_dir / str(number), store.id) and remove(store, log_dir, number):
                 removed.append(str(number))

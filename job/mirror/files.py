@@ -21,6 +21,8 @@ FEWEST = 1_000
 Identity = tuple[int, int]
 """device and inode, which tell a file from another of the same name"""
 LogLine = Callable[[str], None]
+OnProgress = Callable[[str, int, int], None]
+"""called after each chunk of epochs with a model, its epochs drawn, its epochs stored"""
 
 
 @dataclass(frozen=True, slots=True)

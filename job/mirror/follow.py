@@ -15,7 +15,7 @@ from db.errors import NotFoundError, StoreError
 from db.store import Store
 from job.errors import MirrorError
 from job.mirror.files import LogLine
-from job.mirror.logs import OnProgress, RunLogs
+from job.mirror.logs import RunLogs
 
 POLL = 1.0
 """seconds between checks of the store"""
@@ -30,8 +30,7 @@ NICENESS = 5
 class Trainer:
     """The trainer at the other end of our standard input, which closes when the trainer finishes or dies."""
 
-    def __init__(self, file: int = 0) -> None:
-        self.file = file
+    def __init__(self) -> None:
         self.deadline = float("inf")
         self.stop = threading.Event()
         """set by SIGTERM; a database that hangs is then not waited for"""
@@ -41,8 +40,8 @@ class Trainer:
         left = min(seconds, self.deadline - time.monotonic())
         if left <= 0:
             return True
-        ready, _, _ = select.select([self.file], [], [], left)
-        return bool(ready) and not os.read(self.file, 1024)
+        ready, _, _ = select.select([0], [], [], left)
+        return bool(ready) and not os.read(0, 1024)
 
     def grant_grace(self, _: int, __: FrameType | None) -> None:
         """Handle SIGTERM."""
@@ -51,17 +50,12 @@ class Trainer:
 
 
 def follow(
-    open_store: Callable[[threading.Event], Store],
-    run_id: int,
-    log_dir: Path,
-    log_line: LogLine,
-    on_progress: OnProgress,
+    open_store: Callable[[threading.Event], Store], run_id: int, log_dir: Path, log_line: LogLine
 ) -> None:
     """Draw a run until its trainer has gone or the run has ended, and every stored epoch is drawn.
 
     An error of the store or the disk is logged once and retried; if it outlasts the trainer, it is raised as
-    MirrorError. Raises StoreError if the store cannot be opened. `report` is called only once the trainer
-    waits for us.
+    MirrorError. Raises StoreError if the store cannot be opened.
     """
     os.nice(NICENESS)
     trainer = Trainer()
@@ -74,12 +68,15 @@ def follow(
             while True:
                 try:
                     last = last or store.run(run_id).status != "running"
-                    logs.write(store, on_progress=on_progress if last else lambda *_: None)
+                    logs.write(store)
                 except NotFoundError:  # the run was deleted
                     return
                 except (StoreError, OSError) as error:
                     if last:
-                        raise as_mirror_error(error, run_id) from error
+                        raise MirrorError(
+                            f"the VisualDL logs of run {run_id} are not complete: {reason(error)}; the store "
+                            f"has every epoch, `job mirror {run_id}` draws them again"
+                        ) from error
                     if not said:
                         log_line(f"the VisualDL logs of run {run_id} lag behind: {reason(error)}")
                     said = True
@@ -95,11 +92,3 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'a log'}: {error.strerror or error}"
     return str(error)
-
-
-def as_mirror_error(error: Exception, run_id: int) -> MirrorError:
-    """The error that ends a follower, and its remedy."""
-    return MirrorError(
-        f"the VisualDL logs of run {run_id} are not complete: {reason(error)}; the store has every epoch, "
-        f"`job mirror {run_id}` draws them again"
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -14,7 +15,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.errors import MirrorError
 from job.mirror import records
-from job.mirror.files import FILE_NAME, MARK, Identity, LogLine, identity
+from job.mirror.files import FILE_NAME, Identity, LogLine, OnProgress, identity
 
 NEW_NAME = "new.log"
 """a log that is being redrawn, under a name that VisualDL ignores"""
@@ -23,9 +24,6 @@ STORE_NAME = "store.id"
 LOCKS = ".locks"
 CHUNK = 1_000
 """epochs that are read and written at a time"""
-
-OnProgress = Callable[[str, int, int], None]
-"""called after each chunk with a model, its epochs drawn, its epochs stored"""
 
 
 class ModelLog:
@@ -60,23 +58,22 @@ class ModelLog:
             self._begin()
             return None
         found = records.read(content, self.head, gaps=self.gaps)
-        if anew or not found.sound or found.epochs > stored:
+        if anew or found is None or found[0] > stored:
             self._begin()
             return None if anew else f"{self.path} was not a log of this run as it is; written again"
-        if len(content) > found.size:
-            os.truncate(self.path, found.size)
         self.path.with_name(NEW_NAME).unlink(missing_ok=True)
-        self._target, self.epochs, self._size = self.path, found.epochs, found.size
-        self._identity = identity(self.path)
-        return f"{self.path} had a torn end; cut" if len(content) > found.size else None
+        self.epochs, self._size = found
+        self._target, self._identity = self.path, identity(self.path)
+        if len(content) == self._size:
+            return None
+        os.truncate(self.path, self._size)
+        return f"{self.path} had a torn end; cut"
 
     def intact(self) -> bool:
         """Whether the file is still the one that was opened, with the size that we left."""
-        try:
-            state = self._target.stat()
-        except FileNotFoundError:
-            return False
-        return (state.st_dev, state.st_ino) == self._identity and state.st_size == self._size
+        with suppress(FileNotFoundError):
+            return identity(self._target) == self._identity and self._target.stat().st_size == self._size
+        return False
 
     def append(self, history: History) -> None:
         """Write the records of consecutive epochs, all or none. Raises OSError."""
@@ -116,7 +113,7 @@ class RunLogs:
     def __init__(self, log_dir: Path, run: RunRow, log_line: LogLine, timeout: float = 0.0) -> None:
         self.directory = log_dir / str(run.id)
         self.run = run
-        self.thinned = not run.whole
+        self.downsampled = not run.whole
         self.log_line = log_line
         self.logs: dict[str, ModelLog] = {}
         self._lock = lock_run(log_dir, run.id, timeout)
@@ -136,7 +133,7 @@ class RunLogs:
         for model, stored in store.progress(self.run.id).items():
             log = self._opened(store, model, stored, anew)
             while log.epochs < stored:
-                until = stored if self.thinned else log.epochs + CHUNK
+                until = stored if self.downsampled else log.epochs + CHUNK
                 history = store.history(self.run.id, model, log.epochs, until - 1)
                 if not len(history):
                     break
@@ -145,18 +142,15 @@ class RunLogs:
             log.publish()
 
     def _opened(self, store: Store, model: str, stored: int, anew: bool) -> ModelLog:
-        log = self.logs.get(model)
-        if log and not anew and log.intact():
-            return log
-        if log and not anew:
+        if log := self.logs.get(model):
+            if log.intact():
+                return log
             self.log_line(f"{log.path} was changed or removed by another process; repaired")
         head = records.head(self.run, model)
         weights = records.weights(store.run(self.run.id).parameter_names)
-        log = ModelLog(self.directory / model, head, weights, gaps=self.thinned)
+        log = ModelLog(self.directory / model, head, weights, gaps=self.downsampled)
         why = log.open(stored, anew)
         (self.directory / STORE_NAME).write_text(store.id, encoding="utf-8")
-        for path in set_aside(log.path.parent):
-            self.log_line(f"a foreign log was set aside as {path}")
         if why:
             self.log_line(why)
         self.logs[model] = log
@@ -185,22 +179,3 @@ def lock_run(log_dir: Path, run_id: int, timeout: float) -> FileLock:
 
 class BusyError(MirrorError):
     """Another process draws the run."""
-
-
-def set_aside(directory: Path) -> list[Path]:
-    """Rename the files in a model's directory that VisualDL would read instead of its log."""
-    aside = []
-    for path in sorted(directory.iterdir()):
-        if MARK in path.name and path.name != FILE_NAME:
-            aside.append(rename_aside(path))
-    return aside
-
-
-def rename_aside(path: Path) -> Path:
-    """Rename a file so that VisualDL ignores it; nothing is deleted."""
-    free = path.with_name(path.name.replace(MARK, "set-aside"))
-    number = 1
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name.replace(MARK, 'set-aside')}.{number}")
-    return path.rename(free)

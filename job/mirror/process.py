@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-
-from job.mirror.protocol import Progress, read_progress
 
 CATCH_UP = 30.0
 """seconds that a finished trainer waits for the logs, at most"""
@@ -28,7 +24,7 @@ class MirrorProcess:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "job", "mirror", str(run_id), "--follow", "--log-dir", str(log_dir)],
                 stdin=subprocess.PIPE,  # closes when we finish or die
-                stdout=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
                 # Not an argument: it may hold a password.
                 env=os.environ | {"JOB_DATABASE_URL": database_url},
             )
@@ -40,22 +36,14 @@ class MirrorProcess:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
-    def finish(self, on_progress: Progress, timeout: float = CATCH_UP) -> int | None:
+    def finish(self, timeout: float = CATCH_UP) -> int | None:
         """Wait until the follower has caught up: its exit status, or None after `timeout` seconds.
 
-        `report` is called with a model, its epochs drawn and stored. A slower follower continues on its own.
+        A slower follower continues on its own.
         """
         self.training_is_over()
-        assert self.process.stdout is not None
-        deadline = time.monotonic() + timeout
-        text = b""
-        while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([self.process.stdout], [], [], left)
-            if not ready:
-                break
-            more = os.read(self.process.stdout.fileno(), 65536)
-            if not more:
-                return self.process.wait()
-            text = read_progress(text + more, on_progress)
-        self.process.returncode = 0  # it continues without us; subprocess must not warn
-        return None
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.returncode = 0  # it continues without us; subprocess must not warn
+            return None

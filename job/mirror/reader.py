@@ -71,8 +71,7 @@ class Log:
     def _take(self, content: bytes) -> bytes:
         """Note the whole records that `content` begins with; return the rest."""
         begin, end = self.end, 0
-        for stop, value in values(content):
-            kind = value.WhichOneof("one_value")
+        for stop, kind, value in values(content):
             if kind == "value":
                 steps, moments, numbers = self.scalar[value.tag]
                 steps.append(value.id)

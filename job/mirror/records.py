@@ -6,31 +6,44 @@ loses the last 120 records if it is killed, and takes thirty times as long.
 
 from __future__ import annotations
 
+import os
 import struct
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from db.history import Float32s, Float64s, History, Int64s
-from job.mirror.home import ensure_home
 
 if TYPE_CHECKING:  # the server needs no SQLAlchemy
     from db.schema import RunRow
 
-ensure_home()
-from visualdl.component import base_component  # noqa: E402
-from visualdl.proto.record_pb2 import Record  # noqa: E402
+
+@contextmanager
+def away_from_home() -> Iterator[None]:
+    """HOME is an empty directory in this context: VisualDL writes settings to it when it is imported."""
+    home = os.environ.pop("HOME", None)
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["HOME"] = empty
+        yield
+    del os.environ["HOME"]
+    if home is not None:
+        os.environ["HOME"] = home
+
+
+with away_from_home():
+    from visualdl.component import base_component
+    from visualdl.proto.record_pb2 import Record
 
 TRAIN, TEST, WEIGHTS = "loss/train", "loss/test", "weights"
 TAGS = (TRAIN, TEST, WEIGHTS)
 """the tags of an epoch, in the order of its records"""
+KINDS = ("value", "value", "histogram")
+"""the kinds of these records"""
 LENGTH = struct.Struct("<Q")
-BATCH = 1_000
-"""records that are parsed at a time"""
 
 
 def framed(message: bytes) -> bytes:
@@ -119,104 +132,46 @@ def histograms(weights: Float32s) -> tuple[Int64s, Float64s]:
     return counts.astype(np.int64), edges
 
 
-def values(content: bytes, start: int = 0) -> Iterator[tuple[int, Any]]:
-    """The end and value of each whole record, up to the first that is incomplete or no record."""
-    while ends := record_ends(content, start):
-        found = parsed([content[a + LENGTH.size : b] for a, b in pairwise([start, *ends])])
-        yield from zip(ends, found, strict=False)
-        if len(found) < len(ends):
-            return
-        start = ends[-1]
-
-
-def record_ends(content: bytes, start: int) -> list[int]:
-    """The ends of up to BATCH records by their lengths."""
-    ends: list[int] = []
-    while len(ends) < BATCH and start + LENGTH.size <= len(content):
-        start += LENGTH.size + LENGTH.unpack_from(content, start)[0]
+def values(content: bytes, start: int = 0) -> Iterator[tuple[int, str, Any]]:
+    """The end, kind and value of each whole record, up to the first that is incomplete or no record."""
+    while start + LENGTH.size <= len(content):
+        begin = start + LENGTH.size
+        start = begin + LENGTH.unpack_from(content, start)[0]
         if start > len(content):
-            break
-        ends.append(start)
-    return ends
+            return
+        try:
+            found = Record.FromString(content[begin:start]).values
+        except DecodeError:
+            return
+        if len(found) != 1 or not (kind := found[0].WhichOneof("one_value")):
+            return
+        yield start, kind, found[0]
 
 
-def parsed(messages: list[bytes]) -> list[Any]:
-    """The value of each serialised record, up to the first that is none.
+def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> tuple[int, int] | None:
+    """One more than the last whole epoch of the mirror's log, and the bytes up to that epoch's end.
 
-    All are parsed as one record, whose values are theirs; that takes half of the time.
+    Only the beginning of an epoch may follow. None if the log does not begin with the expected head, or if
+    its records are not each epoch's, once and in order; epochs may be missing if `gaps`.
     """
-    try:
-        found = list(Record.FromString(b"".join(messages)).values)
-    except DecodeError:
-        found = []
-    if len(found) == len(messages) and all(value.WhichOneof("one_value") for value in found):
-        return found
-    found = []
-    if len(messages) > 1:
-        for message in messages:
-            if not (one := parsed([message])):
-                break
-            found += one
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The contents of a log file."""
-
-    ours: bool
-    """whether it begins with the expected head"""
-    epochs: int
-    """one more than the last whole epoch; each record occurs once and in order"""
-    size: int
-    """bytes up to the end of the last whole epoch"""
-    torn: bool
-    """whether only the beginning of an epoch follows"""
-
-    @property
-    def sound(self) -> bool:
-        """Whether the file can be appended to once its torn tail is cut."""
-        return self.ours and self.torn
-
-
-def read(content: bytes, expected_head: bytes, *, gaps: bool = False) -> Contents:
-    """Check how far a log is what the mirror writes; epochs may be missing if `gaps`."""
     if not content.startswith(expected_head):
-        return Contents(ours=False, epochs=0, size=0, torn=False)
+        return None
     size = last = len(expected_head)
     epoch, position = 0, 0
-    for end, value in values(content, size):
+    for end, kind, value in values(content, size):
         if gaps and position == 0:
             epoch = max(epoch, value.id)
-        if (
-            value.id != epoch
-            or value.tag != TAGS[position]
-            or value.WhichOneof("one_value") != KINDS[position]
-        ):
-            return Contents(ours=True, epochs=epoch, size=size, torn=False)
+        if (value.id, value.tag, kind) != (epoch, TAGS[position], KINDS[position]):
+            return None
         last, position = end, position + 1
         if position == len(TAGS):
             size, epoch, position = last, epoch + 1, 0
-    return Contents(ours=True, epochs=epoch, size=size, torn=is_beginning(content, last))
+    return (epoch, size) if is_beginning(content[last:]) else None
 
 
-KINDS = ("value", "value", "histogram")
-
-
-def is_beginning(content: bytes, start: int) -> bool:
-    """Whether the bytes from `start` on are the beginning of one record, and nothing more."""
-    if len(content) - start < LENGTH.size:
+def is_beginning(content: bytes) -> bool:
+    """Whether the bytes are the beginning of one record, and nothing more."""
+    if len(content) < LENGTH.size:
         return True
-    (length,) = LENGTH.unpack_from(content, start)
-    return bool(len(content) < start + LENGTH.size + length)
-
-
-def whole(content: bytes) -> int:
-    """Bytes of a VisualDL log, by any writer, up to its last whole record; 0 for any other file."""
-    found = values(content)
-    end, first = next(found, (0, None))
-    if first is None or first.WhichOneof("one_value") != "meta_data":
-        return 0
-    for end, _ in found:  # noqa: B007
-        pass
-    return end
+    (length,) = LENGTH.unpack_from(content)
+    return bool(len(content) < LENGTH.size + length)

@@ -2,29 +2,30 @@
 
 It refuses requests that name no allowed host, that would change something, or that no shown tab makes.
 
-`job.mirror.dashboard` starts it: `python -m job.mirror.server SETTINGS OPTION...`, the settings as JSON,
-the options VisualDL's. It ends with its supervisor, when its standard input closes.
+`job.mirror.dashboard` starts it: `python -m job.mirror.server SETTINGS`, with the settings as JSON. It ends
+with its supervisor, when its standard input closes.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import logging
 import os
 import re
 import socket
 import sys
 import threading
 from collections.abc import Collection
-from functools import partial, partialmethod
+from functools import partial
 from typing import Any
 
-from job.mirror import reader  # first: it sets HOME before VisualDL reads it
+from job.mirror import reader  # first: it imports VisualDL without the user's home
 from job.mirror.files import Shown
 
-from flask import Flask, Response, request  # isort: skip
+from flask import Response, request  # isort: skip
 from visualdl.server import api, app, lib  # isort: skip
+from visualdl.server.args import ParseArgs  # isort: skip
+from visualdl.server.log import init_logger  # isort: skip
 from werkzeug.serving import WSGIRequestHandler  # isort: skip
 
 LIMIT = 60.0
@@ -39,17 +40,15 @@ TABS = (
 """paths of VisualDL's API that the shown tabs request"""
 
 
-class OneAtATime:
+def one_at_a_time(application: Any) -> Any:
     """A WSGI application that answers one request at a time, as VisualDL's data requires."""
+    lock = threading.Lock()
 
-    def __init__(self, application: Any) -> None:
-        self.application = application
-        self.lock = threading.Lock()
+    def answer(environ: Any, start_response: Any) -> Any:
+        with lock:
+            return application(environ, start_response)
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        """Answer a request once no other is being answered."""
-        with self.lock:
-            return self.application(environ, start_response)
+    return answer
 
 
 def ask_more_often(response: Any) -> Any:
@@ -104,21 +103,6 @@ def is_address(name: str) -> bool:
         return False
 
 
-def serve(application: Flask, hosts: Collection[str], **options: Any) -> None:
-    """Run the server with a thread for each connection, and answer one request at a time.
-
-    VisualDL's own has one thread for all: a connection that a browser opens in advance, without a request,
-    blocks all others until the browser closes it, for a minute for example.
-    """
-    application.before_request(partial(refusal, hosts))
-    application.after_request(ask_more_often)
-    application.wsgi_app = OneAtATime(application.wsgi_app)  # type: ignore[method-assign]
-    RUN(application, **options | {"threaded": True, "request_handler": Limited})
-
-
-RUN = Flask.run
-
-
 def end_with_supervisor() -> None:
     """Wait until standard input closes, then end the process at once."""
     while os.read(0, 1024):
@@ -129,23 +113,35 @@ def end_with_supervisor() -> None:
 def main() -> None:
     """Serve the logs of a directory.
 
-    The settings are `log_dir`, the `hosts` that a request may name, the `points` of a curve (null for as many
-    as the page can draw), and the runs that are shown: the `newest` ones (0 for all), or those `named`.
+    The settings are `log_dir`, `host` and `port`, the `hosts` that a request may name, the `points` of a
+    curve (null for as many as the page can draw), and the shown runs: the `newest` (0 for all), or those
+    `named`.
     """
     settings = json.loads(sys.argv[1])
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     os.chdir(settings["log_dir"])
     logs = reader.Logs(Shown(settings["newest"], tuple(settings["named"])), settings["points"])
     api.LogReader = lambda _: logs
-    lib.cache_get = lambda _: (
-        lambda _key, read, *arguments: read(*arguments)
-    )  # it keeps all that was requested
+    # Without the cache, which keeps all that was requested.
+    lib.cache_get = lambda _: lambda _key, read, *arguments: read(*arguments)
     lib.get_scalar = lib.get_hparam_metric = reader.get_scalar
-    Flask.run = partialmethod(serve, settings["hosts"])  # type: ignore[method-assign, assignment]
     api.error_retry_times = 1  # else a request for a missing run blocks all others for four seconds
-    logging.getLogger("visualdl.info").setLevel(logging.WARNING)  # it logs an address that is not the page's
-    sys.argv = ["visualdl", "--logdir", ".", *sys.argv[2:]]
-    app.main()
+    init_logger(verbose=0)
+    arguments = ParseArgs(
+        logdir=["."],
+        host=settings["host"],
+        port=settings["port"],
+        language="en",
+        telemetry=False,
+        component_tabs=["scalar", "histogram", "hyper_parameters"],
+    )
+    application = app.create_app(arguments)
+    application.before_request(partial(refusal, settings["hosts"]))
+    application.after_request(ask_more_often)
+    application.wsgi_app = one_at_a_time(application.wsgi_app)
+    # A thread for each connection: a browser opens some in advance, without a request. In VisualDL's one
+    # thread such a connection blocks all others until the browser closes it, for a minute for example.
+    application.run(arguments.host, arguments.port, threaded=True, request_handler=Limited)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import hashlib
 import io
 import logging
 import os
-import signal
 import sys
 import threading
 import traceback
@@ -18,15 +17,12 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 
 from db.sources import DEFAULT_MODELS
 from job.errors import ModelError, one_line
 from job.models.base import Model
 from job.models.reference import BUILT_IN, GROUP, Reference, content_of, parse_all
-
-LONGEST_IMPORT = 120.0
-"""seconds that a user's own file may take to import"""
 
 others: set[str] = set()
 """the models that this process has loaded and that are not built in"""
@@ -75,9 +71,9 @@ def imported(file: Path, content: bytes) -> ModuleType:
     sys.modules[module.__name__] = module  # dataclasses and pickle look it up
     printed, threads = io.StringIO(), set(threading.enumerate())
     try:
-        with redirect_stdout(printed), time_limit():
+        with redirect_stdout(printed):
             exec(compile(content, str(file), "exec"), module.__dict__)  # noqa: S102 - it is what --model asks for
-    except (Exception, SystemExit, TooLongError) as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"the model file {file} cannot be loaded: {where(error, file)}") from error
     if printed.getvalue():
         raise ModelError(
@@ -107,29 +103,6 @@ def where(error: BaseException, file: Path) -> str:
     return f"line {lines[-1]}: {one_line(error)}" if lines else one_line(error)
 
 
-class TooLongError(BaseException):
-    """An import takes too long; not an Exception, which the file might catch."""
-
-
-@contextmanager
-def time_limit() -> Iterator[None]:
-    """Raise TooLongError in this context after LONGEST_IMPORT; in the main thread only, as signals are."""
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TooLongError(f"not imported after {LONGEST_IMPORT:g} s")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_IMPORT)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @contextmanager
 def importing() -> Iterator[None]:
     """Import frameworks in this context. Ctrl-C raises KeyboardInterrupt, whatever a framework makes of it.
@@ -140,17 +113,16 @@ def importing() -> Iterator[None]:
     had_paddle = "paddle" in sys.modules
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
-    interrupted: list[int] = []
     os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle logs how it runs a program; errors remain
     gc.disable()
     try:
-        with noting_sigint(interrupted), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Paddle warns that no compiler cache is installed; only authors of extensions need one.
             warnings.filterwarnings("ignore", message="No ccache found")
             yield
         gc.freeze()
-    except Exception:
-        if interrupted:  # Paddle takes a KeyboardInterrupt for a broken installation
+    except Exception as error:
+        if interrupted(error):
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -162,23 +134,8 @@ def importing() -> Iterator[None]:
             getattr(sys.modules["paddle"], "disable_signal_handler", lambda: None)()
 
 
-@contextmanager
-def noting_sigint(interrupted: list[int]) -> Iterator[None]:
-    """Note a SIGINT in `interrupted`, and raise KeyboardInterrupt as usual."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        interrupted.append(number)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is handle:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C led to an exception; Paddle takes one for a broken installation."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

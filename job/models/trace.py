@@ -56,8 +56,3 @@ def epoch_of(values: Trace, epoch: int) -> History:
     history.parameters[:] = np.ravel(values["parameters"])
     history.trained_at[:] = 0
     return history
-
-
-def in_shapes_of(values: Trace, like: Trace) -> dict[str, NDArray[Any]]:
-    """Copies of the values of one trace in the shapes of another, which has the same names and sizes."""
-    return {name: np.array(values[name]).reshape(np.shape(like[name])) for name in like}

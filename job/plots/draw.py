@@ -36,25 +36,21 @@ def drawable(name: str, subjects: Sequence[Subject]) -> str | None:
     if name == "drift":
         return no_drift(subjects)
     for subject in subjects:
-        number = subject.run.id
-        if name == "predictions" and subject.dataset is None:
-            return (
-                f"the data file of run {number} ({subject.run.dataset.name}) is not found; name it by --data"
-            )
-        if name == "predictions" and not subject.run.is_linear_regression:
-            return f"run {number} is no linear regression of its features"
-        if (
-            name == "gap"
-            and len(subject.models) == 1
-            and isinstance(why := path_of(subject.run, subject.dataset), str)
-        ):
-            return f"run {number} has one model only, and no exact path: {why}"
-        needed = subject.models if name == "gap" else []
-        if name.startswith(PARAMETERS):
+        run, needed = subject.run, list[str]()
+        if name == "predictions":
+            if subject.dataset is None:
+                return f"the data file of run {run.id} ({run.dataset.name}) is not found; name it by --data"
+            if not run.is_linear_regression:
+                return f"run {run.id} is no linear regression of its features"
+        elif name == "gap":
+            needed = subject.models
+            if len(needed) == 1 and isinstance(why := path_of(run, subject.dataset), str):
+                return f"run {run.id} has one model only, and no exact path: {why}"
+        elif name.startswith(PARAMETERS):
             needed = [name.removeprefix(PARAMETERS)]
         lacking = [model for model in needed if model not in subject.histories]
         if lacking:
-            return f"run {number} has no epoch of {' or '.join(lacking)} yet"
+            return f"run {run.id} has no epoch of {' or '.join(lacking)} yet"
     return None
 
 

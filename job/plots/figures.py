@@ -17,6 +17,7 @@ from job.plots.style import (
     COLOURS,
     DASHES,
     Look,
+    beside,
     blank,
     epoch_axis,
     label_ends,
@@ -53,7 +54,7 @@ def losses(subjects: Sequence[Subject]) -> Figure:
         axis.set_title(f"{part} loss" if several else f"Losses of {title(subjects)}")
         epoch_axis(axis, last_epoch(subjects))
     axes[0].set_ylabel(loss_label(subjects))
-    legend_below(figure, entries, columns=4)
+    legend_below(figure, entries)
     return figure
 
 
@@ -87,7 +88,10 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     Of one run, a second panel shows the epochs around its largest stretch, and which parameters turn in it.
     """
     several = len(subjects) > 1
-    rising = [rising_test_loss(subject) for subject in subjects]
+    rising = [
+        stretches(subject.histories[main_model(subject)], rounding(subject.run.dataset))
+        for subject in subjects
+    ]
     zoomed = not several and bool(rising[0])
     figure, axes = blank(rows=1 + zoomed)
     largest = max(rising[0], key=lambda each: each.rise) if zoomed else None
@@ -120,13 +124,8 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     axes[0].set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
     if largest:
         mark_turns(axes[1], subjects[0], around(subjects[0].histories[main_model(subjects[0])], largest))
-    legend_below(figure, entries, columns=4)
+    legend_below(figure, entries)
     return figure
-
-
-def rising_test_loss(subject: Subject) -> list[Stretch]:
-    """The stretches in which the test loss of a run's main model rises while its train loss falls."""
-    return stretches(subject.histories[main_model(subject)], rounding(subject.run.dataset))
 
 
 def around(history: History, stretch: Stretch) -> History:
@@ -150,18 +149,7 @@ def mark_turns(axis: Axes, subject: Subject, history: History) -> None:
     wanted = [(turn.epoch - low) / (high - low) for turn in turning]
     for name, turn, place, at in zip(names, turning, spread(wanted, 0.025), wanted, strict=True):
         axis.axvline(turn.epoch, **TURN)
-        axis.annotate(
-            name,
-            xy=(at, 1),
-            xytext=(place, 1.03),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=8,
-            annotation_clip=False,
-        )
+        beside(axis, name, (at, 1), (place, 1.03), rotation=90, ha="center", va="bottom", fontsize=8)
 
 
 def predicted(subjects: Sequence[Subject]) -> Figure:

@@ -36,13 +36,18 @@ def gap(subjects: Sequence[Subject]) -> Figure:
     entries = draw_gaps(axes, pairs) if pairs else []
     if paths:
         entries += draw_distances(axes[-1], paths)
+    finish(axes, subjects)
+    legend_below(figure, entries)
+    return figure
+
+
+def finish(axes: Sequence[Axes], subjects: Sequence[Subject]) -> None:
+    """Label the axes of a figure of gaps."""
     for axis in axes:
         axis.set_yscale("log")
         axis.set_ylabel("absolute gap (log)")
         epoch_axis(axis, last_epoch(subjects))
         axis.label_outer()
-    legend_below(figure, entries)
-    return figure
 
 
 def draw_gaps(axes: Sequence[Axes], pairs: Sequence[tuple[Subject, str]]) -> list[tuple[str, Look]]:
@@ -52,7 +57,7 @@ def draw_gaps(axes: Sequence[Axes], pairs: Sequence[tuple[Subject, str]]) -> lis
     same = names.pop() if len(names) == 1 else "two models of a run"
     entries: list[tuple[str, Look]] = []
     for i, (subject, model) in enumerate(pairs):
-        epoch, gaps = gap_history(subject, model)
+        epoch, gaps = apart_by(subject.histories[subject.models[0]], subject.histories[model])
         pair = f"{subject.models[0]} and {model}"
         for j, (quantity, values) in enumerate(zip(QUANTITIES, gaps, strict=True)):
             colour = COLOURS[(i if several else j) % len(COLOURS)]
@@ -107,10 +112,7 @@ def drift(subjects: Sequence[Subject]) -> Figure:
             draw_gap(axis, epoch, values, colour)
         alike = "" if any(values.any() for values in gaps) else ": none"
         axis.set_title(f"Gap between runs {one.run.id} and {other.run.id}, {model} model{alike}")
-        axis.set_yscale("log")
-        axis.set_ylabel("absolute gap (log)")
-        epoch_axis(axis, last_epoch(subjects))
-        axis.label_outer()
+    finish(axes, subjects)
     entries = [(quantity, {"color": colour}) for quantity, colour in zip(QUANTITIES, COLOURS, strict=False)]
     legend_below(figure, entries)
     return figure
@@ -128,11 +130,6 @@ def draw_gap(axis: Axes, epoch: Any, values: Float64s, colour: str) -> None:
     """Draw a gap: pale at every epoch, strong the largest of the nearby; epochs without one are not drawn."""
     axis.plot(epoch, above_zero(values), color=colour, linewidth=0.4, alpha=0.3)
     axis.plot(epoch, above_zero(largest_nearby(values)), color=colour, linewidth=1.8)
-
-
-def gap_history(subject: Subject, model: str) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:
-    """`apart_by` of a model and the run's first."""
-    return apart_by(subject.histories[subject.models[0]], subject.histories[model])
 
 
 def apart_by(first: History, second: History) -> tuple[Any, tuple[Float64s, Float64s, Float64s]]:

@@ -90,15 +90,15 @@ def plain(text: str, longest: int = 40) -> str:
     return (text if len(text) <= longest else f"{text[: longest - 1]}…").replace("$", r"\$")
 
 
-def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]], columns: int = 4) -> None:
-    """Put one legend below the figure, in as many columns as fit."""
+def legend_below(figure: Figure, entries: Sequence[tuple[str, Look]]) -> None:
+    """Put one legend below the figure, in as many columns as fit, at most four."""
     handles = [Line2D([], [], label=plain(label), **look) for label, look in entries]
     widest = max(len(plain(label)) for label, _ in entries)
     fitting = max(1, LEGEND // (widest + 8))
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(columns, len(handles), fitting),
+        ncols=min(4, len(handles), fitting),
         handlelength=3.2,
     )
 
@@ -112,26 +112,17 @@ def label_ends(axes: Axes, labels: Sequence[tuple[str, float, str, Any]]) -> Non
     heights = [(value - low) / (high - low) for _, value, _, _ in labels]
     places = spread(heights, min(0.058, 1 / len(labels)))
     for (text, _, colour, dashes), place, height in zip(labels, places, heights, strict=True):
-        axes.annotate(
-            plain(text, 24),
-            xy=(1, height),
-            xytext=(1.09, place),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
-            va="center",
-            color=colour,
-            fontsize=9,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linestyle": dashes,
-                "linewidth": 0.9,
-                "relpos": (0, 0.5),
-                "shrinkA": 1,
-                "shrinkB": 0,
-            },
-        )
+        arrow = {"arrowstyle": "-", "color": colour, "linestyle": dashes, "linewidth": 0.9}
+        arrow |= {"relpos": (0, 0.5), "shrinkA": 1, "shrinkB": 0}
+        written = {"color": colour, "va": "center", "fontsize": 9}
+        beside(axes, plain(text, 24), (1, height), (1.09, place), arrowprops=arrow, **written)
+
+
+def beside(
+    axes: Axes, text: str, point: tuple[float, float], place: tuple[float, float], **options: Any
+) -> None:
+    """Write a text about a point of the axes at a place outside; both in fractions of the axes."""
+    axes.annotate(text, point, place, "axes fraction", "axes fraction", annotation_clip=False, **options)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:

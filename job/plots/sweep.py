@@ -12,7 +12,7 @@ from db import sweeps
 from db.errors import StoreError
 from db.history import Float64s, Int64s
 from db.store import Store
-from job.plots.style import COLOURS, blank, legend_below, plain
+from job.plots.style import COLOURS, Look, blank, legend_below, plain
 
 POINTS = 300
 """epochs of a curve, evenly spaced on the logarithmic axis"""
@@ -110,6 +110,7 @@ def fan(shown: Fan) -> Figure:
 def final(shown: Fan) -> Figure:
     """Each run's last losses by learning rate, with the median over the seeds."""
     figure, (axis,) = blank()
+    entries: list[tuple[str, Look]] = []
     for j, (part, losses) in enumerate((("train", shown.train), ("test", shown.test))):
         last = losses[:, :, -1]
         for i, rate in enumerate(shown.rates):
@@ -119,7 +120,8 @@ def final(shown: Fan) -> Figure:
             axis.plot(rate * nudge, values, ".", color=COLOURS[j], alpha=0.5, markersize=5)
         complete = ~np.isnan(last).all(axis=1)
         medians = np.nanmedian(last[complete], axis=1)
-        axis.plot(shown.rates[complete], medians, "o-", color=COLOURS[j], label=f"{part}, median")
+        axis.plot(shown.rates[complete], medians, "o-", color=COLOURS[j])
+        entries.append((f"{part}, median over the seeds", {"color": COLOURS[j], "marker": "o"}))
     axis.set(
         xscale="log",
         yscale="log",
@@ -129,10 +131,6 @@ def final(shown: Fan) -> Figure:
     axis.minorticks_off()
     axis.set_xlabel("learning rate (log); a dot is a seed")
     axis.set_ylabel("mean squared error, normalised (log)")
-    entries = [
-        (f"{part}, median over the seeds", {"color": COLOURS[j], "marker": "o"})
-        for j, part in enumerate(("train", "test"))
-    ]
     legend_below(figure, entries)
     return figure
 

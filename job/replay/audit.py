@@ -10,7 +10,6 @@ import numpy as np
 
 from db.downsampled import require_whole
 from db.errors import StoreError
-from db.history import History
 from db.schema import RunRow, VerdictRow
 from job.environment import environment, environment_at, environment_changes
 from job.models.bits import first_unlike
@@ -45,7 +44,7 @@ class Broken:
     epoch: int
     what: str
     gap: float | None = None
-    """the largest gap in this epoch; None if it is not stored"""
+    """the largest gap in this epoch, NaN if a value is not finite; None if it is not stored"""
 
 
 def draw(replay: Replay, sample: int | None, seed: int) -> Plan:
@@ -128,12 +127,9 @@ def replayed(replay: Replay, name: str, stretch: range) -> Broken | None:
     unlike = first_unlike(made, expected, replay.run.parameter_names)
     if unlike is None:
         return None
-    return Broken(unlike.epoch, unlike.replayed, gap(made, expected, unlike.epoch - stretch.start))
-
-
-def gap(one: History, other: History, row: int) -> float:
-    """The largest gap between two rows; NaN if a value is not finite."""
-    return float(np.abs(one.values[row].astype(np.float64) - other.values[row]).max())
+    row = unlike.epoch - stretch.start
+    gap = np.abs(made.values[row].astype(np.float64) - expected.values[row]).max()
+    return Broken(unlike.epoch, unlike.replayed, float(gap))
 
 
 def verdict(replay: Replay, plan: Plan, tried: dict[str, int], broken: dict[str, Broken]) -> VerdictRow:

@@ -12,7 +12,7 @@ from db.errors import StoreError
 from db.history import Float32s, State
 from job.errors import ModelError
 from job.models.bits import first_unlike
-from job.models.trace import Trace, epoch_of, has_trace, in_shapes_of, takes_given
+from job.models.trace import Trace, epoch_of, has_trace, takes_given
 from job.replay.state import Replay
 from job.verdicts.gap import ulps_apart
 
@@ -122,7 +122,7 @@ def against(replay: Replay, made: Stepped, first: Stepped) -> Stepped:
     theirs = {BEFORE: first.before.parameters, **first.trace}
     crosswise = None
     if takes_given(replay.models[made.model]):
-        given = in_shapes_of(first.trace, made.trace)
+        given = {name: first.trace[name].copy().reshape(value.shape) for name, value in made.trace.items()}
         crossed = replay.trace(made.model, first.before, given)
         require_alike(replace(made, model=f"{made.model} given {first.model}'s values", trace=crossed), first)
         crosswise = differences(crossed, first.trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from job.fit import PARTS, fits, remark
 from job.html import rendered
 from job.plots.draw import PARAMETERS, all_figures, draw, drawable
 from job.plots.figures import MOST_PARAMETERS
-from job.plots.gaps import gap_history
+from job.plots.gaps import apart_by
 from job.plots.subject import Subject, read_subject
 from job.report.sentences import sections
 from job.verdicts.drift import COLUMNS, Comparison, judge
@@ -64,8 +65,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     alike = models_alike(subject)
     names = [name for name in all_figures([subject]) if name.removeprefix(PARAMETERS) not in alike]
     problems = {name: drawable(name, [subject]) for name in names}
-    drawn = draw([subject], [name for name, problem in problems.items() if not problem], ["svg"])
-    files = {name: base64.b64encode(content).decode() for name, _, content in drawn}
+    files = svgs([subject], [name for name, problem in problems.items() if not problem])
     packages = run.environment.get("packages", {})
     return rendered(
         "report.html.j2",
@@ -126,9 +126,13 @@ def drift(store: Store, subject: Subject, data: Path | None) -> Drift | None:
         subjects = [read_subject(store, against, data), subject]
     except StoreError as error:
         return Drift(None, str(error), None)
-    names = [] if drawable("drift", subjects) else ["drift"]
-    files = [base64.b64encode(content).decode() for *_, content in draw(subjects, names, ["svg"])]
-    return Drift(comparison, "", next(iter(files), None))
+    files = {} if drawable("drift", subjects) else svgs(subjects, ["drift"])
+    return Drift(comparison, "", files.get("drift"))
+
+
+def svgs(subjects: Sequence[Subject], names: Sequence[str]) -> dict[str, str]:
+    """These figures of runs, in base64."""
+    return {name: base64.b64encode(file).decode() for name, _, file in draw(subjects, names, ["svg"])}
 
 
 def models_alike(subject: Subject) -> list[str]:
@@ -139,7 +143,7 @@ def models_alike(subject: Subject) -> list[str]:
         for model in others
         if {first, model} <= subject.histories.keys()
         and np.array_equal(subject.histories[first].epoch, subject.histories[model].epoch)
-        and gap_history(subject, model)[1][2].max() <= subject.tolerance
+        and apart_by(subject.histories[first], subject.histories[model])[1][2].max() <= subject.tolerance
     ]
 
 

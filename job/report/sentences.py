@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from db.query import Answer, named_query
+from db.query import named_query
 from db.schema import RunRow
 from db.store import Store
 from job.html import cell
@@ -48,11 +48,19 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
                 named_query(name).question,
                 put(rows),
                 found.columns,
-                cells(found),
+                [[cell(value) for value in row] for row in found.rows],
                 [any(isinstance(value, int | float) for value in column) for column in columns],
             )
         )
     return said
+
+
+def of_models(rows: Sequence[Row]) -> Iterable[tuple[str, list[Row]]]:
+    """Each model with its rows, in their order."""
+    own: dict[str, list[Row]] = {}
+    for row in rows:
+        own.setdefault(row["model"], []).append(row)
+    return own.items()
 
 
 def parity(rows: Sequence[Row]) -> list[str]:
@@ -60,8 +68,7 @@ def parity(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return ["No two models have an epoch in common yet."]
     sentences = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
+    for model, own in of_models(rows):
         worst, both = own[0], f"{own[0]['against_model']} and {model}"
         if not worst["largest_gap"]:
             sentences.append(f"{both} have the same losses and parameters at every epoch.")
@@ -77,8 +84,7 @@ def parity(rows: Sequence[Row]) -> list[str]:
 def overfitting(rows: Sequence[Row]) -> list[str]:
     """Where the run overfits, and whether it does at its end."""
     said = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        *found, last = (row for row in rows if row["model"] == model)
+    for model, (*found, last) in of_models(rows):
         largest = sorted(found, key=lambda row: -row["rise"])[:MOST_STRETCHES]
         said += [(model, stretch(row)) for row in found if row in largest]
         if len(found) > len(largest):
@@ -155,8 +161,7 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return ["No parameter turns round by more than the least distance."]
     said = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
+    for model, own in of_models(rows):
         said.append((model, listed([f"{row['parameter']} at {row['epoch']:,}" for row in own]) + "."))
         rising = [row["parameter"] for row in own if row["test_rises_from"] is not None]
         if rising:
@@ -189,8 +194,8 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
 def final_parameters(rows: Sequence[Row]) -> list[str]:
     """What the models learned."""
     said = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        weights = [row for row in rows if row["model"] == model and row["parameter"] != "bias"]
+    for model, own in of_models(rows):
+        weights = [row for row in own if row["parameter"] != "bias"]
         up = [row["parameter"] for row in weights if row["sign"] == "+"]
         down = [row["parameter"] for row in weights if row["sign"] == "-"]
         said.append((model, f"the prediction rises with {listed(up)} and falls with {listed(down)}."))
@@ -206,8 +211,7 @@ def listed(names: Sequence[object]) -> str:
 def losses(rows: Sequence[Row]) -> list[str]:
     """How the losses changed."""
     said = []
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == model]
+    for model, own in of_models(rows):
         first, last = own[0], own[-1]
         text = (
             f"from epoch {first['epoch']:,} to {last['epoch']:,} the train loss went from "
@@ -227,8 +231,3 @@ SENTENCES: dict[str, Callable[[Sequence[Row]], list[str]]] = {
     "losses": losses,
 }
 """by query, in the order of the page"""
-
-
-def cells(found: Answer) -> list[list[str]]:
-    """The rows as text, numbers to six significant digits."""
-    return [[cell(value) for value in row] for row in found.rows]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy.orm import Session
 
 from db.blocks import blocks
 from db.downsampled import require_whole
@@ -103,7 +102,7 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
             f"runs {run.id} and {against.id} have no epoch in common, so nothing can be compared"
         )
     names = (f"run {run.id}", f"run {against.id}")
-    known = [store.read(lambda session, each=each: digests(session, each.id)) for each in (run, against)]  # type: ignore[misc]
+    known = [digests(store, each) for each in (run, against)]
     found = {}
     for model in models:
         # The digests of two blocks that end at the same epoch are equal only if all bits up to it are.
@@ -118,12 +117,10 @@ def differences(store: Store, run: RunRow, against: RunRow, tolerance: float = 0
     return found
 
 
-def digests(session: Session, run_id: int) -> defaultdict[str, set[tuple[int, str]]]:
-    """The last epoch and the digest of each block of a run, by model."""
-    found = defaultdict(set)
-    for model, stored in blocks(session, run_id).items():
-        found[model] = {(epoch, digest) for epoch, digest in stored if digest}
-    return found
+def digests(store: Store, run: RunRow) -> defaultdict[str, set[tuple[int, str | None]]]:
+    """The last epoch and the digest of each block of a run, by model; none of a model without digests."""
+    stored = store.read(lambda session: blocks(session, run.id))
+    return defaultdict(set, {model: {each for each in own if each[1]} for model, own in stored.items()})
 
 
 def specification_changes(run: RunRow, against: RunRow) -> list[Change]:

@@ -12,7 +12,7 @@ from db.schema import RunRow, VerdictRow
 from job.data.dataset import Dataset
 from job.models.base import LinearRegression
 from job.models.reference import BUILT_IN
-from job.verdicts.gap import describe_beyond
+from job.verdicts.gap import describe_beyond, firsts
 from job.verdicts.path import ExactPath
 
 MOST_PARAMETERS = 300
@@ -106,9 +106,8 @@ def distances(path: ExactPath, histories: Mapping[str, History], names: Sequence
         if not gap[row, column] <= distance.worst and not np.isnan(distance.worst):
             distance.worst, distance.bound = float(gap[row, column]), float(bound[row, column])
             distance.epoch, distance.value = int(epoch[row]), columns[column]
-        over = ~(gap <= bound)
-        for i in np.flatnonzero(over.any(axis=0)).tolist():
-            distance.beyond.setdefault(columns[i], int(epoch[over[:, i].argmax()]))
+        for first, name in firsts(epoch, ~(gap <= bound), columns):
+            distance.beyond.setdefault(name, first)
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from db.history import Float32s, History, Int64s, names_of_values
 from db.schema import DatasetRow
@@ -34,11 +35,6 @@ def tolerance_for(dataset: DatasetRow) -> float:
     Measured on 10 kinds of tables, 2,000 to 160,000 rows: the largest gap is up to 0.54 of this tolerance.
     """
     return max(TOLERANCE, math.sqrt(dataset.train_rows) * 2.0**-24, dataset.sum_error or 0.0)
-
-
-def in_words(tolerance: float) -> str:
-    """A tolerance as it is written in verdicts."""
-    return f"tolerance {tolerance:g}, relative to values beyond 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +83,9 @@ class Difference:
             f"epoch {self.worst_epoch}: {self.ulps:,} {units} in the last place)"
         )
 
-    def describe_beyond(self) -> str:
-        """Which values are beyond the tolerance, and from which epoch on; empty if none is."""
-        return describe_beyond(self.beyond)
-
 
 def describe_beyond(beyond: Sequence[tuple[int, str]]) -> str:
-    """Which values are beyond what is allowed, given with their first such epochs, in the order of these."""
+    """Which values are beyond what is allowed, from which epochs on, in the order of these; may be empty."""
     if not beyond:
         return ""
     named = [f"{name} from {epoch}" for epoch, name in beyond[:MOST_NAMED]]
@@ -123,18 +115,18 @@ def difference(
     left, right = a.values[rows_a], b.values[rows_b]
     gap = np.abs(left.astype(np.float64) - right)
     scale = np.maximum(1, np.maximum(np.abs(left), np.abs(right)))
-    different = left.view(np.uint32) != right.view(np.uint32)
+    different = (left.view(np.uint32) != right.view(np.uint32)).any(axis=1)
     columns = names_of_values(parameters)
     row, column = np.unravel_index(np.argmax(np.where(np.isnan(gap), np.inf, gap)), gap.shape)
     return Difference(
         epochs=same + len(common),
-        first_epoch=_first(common, different),
+        first_epoch=int(common[different.argmax()]) if different.any() else None,
         worst=float(gap[row, column]),
         worst_epoch=int(common[row]),
         worst_value=columns[column],
         ulps=int(ulps_apart(left[row, column], right[row, column])),
         # NaN is beyond every tolerance, hence `not <=` instead of `>`.
-        beyond=_firsts(common, ~(gap <= tolerance * scale), columns),
+        beyond=tuple(firsts(common, ~(gap <= tolerance * scale), columns)),
         missing=missing,
     )
 
@@ -153,17 +145,10 @@ def ulps_apart(a: Float32s, b: Float32s) -> Int64s:
     return distance
 
 
-def _first(epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int | None:
-    rows = np.flatnonzero(found.any(axis=1))
-    return int(epochs[rows[0]]) if len(rows) else None
-
-
-def _firsts(
-    epochs: Int64s, found: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], columns: Sequence[str]
-) -> tuple[tuple[int, str], ...]:
+def firsts(epochs: Int64s, found: NDArray[np.bool_], columns: Sequence[str]) -> list[tuple[int, str]]:
     """The columns in which something was found, each with its first epoch, in the order of these."""
-    firsts = [(int(epochs[found[:, i].argmax()]), i) for i in np.flatnonzero(found.any(axis=0)).tolist()]
-    return tuple((epoch, columns[i]) for epoch, i in sorted(firsts))
+    first = [(int(epochs[found[:, i].argmax()]), i) for i in np.flatnonzero(found.any(axis=0)).tolist()]
+    return [(epoch, columns[i]) for epoch, i in sorted(first)]
 
 
 def _missing(a: Int64s, b: Int64s, names: tuple[str, str]) -> str | None:

@@ -14,7 +14,7 @@ from db.schema import DatasetRow, RunRow, VerdictRow
 from db.store import Store
 from job.data.dataset import DEFAULT_DATA, Dataset
 from job.verdicts.exact import exact_verdicts
-from job.verdicts.gap import TOLERANCE, difference, in_words, tolerance_for
+from job.verdicts.gap import TOLERANCE, describe_beyond, difference, tolerance_for
 
 REFERENCE = DEFAULT_DATA.parent / "reference_run.json"
 DEFAULT_EPOCHS, DEFAULT_LEARNING_RATE, DEFAULT_SEED = 10_000, 0.01, 0
@@ -108,9 +108,10 @@ def parity_verdict(run: RunRow, histories: dict[str, History], tolerance: float 
     passed = found.beyond_epoch is None and missing is None
     word = "agree" if passed else "disagree"
     detail = (
-        f"{against} and {model} {word} over {found.epochs:,} epochs: {found.describe()}, {in_words(allowed)}"
+        f"{against} and {model} {word} over {found.epochs:,} epochs: {found.describe()}, "
+        f"tolerance {allowed:g}, relative to values beyond 1"
     )
-    detail = "; ".join(filter(None, (detail, found.describe_beyond(), missing)))
+    detail = "; ".join(filter(None, (detail, describe_beyond(found.beyond), missing)))
     return VerdictRow(
         run_id=run.id,
         kind="parity",
