@@ -124,10 +124,10 @@ def write_peers(table: Iterable[str], path: Path) -> None:
         "",
         f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}. Each tracker in turn records the 32 "
         "values of each epoch of a default run (both models, 10,000 epochs), in a separate process and "
-        "environment. Time ends when everything is on the disk, and does not include imports or the creation of "
-        "an empty run or store. Size is the added size on the disk. Then the train loss of one model is read back: "
-        "`all` means every value, with the bits of its float32. Each cell has the **median** of the rounds "
-        "and the quartiles. If the first round takes more than two minutes, there is no other.",
+        "environment. Time ends when everything is on the disk, and does not include imports or the creation "
+        "of an empty run or store. Size is the added size on the disk. Then the train loss of one model is "
+        "read back: `all` means every value, with the bits of its float32. Each cell has the **median** of "
+        "the rounds and the quartiles. If the first round takes more than two minutes, there is no other.",
         "",
         *table,
     ]
