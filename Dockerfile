@@ -4,7 +4,7 @@
 # Build them with `docker compose build`, or `docker build --target job .`.
 
 FROM python:3.11-slim-bookworm AS builder
-# Without pip: the base image's pip installs into it from outside, and stays in this stage.
+# Without pip: the base image's pip installs the packages, and is not copied from this stage.
 RUN python -m venv --without-pip /opt/venv
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
@@ -35,7 +35,7 @@ RUN python -m pip install --no-deps --no-build-isolation --target /app /src && r
 
 
 FROM python:3.11-slim-bookworm AS runtime
-# At run time only an intruder would use the base image's installers.
+# Remove the base image's installers, which nothing needs at run time.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip setuptools wheel \
     && mkdir -p /var/lib/epoch-ledger/results \
     && chown -R 10001:10001 /var/lib/epoch-ledger
@@ -54,7 +54,7 @@ FROM runtime AS dashboard
 COPY --from=dashboard-packages /opt/venv /opt/venv
 COPY --from=project /app /app
 CMD ["dashboard"]
-# The commit that runs record. Last, so that a new commit rebuilds no layer.
+# The commit that runs record; at the end, so that a new commit rebuilds no layer.
 ARG JOB_GIT_COMMIT=""
 ENV JOB_GIT_COMMIT=$JOB_GIT_COMMIT
 LABEL org.opencontainers.image.title="epoch-ledger dashboard" \
@@ -78,7 +78,7 @@ CMD ["train"]
 ARG JOB_GIT_COMMIT=""
 ENV JOB_GIT_COMMIT=$JOB_GIT_COMMIT
 LABEL org.opencontainers.image.title="epoch-ledger job" \
-      org.opencontainers.image.description="Trains one linear regression in NumPy and in Paddle and keeps every epoch in a SQL database" \
+      org.opencontainers.image.description="Trains one linear regression in NumPy and in Paddle and stores every epoch in a SQL database" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision=$JOB_GIT_COMMIT \

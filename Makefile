@@ -1,4 +1,4 @@
-# Every target works on a machine with make and Python 3.11, 3.12 or 3.13, or with uv instead of Python.
+# Every target needs make, and Python 3.11, 3.12 or 3.13, or uv.
 PYTHON ?= python3.11 python3.12 python3.13
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -7,8 +7,8 @@ PEERS  := aim dvclive mlflow tensorboardx trackio wandb
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
-# --no-deps, because a lock is complete: for `name[extra]` pip's resolver would take a newer release than the locked
-# one, and then refuse it because it has no hash.
+# --no-deps: a lock is complete, and for `name[extra]` pip would otherwise choose a newer release than the locked one,
+# and then refuse it because it has no hash.
 LOCKED := install --no-deps --require-hashes
 OURS   := $(PIP) install --no-deps --no-build-isolation --editable .
 
@@ -21,7 +21,7 @@ help:  ## show this list
 $(BIN)/python:
 	@for python in $(PYTHON); do "$$python" -m venv --clear $(VENV) 2> /dev/null && exit; done; \
 	uv venv --clear --seed --python '>=3.11,<3.14' $(VENV) || \
-	{ echo "make: none of $(PYTHON) makes a virtual environment, and uv does not either" >&2; rm -rf $(VENV); exit 1; }
+	{ echo "make: neither $(PYTHON) nor uv can create a virtual environment" >&2; rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
 	$(PIP) $(LOCKED) -r requirements.lock -r requirements-build.lock
@@ -33,9 +33,9 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PIP) check
 	@touch $@
 
-install: $(VENV)/.installed  ## make .venv with the locked dependencies and the job command
+install: $(VENV)/.installed  ## create .venv with the locked dependencies and the job command
 
-train: install  ## migrate results/ledger.db, train both models, record every epoch
+train: install  ## create or upgrade results/ledger.db, train both models, store every epoch
 	$(BIN)/job db upgrade
 	$(BIN)/job train
 
@@ -45,7 +45,7 @@ lint: $(VENV)/.installed-dev  ## check style, imports and types
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-test: lint  ## run every test, on SQLite and on a real PostgreSQL
+test: lint  ## run every test, on SQLite and on PostgreSQL
 	$(BIN)/pytest -n 2
 
 quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
@@ -54,23 +54,23 @@ quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
 fast: $(VENV)/.installed-dev  ## run the tests that use only SQLite and no second process, in about 40 s of CPU time
 	$(BIN)/pytest -n 2 --dist loadfile -m fast
 
-coverage: $(VENV)/.installed-dev  ## run every test, and list the lines of job, db and migrations that they reach
+coverage: $(VENV)/.installed-dev  ## run every test and print the coverage of job, db and migrations
 	$(BIN)/pytest -n 2 --cov --cov-report=term
 
 soak: $(VENV)/.installed-dev  ## kill and resume 200 trainers on each database, and a PostgreSQL outage of 30 s
 	$(BIN)/python -m tests.soak --kills 200
 	LEDGER_TEST_OUTAGE=30 $(BIN)/pytest -s tests/test_outage.py
 
-matrix: $(VENV)/.installed-dev  ## train in other versions and settings, and table which have README's digests (10 min)
+matrix: $(VENV)/.installed-dev  ## train in other versions and settings, and list which give README's digests (15 min)
 	$(BIN)/python -m tests.matrix
 
 test-browser: $(VENV)/.installed-dev  ## test the dashboard and the report in Debian's Chromium (CHROMIUM names another)
 	$(BIN)/pytest -rP tests/browser
 
-test-compose: $(VENV)/.installed-dev  ## test the containers on the local Docker engine: build, train, break, restore
+test-compose: $(VENV)/.installed-dev  ## test the containers on the local Docker engine: build, train, fail, restore
 	$(BIN)/pytest tests/compose -vv --durations=0 --durations-min=1 -rA -o faulthandler_timeout=1800
 
-test-torch: $(VENV)-torch/.installed  ## test the PyTorch example in an environment of its own (TORCH names another build)
+test-torch: $(VENV)-torch/.installed  ## test the PyTorch example in a separate environment (TORCH names another build)
 	$(VENV)-torch/bin/python -m pytest -k torch tests/test_examples.py tests/test_model_contract.py
 
 # PyTorch, and after it the packages of .venv.
@@ -84,10 +84,10 @@ $(VENV)-torch/.installed: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev  ## write docs/cli.md from the command line
 	$(BIN)/python -m docs.cli_reference
 
-bench: $(VENV)/.installed-dev $(PEERS:%=$(VENV)-peer-%/.installed)  ## measure what recording costs, as ratios, into benchmarks/results.md (45 min)
+bench: $(VENV)/.installed-dev $(PEERS:%=$(VENV)-peer-%/.installed)  ## measure the cost of recording; write benchmarks/results.md (45 min)
 	$(BIN)/python -m benchmarks --peers $(VENV)-peer
 
-# If one cannot be installed, the table says so.
+# If a tracker cannot be installed, the table says so.
 $(VENV)-peer-%/.installed: benchmarks/peers/%.lock | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)-peer-$*
 	-$(VENV)-peer-$*/bin/python -m pip --disable-pip-version-check --quiet $(LOCKED) -r $<

@@ -34,18 +34,18 @@ NOTEBOOK = "the notebook's loop, LogWriter for each epoch"
 BARE = "eager loops of both models that keep nothing"
 ALONE = "the same models alone, which keep nothing"
 WHOLE = (
-    "About a third of the process trains. The rest imports packages, creates the store, judges the run and "
-    "ends the mirror, most of which the loops do not do."
+    "Training takes about a third of the time. The rest is imports, creating the store, judging the run and "
+    "ending the mirror; the loops do almost none of this."
 )
 STORING = (
-    "Storing takes as long as it did when the goal was set, but Paddle's static program made the models "
-    "alone 1.4 times faster, so storing is a larger part."
+    "Storing takes as long as when the goal was set. But Paddle's static program has made the models alone "
+    "1.4 times faster, so storing is a larger part."
 )
 JSON_TEXT = (
     "On SQLite the parameters are JSON text, which SQL can read. `job prune --archive-older-than` packs old "
     "runs."
 )
-READS_ALL = "NumPy reads every epoch of both models, which takes most of the time."
+READS_ALL = "The query reads every epoch of both models, which takes most of the time."
 SWEEPING = (
     "Starting Dask and two workers, each of which loads Paddle, takes three seconds longer than starting one "
     "process. A longer sweep comes closer to the goal."

@@ -83,7 +83,7 @@ def spread(values: Sequence[float], unit: str) -> str:
 
 
 def in_turns(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
-    """The results of each measure, taken in turns in each round: a slow moment affects all alike."""
+    """The results of each measure, taken in turns in each round: a slow moment affects all equally."""
     found = [[measure() for measure in measures] for _ in range(rounds)]
     return [list(values) for values in zip(*found, strict=True)]
 
@@ -98,10 +98,10 @@ def write(figures: Sequence[Figure], path: Path, postgresql: str) -> None:
     lines = [
         "# What recording costs",
         "",
-        f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}. In each round the things of a line take turns; "
-        "those that share a process alternate block by block. Each cell has the **median** of the rounds and "
-        "the quartiles; a ratio is taken within a round. A goal is met if the upper quartile is within it, "
-        "not met if the lower quartile is beyond it. `benchmarks/` has the programs.",
+        f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}. In each round the two sides of a line "
+        "take turns; if they share a process, they alternate block by block. Each cell has the **median** of "
+        "the rounds and the quartiles; a ratio compares values of one round. A goal is met if the upper "
+        "quartile meets it, and not met if the lower quartile exceeds it. `benchmarks/` has the programs.",
         "",
         *(f"* {fact}" for fact in facts),
         "",
@@ -110,7 +110,7 @@ def write(figures: Sequence[Figure], path: Path, postgresql: str) -> None:
         *(figure.row() for figure in figures),
     ]
     if missed := [figure for figure in figures if figure.result == "not met"]:
-        lines += ["", "Why the goals that are not met are missed:", ""]
+        lines += ["", "Reasons for the goals that are not met:", ""]
         lines += [f"* {figure.what}, against {figure.against}: {figure.reason}" for figure in missed]
     section = "".join(path.read_text().partition(PEERS)[1:]) if path.exists() else ""
     path.write_text("\n".join(lines) + "\n" + (f"\n{section}" if section else ""))
@@ -122,12 +122,12 @@ def write_peers(table: Iterable[str], path: Path) -> None:
     lines = [
         PEERS,
         "",
-        f"By `make bench` on {datetime.now(UTC):%Y-%m-%d}: the 32 values of each epoch of a default run, "
-        "both models, 10,000 epochs, recorded by each in turn, in a process and an environment of its own. "
-        "Time is that until all is on the disk, without imports and without making an empty run or store; "
-        "size is what is added on the disk. Then the train loss of one model is read back, all its epochs: "
-        "`all` means every value, with the bits of its float32. Each cell has the **median** of the rounds "
-        "and the quartiles; one whose first round takes more than two minutes has no other.",
+        f"Measured by `make bench` on {datetime.now(UTC):%Y-%m-%d}. Each tracker in turn records the 32 "
+        "values of each epoch of a default run (both models, 10,000 epochs), in a separate process and "
+        "environment. Time ends when everything is on the disk, and does not include imports or the creation "
+        "of an empty run or store. Size is the added size on the disk. Then the train loss of one model is "
+        "read back: `all` means every value, with the bits of its float32. Each cell has the **median** of "
+        "the rounds and the quartiles. If the first round takes more than two minutes, there is no other.",
         "",
         *table,
     ]

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Writes each role's password into that role's volume: the user's, if given as a compose secret, otherwise a random
-# one on first use. Prints what it did, never a password.
+# Writes each role's password into that role's volume: the user's password, if given as a compose secret, otherwise a
+# random one on first use. Prints what it did, never a password.
 set -euo pipefail
 umask 077
 
 readonly SERVER=999 JOB=10001 # the users of the database's and the job's containers
 
-# keep ROLE PASSWORD: writes all or nothing; only the job's user and the server's group can read the file.
+# keep ROLE PASSWORD: writes the file atomically; only the job's user and the server's group can read it.
 keep() {
   local kept=/passwords/$1/password
-  rm -f "$kept.new" # of an attempt that was killed
+  rm -f "$kept.new" # an earlier attempt may have been killed
   printf '%s\n' "$2" >"$kept.new"
   chmod 0440 "$kept.new"
   chown "$JOB:$SERVER" "$kept.new"

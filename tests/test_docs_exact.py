@@ -54,6 +54,6 @@ def test_the_turns_of_the_default_run(run: RunRow, own: History) -> None:
                     2444,
                 )
     assert (len(off), off.count(0), max(off)) == (11, 8, 3)
-    assert "Of the 11 turns of the default run, the exact path has 8 at the very epoch" in PAGE
-    assert "the others within 3 epochs. B turns at epoch 185" in PAGE
+    assert "Of the 11 turns of the default run, the exact path has 8 at the same epoch" in PAGE
+    assert "the others within 3 epochs. B turns at epoch 185." in PAGE
     assert "a mode that halves in 108 epochs, then one that halves in 2,444" in PAGE

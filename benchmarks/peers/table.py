@@ -143,8 +143,8 @@ def judged(found: dict[str, list[dict[str, Any]]], key: str) -> str:
     what, goal = {"seconds": "time", "megabytes": "bytes"}[key], GOALS[key]
     name, met = NAMES[least].partition(",")[0], "met" if ours <= goal else "not met"
     return (
-        f"* Of the {what} of {name}, the least of MLflow, Trackio, Aim and W&B, this store needs {ours:.3g} "
-        f"and the CSV file {floor:.3g}. The goal, at most {goal:g}, is {met}."
+        f"* Relative to the {what} of {name} (the smallest of MLflow, Trackio, Aim and W&B), this store "
+        f"needs {ours:.3g} and the CSV file {floor:.3g}. The goal, at most {goal:g}, is {met}."
     )
 
 
