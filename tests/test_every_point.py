@@ -48,7 +48,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: lambda _: 0.0)
+    monkeypatch.setattr("db.retry.LONGEST_PAUSE", 0.0)
     monkeypatch.setenv("JOB_GIT_COMMIT", "of the tests")  # git's processes took a third of the time
 
 
