@@ -16,7 +16,7 @@ from job.cli.table_options import ReadingOptions
 from job.cli.tables import screen_width, wrapped
 from job.data.check import Check, Facts
 from job.data.check import check as examine
-from job.data.problem import Problem
+from job.data.reading import Problem
 
 app = typer.Typer(
     help="Check what a table holds, before training on it.", add_completion=False, rich_markup_mode=None

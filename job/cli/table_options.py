@@ -141,8 +141,7 @@ class ReadingOptions:
 
         Raises DataError.
         """
-        from job.data.dataset import DEFAULT_DATA, load
-        from job.data.doubts import doubts
+        from job.data.dataset import DEFAULT_DATA, doubts, load
 
         dataset = load(data or DEFAULT_DATA, target, self.reading())
         for line in (*dataset.notes, *(f"warning: {doubt}" for doubt in doubts(dataset))):

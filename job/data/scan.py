@@ -17,8 +17,7 @@ from job.data import housing
 from job.data.cells import DATE, LONGEST, is_missing, number, told
 from job.data.content import Content
 from job.data.layout import Layout, Line, lines_of, records
-from job.data.problem import Problem
-from job.data.reading import Reading
+from job.data.reading import Problem, Reading
 
 OWN = Reading(header=False)
 """the option for a table of one's own without names"""
