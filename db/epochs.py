@@ -1,38 +1,26 @@
-"""Epochs as rows: read and written in blocks, in the fastest way on each database."""
+"""Epochs as rows: read and written in blocks, their digests, and what pruning has left of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.orm import Session
 
 from db.backends import postgresql, sqlite
+from db.digest import start
+from db.errors import StoreError, UnsuitableRunError
+from db.schema import BlockRow, ModelRow, ParameterRow, RunRow
 from db.types import unpack
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
-
     from db.history import History
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
 COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
 NOT_READ = (TypeError, ValueError, FloatingPointError)
 """what reading a corrupted value raises; the last for a number beyond float32"""
-_PROGRESS = """
-    SELECT run_id, model, epochs
-    FROM (
-        SELECT m.run_id, m.position, m.name AS model, (
-            SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = m.run_id AND e.model = m.name
-        ) AS epochs
-        FROM models m {of}
-    ) AS trained
-    WHERE epochs IS NOT NULL ORDER BY run_id, position
-"""
-PROGRESS = text(_PROGRESS.format(of="WHERE m.run_id = :run"))
-"""epochs of each model of a run that has any, in the models' order; one look-up each in the primary key"""
-PROGRESS_OF_ALL = text(_PROGRESS.format(of=""))
-"""as PROGRESS, of all runs"""
 ARCHIVED = text(
     "SELECT a.epochs, a.columns, a.packed, m.trained_at FROM archived_models m"
     " LEFT JOIN archives a ON a.digest = m.digest WHERE m.run_id = :run_id AND m.model = :model"
@@ -111,3 +99,68 @@ def insert_epochs(connection: Connection, run_id: int, model: str, history: Hist
     """Insert all epochs of `history` in the connection's transaction, in the database's fastest way."""
     backend = sqlite if connection.dialect.name == "sqlite" else postgresql
     backend.insert_epochs(connection, COLUMNS, run_id, model, history)
+
+
+def blocks(session: Session, run_id: int) -> dict[str, list[tuple[int, str | None]]]:
+    """The last epoch and the digest of each block of a run, by model, in order."""
+    query = select(BlockRow.model, BlockRow.last_epoch, BlockRow.digest).where(BlockRow.run_id == run_id)
+    found: dict[str, list[tuple[int, str | None]]] = {}
+    for model, last_epoch, digest in session.execute(query.order_by(BlockRow.model, BlockRow.last_epoch)):
+        found.setdefault(model, []).append((last_epoch, digest))
+    return found
+
+
+def digest_before(session: Session, run_id: int, model: str, epoch: int) -> bytes:
+    """The digest of a model's history before `epoch`. Raises StoreError if the history does not end there."""
+    newest = (
+        select(BlockRow.last_epoch, BlockRow.digest)
+        .where(BlockRow.run_id == run_id, BlockRow.model == model)
+        .order_by(BlockRow.last_epoch.desc())
+        .limit(1)
+    )
+    found = session.execute(newest).first()
+    if found is None and epoch == 0:
+        names = select(ParameterRow.name).where(ParameterRow.run_id == run_id)
+        return start(session.scalars(names.order_by(ParameterRow.position)))
+    if found is None or found.digest is None or found.last_epoch + 1 != epoch:
+        raise StoreError(f"run {run_id} has no digest of {model} before epoch {epoch}")
+    return bytes.fromhex(found.digest)
+
+
+def set_digests(session: Session, run_id: int) -> None:
+    """Give each model of a completed run the digest of its last block."""
+    last = (
+        select(BlockRow.digest)
+        .where(BlockRow.run_id == ModelRow.run_id, BlockRow.model == ModelRow.name)
+        .order_by(BlockRow.last_epoch.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = update(ModelRow).where(ModelRow.run_id == run_id).values(digest=last)
+    session.execute(statement.execution_options(synchronize_session=False))
+
+
+def require_whole(runs: Sequence[RunRow], purpose: str) -> None:
+    """Raises UnsuitableRunError if one of the runs has lost epochs to `job prune`."""
+    for run in runs:
+        if not run.whole:
+            left = what_is_left(run)
+            raise UnsuitableRunError(f"run {run.id} is {left}; only a whole run can be {purpose}")
+
+
+def what_is_left(run: RunRow) -> str:
+    """What pruning has left of a run, in words."""
+    if run.pruning == "delete":
+        return "half deleted; the next `job prune` finishes it"
+    if run.pruning == "thin":
+        return f"half downsampled to every {run.thinned_every:,}th epoch; the next `job prune` finishes it"
+    return f"downsampled to every {run.thinned_every:,}th epoch, and the first, the best and the last"
+
+
+def kept_epochs(histories: Iterable[History]) -> list[int]:
+    """The epochs that pruning keeps of every model: first, best by either loss, last."""
+    found = set()
+    for each in histories:
+        rows = (0, int(each.train_loss.argmin()), int(each.test_loss.argmin()), -1)
+        found |= {int(each.epoch[row]) for row in rows}
+    return sorted(found)

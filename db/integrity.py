@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,8 @@ import numpy as np
 from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from db.blocks import blocks, set_digests
 from db.digest import BLOCK_EPOCHS, extend, start
-from db.downsampled import require_whole
-from db.epochs import as_history
+from db.epochs import as_history, blocks, kept_epochs, require_whole, set_digests
 from db.errors import CorruptedError, StoreError, UnsuitableRunError
 from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, RunRow
@@ -90,8 +88,7 @@ def checked(
     digest, trained = start(run.parameter_names), 0
     unlike: Block | None = None
     made = as_blocks(stored)
-    for block, rows in zip(made, rows_by_block(store, run.id, model.name, made), strict=True):
-        history = rows if isinstance(rows, str) else as_written(block, rows)
+    for block, history in zip(made, histories_by_block(store, run.id, model.name, made), strict=True):
         if isinstance(history, str):
             yield (unlike or block).fault(model.name, DIFFERENT if unlike else history)
             return
@@ -123,10 +120,10 @@ def as_blocks(stored: Sequence[tuple[int, str | None]]) -> list[Block]:
     return [Block(first, *block) for first, block in zip(firsts, stored, strict=False)]
 
 
-def rows_by_block(
+def histories_by_block(
     store: Store, run_id: int, model: str, made: Sequence[Block]
-) -> Iterator[list[Any] | History | str]:
-    """The rows of each block, as `Store.epoch_rows` gives them, or why they cannot be read."""
+) -> Iterator[History | str]:
+    """The history of each block, or what shows, without its digest, that it is not as written."""
     begun = 0
     while begun < len(made):
         first, ended = made[begun].first, begun + 1
@@ -140,11 +137,12 @@ def rows_by_block(
                 yield str(error)
             else:
                 for block in group:
-                    yield from rows_by_block(store, run_id, model, [block])
+                    yield from histories_by_block(store, run_id, model, [block])
             continue
         numbers = numbers_of(rows)
         for block in group:
-            yield rows[bisect_left(numbers, block.first) : bisect_right(numbers, block.last)]
+            own = slice(bisect_left(numbers, block.first), bisect_right(numbers, block.last))
+            yield as_written(block, rows[own])
 
 
 def numbers_of(rows: list[Any] | History) -> list[int]:
@@ -209,14 +207,6 @@ def foreign_epochs(store: Store, run: RunRow) -> Fault | None:
     return Fault(f"{found[0]}: epoch {found[1]:,} is there, and the trainer did not store it", found[1])
 
 
-def kept_epochs(histories: Iterable[History]) -> list[int]:
-    """The epochs that an archived run keeps of every model: first, best by either loss, last."""
-    found = {0}
-    for each in histories:
-        found |= {int(each.train_loss.argmin()), int(each.test_loss.argmin()), len(each) - 1}
-    return sorted(found)
-
-
 def changed_rows(store: Store, run: RunRow) -> Fault | None:
     """The first row in `epochs` of an archived run that its archive has otherwise, or that is missing."""
     archived = {model.name: store.history(run.id, model.name) for model in run.models}
@@ -247,7 +237,7 @@ def changed_rows(store: Store, run: RunRow) -> Fault | None:
 def runs_without_digests(store: Store) -> Sequence[int]:
     """The runs of earlier versions whose digests are not computed yet, oldest first."""
     query = select(BlockRow.run_id).where(BlockRow.digest.is_(None)).distinct().order_by(BlockRow.run_id)
-    return store.read(lambda session: session.scalars(query).all())
+    return store.all(query)
 
 
 def compute_digests(store: Store, run_id: int) -> Fault | None:
@@ -259,8 +249,7 @@ def compute_digests(store: Store, run_id: int) -> Fault | None:
         digest = start(run.parameter_names)
         ends = (*range(BLOCK_EPOCHS - 1, trained[model] - 1, BLOCK_EPOCHS), trained[model] - 1)
         made = as_blocks([(end, None) for end in ends])
-        for block, rows in zip(made, rows_by_block(store, run_id, model, made), strict=True):
-            history = rows if isinstance(rows, str) else as_written(block, rows)
+        for block, history in zip(made, histories_by_block(store, run_id, model, made), strict=True):
             if isinstance(history, str):
                 return block.fault(model, history)
             digest = extend(digest, history)

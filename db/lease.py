@@ -6,18 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Update, func, insert, or_, select, update
+from sqlalchemy import Delete, Update, func, insert, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.blocks import digest_before, set_digests
 from db.digest import extend
-from db.downsampled import require_whole
-from db.epochs import HISTORY_COLUMNS, as_history, insert_epochs
+from db.epochs import HISTORY_COLUMNS, as_history, digest_before, insert_epochs, require_whole, set_digests
 from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
 from db.owner import is_alive, is_dead
 from db.schema import UNFINISHED, BaselineRow, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
@@ -44,16 +41,16 @@ def lock_run(session: Session, run_id: int) -> None:
     session.execute(select(RunRow.id).where(RunRow.id == run_id).with_for_update())
 
 
-def changed(session: Session, statement: Update) -> bool:
-    """Whether an UPDATE changed its one row, as in compare-and-swap."""
+def rowcount(session: Session, statement: Update | Delete) -> int:
+    """Execute an UPDATE or a DELETE; return the number of its rows."""
     result = session.execute(statement)
     assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+    return result.rowcount
 
 
 def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
     """The stalled runs, and running ones whose process is known to be dead: id, owner, reason."""
-    heartbeat_age = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
+    heartbeat_age = seconds_since(RunRow.heartbeat_at)
     running = select(RunRow.id, RunRow.owner, heartbeat_age > heartbeat_timeout).where(
         RunRow.status == "running"
     )
@@ -79,56 +76,55 @@ def mark_crashed(session: Session, heartbeat_timeout: float) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseHolder:
-    """Why a run could not be acquired: the lease holder of it, or of another that must end first."""
+class StillHeldError(Exception):
+    """A run cannot be acquired yet: `owner` holds the lease of it, or of `run_id`, which must end first.
 
-    run_id: int
-    owner: str
-    heartbeat_age: float
-    """seconds since the holder's last heartbeat"""
+    `heartbeat_age`: seconds since the holder's last heartbeat.
+    """
 
-
-def lease_holder(session: Session, run: RunRow) -> LeaseHolder:
-    """The lease holder of a running run."""
-    heartbeat_age = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))  # type: ignore[arg-type]
-    return LeaseHolder(run.id, run.owner or "", float(heartbeat_age or 0.0))
+    def __init__(self, run_id: int, owner: str, heartbeat_age: float) -> None:
+        super().__init__(run_id)
+        self.run_id, self.owner, self.heartbeat_age = run_id, owner, heartbeat_age
 
 
-def live_nightly(session: Session, heartbeat_timeout: float) -> LeaseHolder | None:
-    """The lease holder of the live nightly run; None if there is none."""
+def still_held(session: Session, run: RunRow) -> StillHeldError:
+    """The error that names the lease holder of a running run."""
+    heartbeat_age = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))
+    return StillHeldError(run.id, run.owner or "", float(heartbeat_age or 0.0))
+
+
+def require_no_live_nightly(session: Session, heartbeat_timeout: float) -> None:
+    """Raise StillHeldError if a nightly run is live."""
     mark_crashed(session, heartbeat_timeout)
     run = session.scalar(select(RunRow).where(RunRow.trigger == "nightly", RunRow.status == "running"))
-    return None if run is None else lease_holder(session, run)
+    if run is not None:
+        raise still_held(session, run)
 
 
-def begin_scheduled_run(session: Session, scheduled_run_id: int, run_id: int) -> bool:
-    """Give a due scheduled run its run; False if it is no longer due."""
-    statement = (
-        update(ScheduledRunRow)
-        .where(ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
-        .values(status="started", run_id=run_id)
-        .execution_options(synchronize_session=False)
-    )
-    return changed(session, statement)
+def settle_due(session: Session, scheduled_run_id: int, **values: object) -> bool:
+    """Update the columns of a due scheduled run; False if it is no longer due."""
+    due = (ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
+    statement = update(ScheduledRunRow).where(*due).values(**values)
+    return rowcount(session, statement.execution_options(synchronize_session=False)) == 1
 
 
 def acquire(
-    attempt: Callable[[], LeaseHolder | Result],
+    attempt: Callable[[], Result],
     heartbeat_timeout: float,
     stop: threading.Event,
     log_line: Callable[[str], None],
 ) -> Result:
-    """The result of `attempt`, retried while the lease holder may be dead.
+    """The result of `attempt`, retried while it raises StillHeldError and the lease holder may be dead.
 
     Raises LeaseHeldError once the holder is seen to be alive, and StoreError if `stop` is set first.
     """
-    first: LeaseHolder | None = None
+    first: StillHeldError | None = None
     deadline = time.monotonic() + heartbeat_timeout + 5
     while True:
-        found = attempt()
-        if not isinstance(found, LeaseHolder):
-            return found
+        try:
+            return attempt()
+        except StillHeldError as held:
+            found = held
         if first is None:
             first = found
             if found.heartbeat_age > HEARTBEAT_LIMIT:
@@ -149,18 +145,18 @@ def acquire(
 
 def try_acquire(
     session: Session, run_id: int, token: str, heartbeat_timeout: float, epochs: int | None, environment: Any
-) -> LeaseHolder | RunRow:
-    """Acquire the lease of a stopped run for `token`, or return its holder. `epochs` lengthens the run.
+) -> None:
+    """Acquire the lease of a stopped run for `token`. `epochs` lengthens the run.
 
-    Raises StoreError for a run that cannot be resumed.
+    Raises StoreError for a run that cannot be resumed, and StillHeldError if another process has the lease.
     """
     mark_crashed(session, heartbeat_timeout)
     run = session.get_one(RunRow, run_id)
     wanted = run.epochs if epochs is None else epochs
     if run.owner == token and run.status == "running":
-        return run  # an earlier attempt was committed before its connection broke
+        return  # an earlier attempt was committed before its connection broke
     if run.status == "running":
-        return lease_holder(session, run)
+        raise still_held(session, run)
     if run.status == "diverged":
         raise StoreError(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
@@ -194,12 +190,12 @@ def try_acquire(
         )
     )
     try:
-        acquired = changed(session, statement)
+        acquired = rowcount(session, statement) == 1
     except IntegrityError as error:
         raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
-    if acquired:
-        session.execute(update(ModelRow).where(ModelRow.run_id == run_id).values(digest=None))
-    return run if acquired else LeaseHolder(run_id, "", 0.0)
+    if not acquired:
+        raise StillHeldError(run_id, "", 0.0)
+    session.execute(update(ModelRow).where(ModelRow.run_id == run_id).values(digest=None))
 
 
 def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
@@ -341,7 +337,7 @@ class RunWriter:
             .values(heartbeat_at=database_now())
         )
         try:
-            renewed = changed(session, statement)
+            renewed = rowcount(session, statement) == 1
         except IntegrityError:  # only one nightly run may be live, and another one is
             renewed = False
         if not renewed:

@@ -102,17 +102,16 @@ def run_query(
     max_bytes: int = MAX_BYTES,
     memory: int | None = None,
     take: Callable[[Iterator[Row]], object] | None = None,
-    adding: Callable[[Iterator[Row]], Iterator[Row]] = iter,
 ) -> Answer:
     """The answer of the store at `url` to one query, on a separate read-only connection.
 
     `limit` None returns all rows. `take` gets an iterator over the column names and then the rows, as they
-    arrive; the Answer then has none. `adding` gets that iterator first, to give it with more columns.
+    arrive; the Answer then has none.
 
     Raises QueryError for a query that is wrong or does more than read, or whose parameters are not exactly
-    those given, QueryTimeoutError after `timeout` seconds of waiting for the database, and
-    QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the process more than `memory`
-    bytes in addition to those that it has (on Linux).
+    those given, and QueryStoppedError after `timeout` seconds of waiting for the database, or if the answer
+    takes more than `max_bytes` of memory, or the process more than `memory` bytes in addition to those that
+    it has (on Linux).
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)
@@ -129,7 +128,7 @@ def run_query(
         from db.backends.postgresql_query import fetch
     watch = Watch(timeout, max_bytes)
     source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
-    return answer(watch, source, limit, memory, take, adding)
+    return answer(watch, source, limit, memory, take)
 
 
 def answer(
@@ -138,7 +137,6 @@ def answer(
     limit: int | None = LIMIT,
     memory: int | None = None,
     take: Callable[[Iterator[Row]], object] | None = None,
-    adding: Callable[[Iterator[Row]], Iterator[Row]] = iter,
 ) -> Answer:
     """The answer whose column names and rows `source` gives, within what `watch` allows; see `run_query`."""
     kept: list[Row] = []
@@ -154,7 +152,7 @@ def answer(
 
     try:
         with closing(watch.rows(source)) as parts, memory_limit(memory):
-            (take or kept.extend)(adding(rows()))
+            (take or kept.extend)(rows())
     except MemoryError:
         raise watch.too_large() from None
     except RecursionError:

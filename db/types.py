@@ -157,9 +157,6 @@ class seconds_since(FunctionElement[float]):  # noqa: N801
     type = Double()
     inherit_cache = True
 
-    def __init__(self, moment: ColumnElement[Any]) -> None:
-        super().__init__(moment)
-
 
 @compiles(seconds_since, "postgresql")
 def _seconds_on_postgresql(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:

@@ -16,7 +16,8 @@ from sqlalchemy import func, inspect, select
 from db import retention, scheduled_runs
 from db.archiving import unarchive
 from db.engine import create_store_engine, parse_url
-from db.integrity import first_fault, kept_epochs
+from db.epochs import kept_epochs
+from db.integrity import first_fault
 from db.migrate import differences
 from db.schema import EpochRow, RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store

@@ -16,10 +16,10 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db import scheduled_runs
+from db.database import summaries
 from db.history import History
 from db.schema import RunRow
 from db.store import Store
-from db.summaries import summaries
 from db.types import database_now, pack, seconds_since, unpack
 from tests.samples import dataset_row, history
 

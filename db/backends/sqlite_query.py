@@ -48,7 +48,9 @@ def fetch(
         yield tuple(column[0] for column in cursor.description)
         yield from islice(cursor, limit)
     except sqlite3.Error as error:
-        raise explained(error) from error
+        refused = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH
+        why = "only reading is allowed here" if refused else "the database refused the query"
+        raise QueryError(f"{why}: {error}") from error
     except sqlite3.Warning as error:  # several statements in one, up to Python 3.11
         raise QueryError(f"not one query: {error}") from error
     except (OverflowError, ValueError) as error:  # a value or a character that SQLite cannot hold
@@ -62,11 +64,3 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
     if action in ALLOWED and second != "load_extension":
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
-
-
-def explained(error: sqlite3.Error) -> Exception:
-    """The error for the user in place of SQLite's."""
-    said = str(error)
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH:
-        return QueryError(f"only reading is allowed here: {said}")
-    return QueryError(f"the database refused the query: {said}")

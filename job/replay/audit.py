@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from db.downsampled import require_whole
+from db.epochs import require_whole
 from db.errors import StoreError
 from db.history import History
 from db.schema import RunRow, VerdictRow
