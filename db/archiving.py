@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 from db.archive import pack
 from db.digest import digest_of
 from db.engine import parse_url
-from db.epochs import ARCHIVED, from_archive, insert_epochs, kept_epochs, require_whole
+from db.epochs import ARCHIVED, from_archive, insert_epochs, kept_epochs, require_whole, stored_rows
 from db.errors import StoreError, StoreFailedError, UnsuitableRunError
 from db.history import History
 from db.integrity import Fault, as_float32, first_fault
 from db.lease import lock_run
 from db.retention import delete_epochs, lock_archives, remove_unused_archives
 from db.schema import ArchivedModelRow, Base, EpochRow, RunRow
-from db.store import Store, stored_rows
+from db.store import Store
 from db.types import database_now
 
 # If another run has the same digest, it has the same archive.

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, Select, select, text, update
 from sqlalchemy.orm import Session
 
 from db.backends import postgresql, sqlite
 from db.digest import start
 from db.errors import StoreError, UnsuitableRunError
-from db.schema import BlockRow, ModelRow, ParameterRow, RunRow
+from db.schema import BlockRow, EpochRow, ModelRow, ParameterRow, RunRow
 from db.types import unpack
 
 if TYPE_CHECKING:
     from db.history import History
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
-COLUMNS = ("run_id", "model", *HISTORY_COLUMNS)
 NOT_READ = (TypeError, ValueError, FloatingPointError)
 """what reading a corrupted value raises; the last for a number beyond float32"""
 ARCHIVED = text(
@@ -26,6 +25,16 @@ ARCHIVED = text(
     " LEFT JOIN archives a ON a.digest = m.digest WHERE m.run_id = :run_id AND m.model = :model"
 )
 """the archive of a model; no row if it is not archived"""
+
+
+def stored_rows(run_id: int, model: str) -> Select[Any]:
+    """The rows of one model in `epochs`, in order; of an archived one those that are left."""
+    epochs = EpochRow.__table__
+    return (
+        select(*(epochs.c[name] for name in HISTORY_COLUMNS))
+        .where(epochs.c.run_id == run_id, epochs.c.model == model)
+        .order_by(epochs.c.epoch)
+    )
 
 
 def as_history(rows: Sequence[Any]) -> History:
@@ -98,7 +107,7 @@ def one_snapshot(session: Session) -> None:
 def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
     """Insert all epochs of `history` in the connection's transaction, in the database's fastest way."""
     backend = sqlite if connection.dialect.name == "sqlite" else postgresql
-    backend.insert_epochs(connection, COLUMNS, run_id, model, history)
+    backend.insert_epochs(connection, run_id, model, history)
 
 
 def blocks(session: Session, run_id: int) -> dict[str, list[tuple[int, str | None]]]:

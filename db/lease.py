@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.digest import extend
-from db.epochs import HISTORY_COLUMNS, as_history, digest_before, insert_epochs, require_whole, set_digests
+from db.epochs import as_history, digest_before, insert_epochs, require_whole, set_digests, stored_rows
 from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
 from db.owner import is_alive, is_dead
 from db.schema import UNFINISHED, BaselineRow, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
@@ -200,12 +200,8 @@ def try_acquire(
 
 def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
     """Each model's state after its last epoch. Raises StoreError if that is corrupted or one is missing."""
-    epochs = EpochRow.__table__
-    found = session.execute(
-        select(epochs.c.model, func.count(), func.max(epochs.c.epoch) + 1)
-        .where(epochs.c.run_id == run.id)
-        .group_by(epochs.c.model)
-    ).all()
+    lengths = select(EpochRow.model, func.count(), func.max(EpochRow.epoch) + 1)
+    found = session.execute(lengths.where(EpochRow.run_id == run.id).group_by(EpochRow.model)).all()
     states = {}
     for model, count, following in found:
         if count != following:
@@ -213,9 +209,7 @@ def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
                 f"run {run.id} lacks {following - count:,} epochs of {model} before epoch {following - 1}; "
                 "a history with holes cannot be continued"
             )
-        last = select(*(epochs.c[name] for name in HISTORY_COLUMNS)).where(
-            epochs.c.run_id == run.id, epochs.c.model == model, epochs.c.epoch == following - 1
-        )
+        last = stored_rows(run.id, model).where(EpochRow.epoch == following - 1)
         with naming(f"run {run.id}, {model}"):
             states[model] = as_history(session.execute(last).all()).state
             if len(states[model].parameters) != len(run.parameters):

@@ -180,37 +180,24 @@ def with_runs() -> Select[ScheduledRunRow, RunRow, VerdictRow, VerdictRow, bool]
         earlier_row.trigger == "nightly",
         earlier_row.id < VerdictRow.run_id,
     )
-    own = (
-        select(func.min(VerdictRow.id))
-        .where(
-            VerdictRow.run_id == ScheduledRunRow.run_id,
-            VerdictRow.kind == "drift",
-            VerdictRow.tolerance == 0,
-            or_(VerdictRow.against_run_id.is_(None), earlier),
-        )
-        .correlate(ScheduledRunRow)
-        .scalar_subquery()
-    )
-    of_baseline = (
-        select(func.max(VerdictRow.id))
-        .where(VerdictRow.run_id == ScheduledRunRow.run_id, VerdictRow.kind == "baseline")
-        .correlate(ScheduledRunRow)
-        .scalar_subquery()
-    )
-    failed = (
-        exists()
-        .where(VerdictRow.run_id == ScheduledRunRow.run_id, ~VerdictRow.passed)
-        .where(VerdictRow.kind.not_in(("drift", "baseline")))
-        .correlate(ScheduledRunRow)
-    )
+    same_bits = (VerdictRow.tolerance == 0, or_(VerdictRow.against_run_id.is_(None), earlier))
+    drifts = on_its_run(select(func.min(VerdictRow.id)), VerdictRow.kind == "drift", *same_bits)
+    of_baseline = on_its_run(select(func.max(VerdictRow.id)), VerdictRow.kind == "baseline")
+    others = VerdictRow.kind.not_in(("drift", "baseline"))
+    failed = on_its_run(select(VerdictRow.id), others, ~VerdictRow.passed)
     return (
-        select(ScheduledRunRow, RunRow, VerdictRow, baseline_verdict, failed)
+        select(ScheduledRunRow, RunRow, VerdictRow, baseline_verdict, failed.exists())
         .outerjoin(RunRow, RunRow.id == ScheduledRunRow.run_id)
-        .outerjoin(VerdictRow, VerdictRow.id == own)
-        .outerjoin(baseline_verdict, baseline_verdict.id == of_baseline)
+        .outerjoin(VerdictRow, VerdictRow.id == drifts.scalar_subquery())
+        .outerjoin(baseline_verdict, baseline_verdict.id == of_baseline.scalar_subquery())
         # The run's own eager join is an inner one, which would drop rows without a run.
         .options(joinedload(RunRow.dataset, innerjoin=False))
     )
+
+
+def on_its_run(verdicts: Select[int], *which: ColumnElement[bool]) -> Select[int]:
+    """The verdicts of `which` on the run that a scheduled run started."""
+    return verdicts.where(VerdictRow.run_id == ScheduledRunRow.run_id, *which).correlate(ScheduledRunRow)
 
 
 def seconds_since_completed(store: Store, runs: Select[RunRow]) -> float | None:

@@ -34,7 +34,8 @@ def insert_run(
         require_no_live_nightly(session, heartbeat_timeout)
     dataset_id = stored_dataset(session, dataset)
     if run.sweep is not None:
-        lock_dataset(session, dataset_id)
+        # So that no combination is started twice. SQLite has one writer at a time anyway.
+        session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
         twins = Specification.of(run, dataset).runs().where(RunRow.sweep == run.sweep)
         if twin := session.scalars(twins.limit(1)).first():
             raise LeaseHeldError(f"sweep {run.sweep} has run {twin.id} of these settings already")
@@ -49,11 +50,6 @@ def insert_run(
     if scheduled_run is not None and not settle_due(session, scheduled_run, status="started", run_id=run.id):
         raise LeaseHeldError(f"scheduled run {scheduled_run} is no longer due: another process started it")
     return run.id
-
-
-def lock_dataset(session: Session, dataset_id: int) -> None:
-    """Lock a dataset, so that no combination is started twice. SQLite has one writer at a time anyway."""
-    session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
 
 
 def stored_dataset(session: Session, dataset: DatasetRow) -> int:

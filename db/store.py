@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, make_transient, selectinload
 
 from db.backends import postgresql, sqlite
 from db.database import PROGRESS, Database
-from db.epochs import ARCHIVED, HISTORY_COLUMNS, as_history, from_archive, one_snapshot, require_whole
+from db.epochs import ARCHIVED, as_history, from_archive, one_snapshot, require_whole, stored_rows
 from db.errors import CorruptedError, LeaseHeldError, NotFoundError, naming
 from db.lease import RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
 from db.owner import new_token
@@ -282,16 +282,6 @@ class Store(Database):
     def verdicts(self, run_id: int) -> Sequence[VerdictRow]:
         """The verdicts of a run, oldest first."""
         return self.all(select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id))
-
-
-def stored_rows(run_id: int, model: str) -> Select[Any]:
-    """The rows of one model in `epochs`, in order; of an archived one those that are left."""
-    epochs = EpochRow.__table__
-    return (
-        select(*(epochs.c[name] for name in HISTORY_COLUMNS))
-        .where(epochs.c.run_id == run_id, epochs.c.model == model)
-        .order_by(epochs.c.epoch)
-    )
 
 
 def add(session: Session, row: Row) -> Row:

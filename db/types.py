@@ -70,12 +70,8 @@ def first_not_packed(rows: Sequence[str], vectors: Float32s) -> int | None:
 class PackedVector(TypeDecorator[Any]):
     """A vector of float32: `real[]` on PostgreSQL, a JSON array as text on SQLite."""
 
-    impl = Text
+    impl = Text().with_variant(ARRAY(REAL), "postgresql")
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """The type on each database."""
-        return dialect.type_descriptor(ARRAY(REAL) if dialect.name == "postgresql" else Text())
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """What a SELECT asks for."""

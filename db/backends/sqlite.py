@@ -95,9 +95,7 @@ def is_transient(error: sqlite3.Error) -> bool:
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def insert_epochs(
-    connection: Connection, columns: tuple[str, ...], run_id: int, model: str, history: History
-) -> None:
+def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
     """Insert epochs by one executemany of the driver: a quarter less time than SQLAlchemy's bulk insert."""
     values = zip(
         history.epoch.tolist(),
@@ -107,9 +105,11 @@ def insert_epochs(
         history.trained_at.tolist(),
         strict=True,
     )
-    rows = [(run_id, model, *row) for row in values]
-    marks = ", ".join("?" * len(columns))
-    connection.exec_driver_sql(f"INSERT INTO epochs ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
+    connection.exec_driver_sql(
+        "INSERT INTO epochs (run_id, model, epoch, train_loss, test_loss, parameters, trained_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(run_id, model, *row) for row in values],
+    )
 
 
 def damage(connection: Connection) -> list[str]:

@@ -23,7 +23,7 @@ from job.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FOR_PANDAS = 10_000_000
+FOR_PANDAS = 5_000_000
 """bytes from which on pandas reads a table: its import takes as long as reading that many without it"""
 MOST_VALUES = 200_000_000
 """values of the largest table: 1.6 GB as double"""
