@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 
 from db.backends import placeholders
 from db.backends.watch import Row, Watch, memory_limit
-from db.errors import QueryError
+from db.errors import QueryError, QueryStoppedError
 
 FOLDER = Path(__file__).resolve().parent / "queries"
 TIMEOUT = 30.0
@@ -154,7 +154,10 @@ def answer(
         with closing(watch.rows(source)) as parts, memory_limit(memory):
             (take or kept.extend)(rows())
     except MemoryError:
-        raise watch.too_large() from None
+        raise QueryStoppedError(
+            f"the answer takes more memory than --max-bytes {watch.max_bytes} allows; "
+            "--limit asks for fewer rows"
+        ) from None
     except RecursionError:
         raise QueryError("the answer has JSON that is nested too deeply; cast it to text") from None
     return Answer(kept[0] if kept else (), kept[1:], more)

@@ -46,10 +46,8 @@ def require_url(text: str, url: URL, examples: str) -> None:
 
 
 def sqlite_path(url: URL) -> Path | None:
-    """The file of a SQLite store; None for PostgreSQL and for a store in memory."""
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database)
+    """The file of a SQLite store; None for PostgreSQL."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def reading_url(url: URL) -> URL:

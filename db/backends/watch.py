@@ -96,13 +96,6 @@ class Watch:
         except BaseException as error:
             self._parts.put(error)
 
-    def too_large(self) -> QueryStoppedError:
-        """The error for an answer that exceeds the budget."""
-        return QueryStoppedError(
-            f"the answer takes more memory than --max-bytes {self.max_bytes} allows; "
-            "--limit asks for fewer rows"
-        )
-
 
 @contextmanager
 def memory_limit(more: int | None) -> Iterator[None]:
