@@ -1,6 +1,6 @@
 """Runs SQL queries on the store, read-only: the named queries of `db/queries` and the user's own.
 
-The database enforces read-only access, not a check of the text: see `db.backends.sqlite_query` and
+The database enforces read-only access, not a check of the text: see `db.backends.sqlite.fetch` and
 `db.backends.postgresql_query`.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from db.backends import placeholders
+from db.backends import placeholders, sqlite
 from db.backends.watch import Row, Watch, memory_limit
 from db.errors import QueryError, QueryStoppedError
 
@@ -123,9 +123,11 @@ def run_query(
             listed = ", ".join(f":{known}" for known in wanted) or "none"
             raise QueryError(f"the query has no parameter :{name}; its parameters: {listed}")
     if url.get_backend_name() == "sqlite":
-        from db.backends.sqlite_query import fetch  # each loads its driver
+        fetch = sqlite.fetch
     else:
-        from db.backends.postgresql_query import fetch
+        from db.backends import postgresql_query  # loads its driver
+
+        fetch = postgresql_query.fetch
     watch = Watch(timeout, max_bytes)
     source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
     return answer(watch, source, limit, memory, take)

@@ -1,11 +1,13 @@
-"""SQLite: its URLs, connections and transient errors, the fastest way to insert epochs, and a backup."""
+"""SQLite: its URLs, connections and transient errors, the fastest insert of epochs, backups and queries."""
 
 from __future__ import annotations
 
 import os
 import re
 import sqlite3
+from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
@@ -13,7 +15,8 @@ from urllib.parse import parse_qsl, quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from db.errors import StoreError, StoreFailedError
+from db.backends.watch import Row, Watch
+from db.errors import QueryError, StoreError, StoreFailedError
 from db.types import pack
 
 if TYPE_CHECKING:
@@ -23,6 +26,14 @@ PARAMETERS = ("timeout", "cached_statements")
 """of a URL: numbers; the others change which file is opened, or how, which is up to the command"""
 BUSY_TIMEOUT = 1.0
 """seconds that SQLite itself waits for another writer; short, so that signals are handled in between"""
+ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+"""what a query may do"""
+STEPS = 10_000
+"""instructions of SQLite's virtual machine between two stop checks: well under a millisecond"""
+LARGEST_VALUE = 16 * 2**20
+"""most bytes of one value of a query"""
+PATIENCE = 5.0
+"""seconds that a query waits for a file that another process has locked"""
 
 
 def require_url(text: str, url: URL, examples: str) -> None:
@@ -183,3 +194,46 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def fetch(
+    url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, watch: Watch
+) -> Generator[Row, None, None]:
+    """Column names and then at most `limit` rows of a query, in a connection that can only read.
+
+    SQLite enforces this twice: the file is opened read-only, and an authorizer refuses, while a statement is
+    compiled, every action except reading tables and calling functions. A progress handler stops the query
+    between two instructions of SQLite's virtual machine. Raises QueryError.
+    """
+    assert url.database
+    file = Path(url.database).absolute().as_uri()
+    closed = "&immutable=1" if reading_url(url) is not url else ""  # see there
+    connection = sqlite3.connect(f"{file}?mode=ro{closed}", uri=True, timeout=PATIENCE, isolation_level=None)
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+        # Their first use declares their columns with a CREATE TABLE, which the authorizer would refuse.
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+        connection.set_authorizer(_authorize)
+        connection.set_progress_handler(watch.over.is_set, STEPS)
+        cursor = connection.execute(query, parameters)
+        if cursor.description is None:
+            raise QueryError("the query is empty")
+        yield tuple(column[0] for column in cursor.description)
+        yield from islice(cursor, limit)
+    except sqlite3.Error as error:
+        refused = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_AUTH
+        why = "only reading is allowed here" if refused else "the database refused the query"
+        raise QueryError(f"{why}: {error}") from error
+    except sqlite3.Warning as error:  # several statements in one, up to Python 3.11
+        raise QueryError(f"not one query: {error}") from error
+    except (OverflowError, ValueError) as error:  # a value or a character that SQLite cannot hold
+        raise QueryError(f"the query or a parameter cannot be used: {error}") from error
+    finally:
+        connection.close()
+
+
+def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
+    # SQLite names the function in the second argument.
+    if action in ALLOWED and second != "load_extension":
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
