@@ -108,29 +108,24 @@ def settle_due(session: Session, scheduled_run_id: int, **values: object) -> boo
     return rowcount(session, statement.execution_options(synchronize_session=False)) == 1
 
 
-def acquire(
-    attempt: Callable[[], Result],
-    heartbeat_timeout: float,
-    stop: threading.Event,
-    log_line: Callable[[str], None],
-) -> Result:
-    """The result of `attempt`, retried while it raises StillHeldError and the lease holder may be dead.
+def acquire(store: Store, work: Callable[[Session, int], Result]) -> Result:
+    """The result of writing `work`, retried while it raises StillHeldError and the lease holder may be dead.
 
-    Raises LeaseHeldError once the holder is seen to be alive, and StoreError if `stop` is set first.
+    Raises LeaseHeldError once the holder is seen to be alive, and StoreError if `store.stop` is set first.
     """
     first: StillHeldError | None = None
-    deadline = time.monotonic() + heartbeat_timeout + 5
+    deadline = time.monotonic() + store.heartbeat_timeout + 5
     while True:
         try:
-            return attempt()
+            return store.write(work)
         except StillHeldError as held:
             found = held
         if first is None:
             first = found
             if found.heartbeat_age > HEARTBEAT_LIMIT:
-                log_line(
+                store.log_line(
                     f"run {found.run_id} is marked as running, but has had no heartbeat for "
-                    f"{found.heartbeat_age:.0f} s; waiting until {heartbeat_timeout:g} s have passed"
+                    f"{found.heartbeat_age:.0f} s; waiting until {store.heartbeat_timeout:g} s have passed"
                 )
         # The last heartbeat of a process that has ended may be committed late.
         beaten = found.owner != first.owner or found.heartbeat_age < first.heartbeat_age
@@ -139,7 +134,7 @@ def acquire(
                 f"run {found.run_id} is being trained by another process; leave it to that one"
             )
         first = found
-        if stop.wait(0.5):
+        if store.stop.wait(0.5):
             raise StoreError(f"stopped while waiting for run {found.run_id}")
 
 

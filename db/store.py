@@ -129,7 +129,7 @@ class Store(Database):
             return insert_run(session, attempt, run, dataset, scheduled_run, self.heartbeat_timeout)
 
         try:
-            run_id = acquire(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.log_line)
+            run_id = acquire(self, work)
         except LeaseHeldError as error:
             if trigger != "nightly":
                 raise
@@ -147,7 +147,7 @@ class Store(Database):
         def work(session: Session, _: int) -> None:
             try_acquire(session, run_id, token, self.heartbeat_timeout, epochs, environment)
 
-        acquire(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.log_line)
+        acquire(self, work)
         return RunWriter(self, run_id, token)
 
     def mark_crashed(self) -> None:
