@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Delete, Update, func, insert, or_, select, update
+from sqlalchemy import Delete, Update, func, insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -50,10 +50,8 @@ def rowcount(session: Session, statement: Update | Delete) -> int:
 
 def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
     """The stalled runs, and running ones whose process is known to be dead: id, owner, reason."""
-    heartbeat_age = seconds_since(RunRow.heartbeat_at)
-    running = select(RunRow.id, RunRow.owner, heartbeat_age > heartbeat_timeout).where(
-        RunRow.status == "running"
-    )
+    overdue_now = seconds_since(RunRow.heartbeat_at) > heartbeat_timeout
+    running = select(RunRow.id, RunRow.owner, overdue_now).where(RunRow.status == "running")
     found = []
     for run_id, owner, overdue in session.execute(running).all():
         if overdue and not is_alive(owner):  # a clock may be wrong; a process seen running is alive
@@ -168,11 +166,10 @@ def try_acquire(
     if run.archived:
         raise StoreError(f"run {run_id} is archived; `job db unarchive {run_id}` puts its epochs back")
     trained = max((state.epoch for state in checkpoints(session, run).values()), default=0)
-    free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (
         update_run(run_id)
-        .where(free, RunRow.whole)
-        .where(RunRow.owner == run.owner if run.owner else RunRow.owner.is_(None))
+        .where(RunRow.status.in_((*UNFINISHED, "completed")), RunRow.whole)
+        .where(RunRow.owner.is_not_distinct_from(run.owner))
         .values(
             status="running",
             owner=token,
@@ -297,19 +294,14 @@ class RunWriter:
 
     def finish(self, status: str, stop_reason: str | None = None) -> None:
         """End the run with a status other than `running` and release the lease."""
-        values = {
-            "status": status,
-            "stop_reason": stop_reason,
-            "finished_at": database_now(),
-            "owner": None,
-        }
 
         def work(session: Session, attempt: int) -> None:
             if attempt > 1:
                 run = session.get_one(RunRow, self.run_id)
                 if (run.status, run.owner) == (status, None):
                     return  # committed before the connection broke
-            self._renew(session, attempt, **values)
+            end = {"status": status, "stop_reason": stop_reason, "finished_at": database_now(), "owner": None}
+            self._renew(session, attempt, **end)
             if status == "completed":
                 set_digests(session, self.run_id)
 

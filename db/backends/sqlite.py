@@ -159,11 +159,8 @@ def backup(url: URL, target: Path) -> int:
         flush(target.parent)
         return target.stat().st_size
     except BaseException as error:
-        for path in (
-            target,
-            draft,
-            *(draft.with_name(draft.name + end) for end in ("-wal", "-shm", "-journal")),
-        ):
+        beside = (draft.with_name(draft.name + end) for end in ("-wal", "-shm", "-journal"))
+        for path in (target, draft, *beside):
             with suppress(OSError):
                 path.unlink()
         if isinstance(error, sqlite3.Error | OSError):

@@ -84,10 +84,8 @@ class Dataset:
 
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
-        from db.schema import (  # not at the top: SQLAlchemy takes as long as NumPy
-            DatasetRow,
-            FeatureRow,
-        )
+        # Not at the top: SQLAlchemy takes as long as NumPy.
+        from db.schema import DatasetRow, FeatureRow
 
         *features, target = zip(
             (*self.features, self.target),

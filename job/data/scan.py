@@ -19,8 +19,6 @@ from job.data.content import Content
 from job.data.layout import Layout, Line, lines_of, records
 from job.data.reading import Problem, Reading
 
-OWN = Reading(header=False)
-"""the option for a table of one's own without names"""
 MOST_BROKEN = 5
 
 
@@ -141,7 +139,7 @@ def broken_quote(content: Content, layout: Layout, error: csv.Error) -> Problem:
 
 def own_table(text: str) -> Problem:
     """A problem of a table in the housing format that may be of another kind."""
-    return Problem(text, (OWN,), whose="for a table of your own without a line of names, ")
+    return Problem(text, (Reading(header=False),), whose="for a table of your own without a line of names, ")
 
 
 def odd_row(line: int, cells: int, layout: Layout) -> Problem:
