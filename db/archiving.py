@@ -6,7 +6,7 @@ So these are deleted, in small transactions, only after the archives were read b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
@@ -17,16 +17,15 @@ from sqlalchemy.orm import Session
 
 from db.archive import pack
 from db.digest import digest_of
-from db.downsampled import require_whole
 from db.engine import parse_url
-from db.epochs import ARCHIVED, from_archive, insert_epochs
+from db.epochs import ARCHIVED, from_archive, insert_epochs, kept_epochs, require_whole, stored_rows
 from db.errors import StoreError, StoreFailedError, UnsuitableRunError
 from db.history import History
-from db.integrity import Fault, as_float32, first_fault, kept_epochs
+from db.integrity import Fault, as_float32, first_fault
 from db.lease import lock_run
-from db.retention import STEP, count, lock_archives, remove_unused_archives
+from db.retention import delete_epochs, lock_archives, remove_unused_archives
 from db.schema import ArchivedModelRow, Base, EpochRow, RunRow
-from db.store import Store, stored_rows
+from db.store import Store
 from db.types import database_now
 
 # If another run has the same digest, it has the same archive.
@@ -36,11 +35,10 @@ ADD_ARCHIVE = text(
 )
 
 
-def archive(store: Store, run_id: int, on_batch: Callable[[int], None] = lambda rows: None) -> int | Fault:
+def archive(store: Store, run_id: int) -> int | Fault:
     """Archive a completed run; return the number of its epochs removed, or why it stays as it is.
 
-    `on_batch` is called with the number of rows that each transaction removed. After a kill, calling it again
-    finishes the work.
+    After a kill, calling it again finishes the work.
     """
     run, histories = store.run(run_id), dict[str, History]()
     fault = first_fault(store, run, histories)
@@ -54,30 +52,15 @@ def archive(store: Store, run_id: int, on_batch: Callable[[int], None] = lambda 
             store.write(lambda session, _: take_back(session, run))
         return fault
     kept = kept_epochs(histories.values())
-    removed = 0
-    for model, history in histories.items():
-        for first in range(0, len(history), STEP):
-            rows = delete(EpochRow).where(
-                EpochRow.run_id == run_id,
-                EpochRow.model == model,
-                EpochRow.epoch.between(first, first + STEP - 1),
-                EpochRow.epoch.not_in(kept),
-                select(ArchivedModelRow.run_id).where(ArchivedModelRow.run_id == run_id).exists(),
-            )
-            deleted = store.write(lambda session, _, rows=rows: remove(session, run_id, rows))  # type: ignore[misc]
-            removed += deleted
-            on_batch(deleted)
+    archived = select(ArchivedModelRow.run_id).where(ArchivedModelRow.run_id == run_id).exists()
+    which = [EpochRow.epoch.not_in(kept), archived]
+    lengths = {model: len(history) for model, history in histories.items()}
+    removed = delete_epochs(store, run_id, lengths, which)
     done = (
         update(ArchivedModelRow).where(ArchivedModelRow.run_id == run_id).values(archived_at=database_now())
     )
     store.write(lambda session, _: session.execute(done.where(ArchivedModelRow.archived_at.is_(None))))
     return removed
-
-
-def remove(session: Session, run_id: int, rows: object) -> int:
-    """Delete rows unless another process has put the run's epochs back; return their number."""
-    lock_run(session, run_id)
-    return count(session, rows)
 
 
 def packed_form(history: History) -> tuple[dict[str, object], bytes]:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from db.downsampled import require_whole
+from db.epochs import require_whole
 from db.errors import StoreError
 from db.schema import BaselineRow, RunRow
 from db.specification import Specification
@@ -20,14 +20,13 @@ from db.store import Store, add
 
 def baseline(store: Store, run: RunRow) -> BaselineRow | None:
     """The baseline of a run's specification; None if none is set."""
-    newest = store.read(lambda session: session.scalars(rows(run).limit(1)).first())
+    newest = store.first(rows(run))
     return newest if newest is not None and newest.kind == "set" else None
 
 
 def former_baseline(store: Store, run: RunRow) -> RunRow | None:
     """The last other run that was set as the baseline of a run's specification, if also cleared since."""
-    query = rows(run).where(BaselineRow.kind == "set", BaselineRow.run_id != run.id).limit(1)
-    found = store.read(lambda session: session.scalars(query).first())
+    found = store.first(rows(run).where(BaselineRow.kind == "set", BaselineRow.run_id != run.id))
     return store.run(found.run_id) if found else None
 
 
@@ -39,8 +38,7 @@ def rows(run: RunRow) -> Select[BaselineRow]:
 
 def baselines(store: Store) -> list[BaselineRow]:
     """The baseline of each specification that has one, in the order in which they were set."""
-    query = select(BaselineRow).where(BaselineRow.kind == "set").order_by(BaselineRow.id)
-    found = store.read(lambda session: session.scalars(query).all())
+    found = store.all(select(BaselineRow).where(BaselineRow.kind == "set").order_by(BaselineRow.id))
     return [row for row in found if (newest := baseline(store, row.run)) and newest.id == row.id]
 
 
@@ -73,10 +71,5 @@ def differs_since(store: Store, base: RunRow, run: RunRow) -> RunRow:
 
     Only completed ones of the specification and later than `base` count; `run` is known to differ.
     """
-    nights = completed_nights(base).where(RunRow.id > base.id, RunRow.id < run.id)
-    return [run, *takewhile(lambda night: night.digests != base.digests, store.runs(nights))][-1]
-
-
-def completed_nights(run: RunRow) -> Select[RunRow]:
-    """The completed scheduled runs of a run's specification, newest first."""
-    return Specification.of(run).runs().where(RunRow.trigger == "nightly", RunRow.status == "completed")
+    nights = Specification.of(base).nights().where(RunRow.id > base.id, RunRow.id < run.id)
+    return [run, *takewhile(lambda night: night.digests != base.digests, store.all(nights))][-1]

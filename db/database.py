@@ -1,21 +1,23 @@
-"""An open database with our schema, through SQLAlchemy Core: enough to list what is stored.
+"""An open database with our schema, and the list of its runs, through SQLAlchemy Core.
 
 `db.store` adds the object-relational mapper, whose import alone takes as long as a short command.
 """
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from db.backends.sqlite import reading_url, sqlite_path
 from db.engine import create_store_engine, parse_url
 from db.errors import NotFoundError, StoreError, naming
 from db.retry import RetryPolicy
+from db.types import UtcDateTime
 from db.version import require_head
 
 Result = TypeVar("Result")
@@ -23,6 +25,27 @@ HEARTBEAT_TIMEOUT = 60.0
 """seconds without a heartbeat after which a running run counts as crashed"""
 DATABASE_TIMEOUT = 600.0
 """seconds to wait for an unreachable database"""
+PROGRESS = """
+    SELECT run_id, model, epochs
+    FROM (
+        SELECT m.run_id, m.position, m.name AS model, (
+            SELECT max(e.epoch) + 1 FROM epochs e WHERE e.run_id = m.run_id AND e.model = m.name
+        ) AS epochs
+        FROM models m {where}
+    ) AS trained
+    WHERE epochs IS NOT NULL ORDER BY run_id, position
+"""
+"""epochs of each model that has any, in the models' order; one look-up each in the primary key"""
+DIGESTS = "SELECT run_id, name, digest FROM models {where} ORDER BY run_id, position"
+RUNS = """
+    SELECT r.id, r.status, r.stop_reason, r.trigger, d.name AS dataset, d.sha256, d.target, d.reading,
+        r.epochs, r.learning_rate, r.seed, r.resumes, r.created_at, r.heartbeat_at, r.finished_at, r.sweep,
+        r.thinned_every, EXISTS (SELECT 1 FROM archived_models a WHERE a.run_id = r.id) AS archived
+    FROM runs r
+    JOIN datasets d ON d.id = r.dataset_id
+    {where}
+    ORDER BY r.id DESC
+"""
 
 
 class Database:
@@ -110,3 +133,42 @@ def check_directory(path: Path | None) -> None:
         raise StoreError(f"{path} is a pipe or a device, not a database file")
     if not path.parent.is_dir():
         raise StoreError(f"the directory {path.parent} does not exist; make it, or choose another database")
+
+
+def summaries(database: Database, run_id: int | None = None) -> list[dict[str, Any]]:
+    """All runs, or the one of that id, newest first: columns of `runs` and `datasets` by name, and more.
+
+    `archived` is whether its epochs are in archives, `trained` the number of epochs by model, `digests` the
+    digest by model or None. Times are aware, in UTC. Raises NotFoundError if the run is not there.
+    """
+    of_models, of_runs = ("", "") if run_id is None else ("WHERE run_id = :run", "WHERE r.id = :run")
+    given = {} if run_id is None else {"run": run_id}
+    moments = dict.fromkeys(("created_at", "heartbeat_at", "finished_at"), UtcDateTime)
+
+    def work(connection: Connection) -> list[dict[str, Any]]:
+        trained = by_run(connection.execute(text(PROGRESS.format(where=of_models)), given))
+        digests = by_run(connection.execute(text(DIGESTS.format(where=of_models)), given))
+        rows = connection.execute(text(RUNS.format(where=of_runs)).columns(**moments), given).mappings()
+        return [
+            {
+                **row,
+                "reading": json.loads(row["reading"]),
+                "archived": bool(row["archived"]),
+                "trained": trained.get(row["id"], {}),
+                "digests": digests.get(row["id"], {}),
+            }
+            for row in rows
+        ]
+
+    found = database.connected(work)
+    if not found and run_id is not None:
+        raise NotFoundError(f"there is no run {run_id}; `job runs` lists what there is")
+    return found
+
+
+def by_run(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
+    """The values of rows of a run's id, a model's name and a value: by run, and then by model."""
+    found: dict[int, dict[str, Any]] = {}
+    for run_id, model, value in rows:
+        found.setdefault(run_id, {})[model] = value
+    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from db.backends import postgresql, sqlite
 from db.errors import StoreError
@@ -72,16 +72,13 @@ def read_password(file: Path) -> str:
 
 
 def create_store_engine(url: URL, gives_up: Callable[[float], bool] | None = None) -> Engine:
-    """An engine for the store at `url`; connects to nothing yet. Raises StoreError without its driver.
+    """An engine for the store at `url`, a result of `parse_url`; connects to nothing yet.
 
     `gives_up`: see `db.backends.connection`.
     """
-    try:
-        if url.get_backend_name() == "postgresql":
-            return postgresql.engine_of(url, gives_up)
-        return sqlite.engine_of(url)
-    except NoSuchModuleError as error:
-        raise StoreError(f"no driver for this database URL: {error}") from None
+    if url.get_backend_name() == "postgresql":
+        return postgresql.engine_of(url, gives_up)
+    return sqlite.engine_of(url)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -51,14 +51,8 @@ class QueryError(LedgerError):
     """An invalid query: wrong SQL, a wrong parameter, or one that does more than read."""
 
 
-class QueryTimeoutError(LedgerError):
-    """A query that was stopped at its time limit."""
-
-    exit_status = 1
-
-
-class QueryTooLargeError(LedgerError):
-    """A query that was stopped because its result is larger than allowed."""
+class QueryStoppedError(LedgerError):
+    """A query that was stopped at its time limit, or because its result is larger than allowed."""
 
     exit_status = 1
 

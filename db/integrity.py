@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +10,14 @@ import numpy as np
 from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.orm import Session
 
-from db.blocks import blocks, set_digests
 from db.digest import BLOCK_EPOCHS, extend, start
-from db.downsampled import require_whole
-from db.epochs import as_history
+from db.epochs import as_history, blocks, kept_epochs, require_whole, set_digests, stored_rows
 from db.errors import CorruptedError, StoreError, UnsuitableRunError
 from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, RunRow
-from db.store import Store, stored_rows
+from db.store import Store
 from db.types import first_not_packed
 
-PART = 20_000
-"""epochs that are read at once, unless a block is longer"""
 DIFFERENT = "not what was written: the epochs or their digest were changed"
 DIGEST_CHANGED = "the digest was changed; the epochs were not"
 
@@ -89,9 +84,8 @@ def checked(
     """The epochs of one model by block, up to its first fault."""
     digest, trained = start(run.parameter_names), 0
     unlike: Block | None = None
-    made = as_blocks(stored)
-    for block, rows in zip(made, rows_by_block(store, run.id, model.name, made), strict=True):
-        history = rows if isinstance(rows, str) else as_written(block, rows)
+    for block in as_blocks(stored):
+        history = block_history(store, run.id, model.name, block)
         if isinstance(history, str):
             yield (unlike or block).fault(model.name, DIFFERENT if unlike else history)
             return
@@ -123,28 +117,12 @@ def as_blocks(stored: Sequence[tuple[int, str | None]]) -> list[Block]:
     return [Block(first, *block) for first, block in zip(firsts, stored, strict=False)]
 
 
-def rows_by_block(
-    store: Store, run_id: int, model: str, made: Sequence[Block]
-) -> Iterator[list[Any] | History | str]:
-    """The rows of each block, as `Store.epoch_rows` gives them, or why they cannot be read."""
-    begun = 0
-    while begun < len(made):
-        first, ended = made[begun].first, begun + 1
-        while ended < len(made) and made[ended].last - first < PART:
-            ended += 1
-        group, begun = made[begun:ended], ended
-        try:
-            rows = store.epoch_rows(run_id, model, first, group[-1].last)
-        except CorruptedError as error:
-            if len(group) == 1:
-                yield str(error)
-            else:
-                for block in group:
-                    yield from rows_by_block(store, run_id, model, [block])
-            continue
-        numbers = numbers_of(rows)
-        for block in group:
-            yield rows[bisect_left(numbers, block.first) : bisect_right(numbers, block.last)]
+def block_history(store: Store, run_id: int, model: str, block: Block) -> History | str:
+    """The history of a block, or what shows, without its digest, that it is not as written."""
+    try:
+        return as_written(block, store.epoch_rows(run_id, model, block.first, block.last))
+    except CorruptedError as error:
+        return str(error)
 
 
 def numbers_of(rows: list[Any] | History) -> list[int]:
@@ -209,14 +187,6 @@ def foreign_epochs(store: Store, run: RunRow) -> Fault | None:
     return Fault(f"{found[0]}: epoch {found[1]:,} is there, and the trainer did not store it", found[1])
 
 
-def kept_epochs(histories: Iterable[History]) -> list[int]:
-    """The epochs that an archived run keeps of every model: first, best by either loss, last."""
-    found = {0}
-    for each in histories:
-        found |= {int(each.train_loss.argmin()), int(each.test_loss.argmin()), len(each) - 1}
-    return sorted(found)
-
-
 def changed_rows(store: Store, run: RunRow) -> Fault | None:
     """The first row in `epochs` of an archived run that its archive has otherwise, or that is missing."""
     archived = {model.name: store.history(run.id, model.name) for model in run.models}
@@ -247,7 +217,7 @@ def changed_rows(store: Store, run: RunRow) -> Fault | None:
 def runs_without_digests(store: Store) -> Sequence[int]:
     """The runs of earlier versions whose digests are not computed yet, oldest first."""
     query = select(BlockRow.run_id).where(BlockRow.digest.is_(None)).distinct().order_by(BlockRow.run_id)
-    return store.read(lambda session: session.scalars(query).all())
+    return store.all(query)
 
 
 def compute_digests(store: Store, run_id: int) -> Fault | None:
@@ -258,9 +228,8 @@ def compute_digests(store: Store, run_id: int) -> Fault | None:
     for model in trained:
         digest = start(run.parameter_names)
         ends = (*range(BLOCK_EPOCHS - 1, trained[model] - 1, BLOCK_EPOCHS), trained[model] - 1)
-        made = as_blocks([(end, None) for end in ends])
-        for block, rows in zip(made, rows_by_block(store, run_id, model, made), strict=True):
-            history = rows if isinstance(rows, str) else as_written(block, rows)
+        for block in as_blocks([(end, None) for end in ends]):
+            history = block_history(store, run_id, model, block)
             if isinstance(history, str):
                 return block.fault(model, history)
             digest = extend(digest, history)

@@ -6,25 +6,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Update, func, insert, or_, select, update
+from sqlalchemy import Delete, Update, func, insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db.blocks import digest_before, set_digests
 from db.digest import extend
-from db.downsampled import require_whole
-from db.epochs import HISTORY_COLUMNS, as_history, insert_epochs
+from db.epochs import as_history, digest_before, insert_epochs, require_whole, set_digests, stored_rows
 from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
+from db.history import History, State
 from db.owner import is_alive, is_dead
 from db.schema import UNFINISHED, BaselineRow, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
-    from db.history import History, State
     from db.store import Store
 
 Result = TypeVar("Result")
@@ -44,19 +41,17 @@ def lock_run(session: Session, run_id: int) -> None:
     session.execute(select(RunRow.id).where(RunRow.id == run_id).with_for_update())
 
 
-def changed(session: Session, statement: Update) -> bool:
-    """Whether an UPDATE changed its one row, as in compare-and-swap."""
+def rowcount(session: Session, statement: Update | Delete) -> int:
+    """Execute an UPDATE or a DELETE; return the number of its rows."""
     result = session.execute(statement)
     assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+    return result.rowcount
 
 
 def stalled_runs(session: Session, heartbeat_timeout: float) -> list[tuple[int, str | None, str]]:
     """The stalled runs, and running ones whose process is known to be dead: id, owner, reason."""
-    heartbeat_age = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
-    running = select(RunRow.id, RunRow.owner, heartbeat_age > heartbeat_timeout).where(
-        RunRow.status == "running"
-    )
+    overdue_now = seconds_since(RunRow.heartbeat_at) > heartbeat_timeout
+    running = select(RunRow.id, RunRow.owner, overdue_now).where(RunRow.status == "running")
     found = []
     for run_id, owner, overdue in session.execute(running).all():
         if overdue and not is_alive(owner):  # a clock may be wrong; a process seen running is alive
@@ -79,62 +74,56 @@ def mark_crashed(session: Session, heartbeat_timeout: float) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseHolder:
-    """Why a run could not be acquired: the lease holder of it, or of another that must end first."""
+class StillHeldError(Exception):
+    """A run cannot be acquired yet: `owner` holds the lease of it, or of `run_id`, which must end first.
 
-    run_id: int
-    owner: str
-    heartbeat_age: float
-    """seconds since the holder's last heartbeat"""
+    `heartbeat_age`: seconds since the holder's last heartbeat.
+    """
 
-
-def lease_holder(session: Session, run: RunRow) -> LeaseHolder:
-    """The lease holder of a running run."""
-    heartbeat_age = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))  # type: ignore[arg-type]
-    return LeaseHolder(run.id, run.owner or "", float(heartbeat_age or 0.0))
+    def __init__(self, run_id: int, owner: str, heartbeat_age: float) -> None:
+        super().__init__(run_id)
+        self.run_id, self.owner, self.heartbeat_age = run_id, owner, heartbeat_age
 
 
-def live_nightly(session: Session, heartbeat_timeout: float) -> LeaseHolder | None:
-    """The lease holder of the live nightly run; None if there is none."""
+def still_held(session: Session, run: RunRow) -> StillHeldError:
+    """The error that names the lease holder of a running run."""
+    heartbeat_age = session.scalar(select(seconds_since(RunRow.heartbeat_at)).where(RunRow.id == run.id))
+    return StillHeldError(run.id, run.owner or "", float(heartbeat_age or 0.0))
+
+
+def require_no_live_nightly(session: Session, heartbeat_timeout: float) -> None:
+    """Raise StillHeldError if a nightly run is live."""
     mark_crashed(session, heartbeat_timeout)
     run = session.scalar(select(RunRow).where(RunRow.trigger == "nightly", RunRow.status == "running"))
-    return None if run is None else lease_holder(session, run)
+    if run is not None:
+        raise still_held(session, run)
 
 
-def begin_scheduled_run(session: Session, scheduled_run_id: int, run_id: int) -> bool:
-    """Give a due scheduled run its run; False if it is no longer due."""
-    statement = (
-        update(ScheduledRunRow)
-        .where(ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
-        .values(status="started", run_id=run_id)
-        .execution_options(synchronize_session=False)
-    )
-    return changed(session, statement)
+def settle_due(session: Session, scheduled_run_id: int, **values: object) -> bool:
+    """Update the columns of a due scheduled run; False if it is no longer due."""
+    due = (ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
+    statement = update(ScheduledRunRow).where(*due).values(**values)
+    return rowcount(session, statement.execution_options(synchronize_session=False)) == 1
 
 
-def acquire(
-    attempt: Callable[[], LeaseHolder | Result],
-    heartbeat_timeout: float,
-    stop: threading.Event,
-    log_line: Callable[[str], None],
-) -> Result:
-    """The result of `attempt`, retried while the lease holder may be dead.
+def acquire(store: Store, work: Callable[[Session, int], Result]) -> Result:
+    """The result of writing `work`, retried while it raises StillHeldError and the lease holder may be dead.
 
-    Raises LeaseHeldError once the holder is seen to be alive, and StoreError if `stop` is set first.
+    Raises LeaseHeldError once the holder is seen to be alive, and StoreError if `store.stop` is set first.
     """
-    first: LeaseHolder | None = None
-    deadline = time.monotonic() + heartbeat_timeout + 5
+    first: StillHeldError | None = None
+    deadline = time.monotonic() + store.heartbeat_timeout + 5
     while True:
-        found = attempt()
-        if not isinstance(found, LeaseHolder):
-            return found
+        try:
+            return store.write(work)
+        except StillHeldError as held:
+            found = held
         if first is None:
             first = found
             if found.heartbeat_age > HEARTBEAT_LIMIT:
-                log_line(
+                store.log_line(
                     f"run {found.run_id} is marked as running, but has had no heartbeat for "
-                    f"{found.heartbeat_age:.0f} s; waiting until {heartbeat_timeout:g} s have passed"
+                    f"{found.heartbeat_age:.0f} s; waiting until {store.heartbeat_timeout:g} s have passed"
                 )
         # The last heartbeat of a process that has ended may be committed late.
         beaten = found.owner != first.owner or found.heartbeat_age < first.heartbeat_age
@@ -143,24 +132,24 @@ def acquire(
                 f"run {found.run_id} is being trained by another process; leave it to that one"
             )
         first = found
-        if stop.wait(0.5):
+        if store.stop.wait(0.5):
             raise StoreError(f"stopped while waiting for run {found.run_id}")
 
 
 def try_acquire(
     session: Session, run_id: int, token: str, heartbeat_timeout: float, epochs: int | None, environment: Any
-) -> LeaseHolder | RunRow:
-    """Acquire the lease of a stopped run for `token`, or return its holder. `epochs` lengthens the run.
+) -> None:
+    """Acquire the lease of a stopped run for `token`. `epochs` lengthens the run.
 
-    Raises StoreError for a run that cannot be resumed.
+    Raises StoreError for a run that cannot be resumed, and StillHeldError if another process has the lease.
     """
     mark_crashed(session, heartbeat_timeout)
     run = session.get_one(RunRow, run_id)
     wanted = run.epochs if epochs is None else epochs
     if run.owner == token and run.status == "running":
-        return run  # an earlier attempt was committed before its connection broke
+        return  # an earlier attempt was committed before its connection broke
     if run.status == "running":
-        return lease_holder(session, run)
+        raise still_held(session, run)
     if run.status == "diverged":
         raise StoreError(
             f"run {run_id} diverged ({run.stop_reason}); it would diverge again: start a new one"
@@ -177,11 +166,10 @@ def try_acquire(
     if run.archived:
         raise StoreError(f"run {run_id} is archived; `job db unarchive {run_id}` puts its epochs back")
     trained = max((state.epoch for state in checkpoints(session, run).values()), default=0)
-    free = or_(RunRow.status.in_(UNFINISHED), RunRow.status == "completed")
     statement = (
         update_run(run_id)
-        .where(free, RunRow.whole)
-        .where(RunRow.owner == run.owner if run.owner else RunRow.owner.is_(None))
+        .where(RunRow.status.in_((*UNFINISHED, "completed")), RunRow.whole)
+        .where(RunRow.owner.is_not_distinct_from(run.owner))
         .values(
             status="running",
             owner=token,
@@ -194,22 +182,18 @@ def try_acquire(
         )
     )
     try:
-        acquired = changed(session, statement)
+        acquired = rowcount(session, statement) == 1
     except IntegrityError as error:
         raise StoreError(f"run {run_id} is a nightly run, and another one is live") from error
-    if acquired:
-        session.execute(update(ModelRow).where(ModelRow.run_id == run_id).values(digest=None))
-    return run if acquired else LeaseHolder(run_id, "", 0.0)
+    if not acquired:
+        raise StillHeldError(run_id, "", 0.0)
+    session.execute(update(ModelRow).where(ModelRow.run_id == run_id).values(digest=None))
 
 
 def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
     """Each model's state after its last epoch. Raises StoreError if that is corrupted or one is missing."""
-    epochs = EpochRow.__table__
-    found = session.execute(
-        select(epochs.c.model, func.count(), func.max(epochs.c.epoch) + 1)
-        .where(epochs.c.run_id == run.id)
-        .group_by(epochs.c.model)
-    ).all()
+    lengths = select(EpochRow.model, func.count(), func.max(EpochRow.epoch) + 1)
+    found = session.execute(lengths.where(EpochRow.run_id == run.id).group_by(EpochRow.model)).all()
     states = {}
     for model, count, following in found:
         if count != following:
@@ -217,9 +201,7 @@ def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
                 f"run {run.id} lacks {following - count:,} epochs of {model} before epoch {following - 1}; "
                 "a history with holes cannot be continued"
             )
-        last = select(*(epochs.c[name] for name in HISTORY_COLUMNS)).where(
-            epochs.c.run_id == run.id, epochs.c.model == model, epochs.c.epoch == following - 1
-        )
+        last = stored_rows(run.id, model).where(EpochRow.epoch == following - 1)
         with naming(f"run {run.id}, {model}"):
             states[model] = as_history(session.execute(last).all()).state
             if len(states[model].parameters) != len(run.parameters):
@@ -312,19 +294,14 @@ class RunWriter:
 
     def finish(self, status: str, stop_reason: str | None = None) -> None:
         """End the run with a status other than `running` and release the lease."""
-        values = {
-            "status": status,
-            "stop_reason": stop_reason,
-            "finished_at": database_now(),
-            "owner": None,
-        }
 
         def work(session: Session, attempt: int) -> None:
             if attempt > 1:
                 run = session.get_one(RunRow, self.run_id)
                 if (run.status, run.owner) == (status, None):
                     return  # committed before the connection broke
-            self._renew(session, attempt, **values)
+            end = {"status": status, "stop_reason": stop_reason, "finished_at": database_now(), "owner": None}
+            self._renew(session, attempt, **end)
             if status == "completed":
                 set_digests(session, self.run_id)
 
@@ -341,7 +318,7 @@ class RunWriter:
             .values(heartbeat_at=database_now())
         )
         try:
-            renewed = changed(session, statement)
+            renewed = rowcount(session, statement) == 1
         except IntegrityError:  # only one nightly run may be live, and another one is
             renewed = False
         if not renewed:

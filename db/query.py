@@ -1,6 +1,6 @@
 """Runs SQL queries on the store, read-only: the named queries of `db/queries` and the user's own.
 
-The database enforces read-only access, not a check of the text: see `db.backends.sqlite_query` and
+The database enforces read-only access, not a check of the text: see `db.backends.sqlite.fetch` and
 `db.backends.postgresql_query`.
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from db.backends import placeholders
+from db.backends import placeholders, sqlite
 from db.backends.watch import Row, Watch, memory_limit
-from db.errors import QueryError
+from db.errors import QueryError, QueryStoppedError
 
 FOLDER = Path(__file__).resolve().parent / "queries"
 TIMEOUT = 30.0
@@ -102,17 +102,16 @@ def run_query(
     max_bytes: int = MAX_BYTES,
     memory: int | None = None,
     take: Callable[[Iterator[Row]], object] | None = None,
-    adding: Callable[[Iterator[Row]], Iterator[Row]] = iter,
 ) -> Answer:
     """The answer of the store at `url` to one query, on a separate read-only connection.
 
     `limit` None returns all rows. `take` gets an iterator over the column names and then the rows, as they
-    arrive; the Answer then has none. `adding` gets that iterator first, to give it with more columns.
+    arrive; the Answer then has none.
 
     Raises QueryError for a query that is wrong or does more than read, or whose parameters are not exactly
-    those given, QueryTimeoutError after `timeout` seconds of waiting for the database, and
-    QueryTooLargeError if the answer takes more than `max_bytes` of memory, or the process more than `memory`
-    bytes in addition to those that it has (on Linux).
+    those given, and QueryStoppedError after `timeout` seconds of waiting for the database, or if the answer
+    takes more than `max_bytes` of memory, or the process more than `memory` bytes in addition to those that
+    it has (on Linux).
     """
     given = dict(parameters or {})
     wanted = placeholders.names(sql)
@@ -124,12 +123,14 @@ def run_query(
             listed = ", ".join(f":{known}" for known in wanted) or "none"
             raise QueryError(f"the query has no parameter :{name}; its parameters: {listed}")
     if url.get_backend_name() == "sqlite":
-        from db.backends.sqlite_query import fetch  # each loads its driver
+        fetch = sqlite.fetch
     else:
-        from db.backends.postgresql_query import fetch
+        from db.backends import postgresql_query  # loads its driver
+
+        fetch = postgresql_query.fetch
     watch = Watch(timeout, max_bytes)
     source = fetch(url, sql, given, None if limit is None else limit + 1, watch)
-    return answer(watch, source, limit, memory, take, adding)
+    return answer(watch, source, limit, memory, take)
 
 
 def answer(
@@ -138,7 +139,6 @@ def answer(
     limit: int | None = LIMIT,
     memory: int | None = None,
     take: Callable[[Iterator[Row]], object] | None = None,
-    adding: Callable[[Iterator[Row]], Iterator[Row]] = iter,
 ) -> Answer:
     """The answer whose column names and rows `source` gives, within what `watch` allows; see `run_query`."""
     kept: list[Row] = []
@@ -154,9 +154,12 @@ def answer(
 
     try:
         with closing(watch.rows(source)) as parts, memory_limit(memory):
-            (take or kept.extend)(adding(rows()))
+            (take or kept.extend)(rows())
     except MemoryError:
-        raise watch.too_large() from None
+        raise QueryStoppedError(
+            f"the answer takes more memory than --max-bytes {watch.max_bytes} allows; "
+            "--limit asks for fewer rows"
+        ) from None
     except RecursionError:
         raise QueryError("the answer has JSON that is nested too deeply; cast it to text") from None
     return Answer(kept[0] if kept else (), kept[1:], more)

@@ -8,17 +8,17 @@ that was begun; the next one finishes it, whatever its policy, since epochs are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import and_, delete, exists, func, or_, select, text, update
-from sqlalchemy.engine import CursorResult
+from sqlalchemy import ColumnElement, Delete, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from db.epochs import kept_epochs
 from db.errors import StoreError
-from db.lease import lock_run
+from db.lease import lock_run, rowcount, update_run
 from db.schema import UNFINISHED, ArchivedModelRow, ArchiveRow, BaselineRow, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store
@@ -176,13 +176,10 @@ def can_be_thinned(run: RunRow, every: int) -> bool:
     return run.epochs > every > left and every % left == 0
 
 
-def apply_pruning(
-    store: Store, pruning: Pruning, policy: Policy, on_batch: Callable[[int], None] = lambda rows: None
-) -> int | None:
+def apply_pruning(store: Store, pruning: Pruning, policy: Policy) -> int | None:
     """Delete or downsample a run; return the number of epochs removed, or None if the run has changed since.
 
-    `on_batch` is called with the number of rows that each transaction removed. After a kill,
-    the next pruning finishes the work.
+    After a kill, the next pruning finishes the work.
     """
     run = pruning.run
     step = pruning.every
@@ -192,20 +189,12 @@ def apply_pruning(
     )
     if not store.write(lambda session, _: begin(session, run, mark, policy.force)):
         return None
-    kept = worth_keeping(store, run.id) if pruning.action == "thin" else []
-    removed = 0
-    for model, epochs in store.progress(run.id).items():
-        for start in range(0, epochs, STEP):
-            rows = delete(EpochRow).where(
-                EpochRow.run_id == run.id,
-                EpochRow.model == model,
-                EpochRow.epoch.between(start, start + STEP - 1),
-            )
-            if step is not None:
-                rows = rows.where(EpochRow.epoch % step != 0, EpochRow.epoch.not_in(kept))
-            deleted = store.write(lambda session, _, rows=rows: count(session, rows))  # type: ignore[misc]
-            removed += deleted
-            on_batch(deleted)
+    trained = store.progress(run.id)
+    which: list[ColumnElement[bool]] = []
+    if step is not None:
+        kept = kept_epochs(store.history(run.id, model) for model in trained)
+        which = [EpochRow.epoch % step != 0, EpochRow.epoch.not_in(kept)]
+    removed = delete_epochs(store, run.id, trained, which)
     done = delete(RunRow) if step is None else update(RunRow).values(pruning=None)
     # Unless another pruning has changed the mark in the meantime.
     ours = [RunRow.id == run.id, *(getattr(RunRow, name) == value for name, value in mark.items())]
@@ -217,6 +206,32 @@ def apply_pruning(
 
     store.write(end)
     return removed
+
+
+def delete_epochs(
+    store: Store, run_id: int, epochs: Mapping[str, int], which: Iterable[ColumnElement[bool]]
+) -> int:
+    """Delete the epochs of a run for which all of `which` is true, in small transactions; return how many.
+
+    `epochs` has the number of epochs by model.
+    """
+    removed = 0
+    for model, end in epochs.items():
+        for first in range(0, end, STEP):
+            of_model = (EpochRow.run_id == run_id, EpochRow.model == model)
+            part = EpochRow.epoch.between(first, first + STEP - 1)
+            removed += remove(store, run_id, delete(EpochRow).where(*of_model, part, *which))
+    return removed
+
+
+def remove(store: Store, run_id: int, rows: Delete) -> int:
+    """Delete epochs of a run in a transaction of their own; return how many."""
+
+    def work(session: Session, _: int) -> int:
+        lock_run(session, run_id)  # another process may be putting its epochs back
+        return rowcount(session, rows)
+
+    return store.write(work)
 
 
 def remove_unused_archives(session: Session) -> None:
@@ -242,9 +257,8 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
     """
     lock_run(session, run.id)  # as `add_baseline` does
     statement = (
-        update(RunRow)
+        update_run(run.id)
         .where(
-            RunRow.id == run.id,
             ~BASELINE,
             RunRow.status == run.status,
             RunRow.resumes == run.resumes,
@@ -258,29 +272,8 @@ def begin(session: Session, run: RunRow, mark: Mapping[str, str | int], force: b
             ),
         )
         .values(owner=None, **mark)
-        .execution_options(synchronize_session=False)
     )
     if mark["pruning"] == "thin":
         statement = statement.where(~RunRow.archived)
     decided = force or unfinished(run) is not None
-    return count(session, statement if decided else statement.where(~FAILED)) == 1
-
-
-def worth_keeping(store: Store, run_id: int) -> list[int]:
-    """The epochs that a downsampled run keeps of every model: first, best by either loss, last."""
-    epochs: set[int] = set()
-    for model, trained in store.progress(run_id).items():
-        mine = select(EpochRow.epoch).where(EpochRow.run_id == run_id, EpochRow.model == model)
-        orders = (EpochRow.epoch, EpochRow.test_loss, EpochRow.train_loss)
-        for order in orders:
-            first = mine.order_by(order, EpochRow.epoch).limit(1)
-            epochs.add(store.read(lambda session, first=first: session.scalars(first).one()))  # type: ignore[misc]
-        epochs.add(trained - 1)
-    return sorted(epochs)
-
-
-def count(session: Session, statement: object) -> int:
-    """Execute an UPDATE or DELETE; return the number of rows."""
-    result = session.execute(statement)  # type: ignore[call-overload]
-    assert isinstance(result, CursorResult)
-    return result.rowcount
+    return rowcount(session, statement if decided else statement.where(~FAILED)) == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
@@ -14,12 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from db.engine import error_line, is_transient
 from db.errors import CorruptedError, StoreError, StoreFailedError
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
 Result = TypeVar("Result")
 PATIENCE = 2.0
 """seconds of waiting that are not logged: a busy SQLite file is normal"""
+LONGEST_PAUSE = 10.0
+"""most seconds between two attempts"""
 LONG = 10.0
 """seconds after which a missing answer is logged; a statement may take a while"""
 GRACE = 1.5
@@ -86,81 +86,54 @@ class RetryPolicy:
         """
         self._announced = False
         started = time.monotonic()
+        attempt = 1
         try:
-            result = work(1)
-        except DBAPIError as error:
-            if not is_transient(error):
-                raise self._explained(error) from error
-            result = self._repeated(work, error, started)
+            while True:
+                try:
+                    result = work(attempt)
+                except DBAPIError as error:
+                    self._pause(error, attempt, started)
+                    attempt += 1
+                else:
+                    break
+        finally:
+            self._deadline.at = math.inf
         if self._announced:
             self.log_line(f"the database is back after {time.monotonic() - started:.0f} s")
         return result
 
-    def _repeated(self, work: Callable[[int], Result], first: DBAPIError, started: float) -> Result:
-        """The result of further attempts after the transient error `first`. Raises likewise.
+    def _pause(self, error: DBAPIError, attempt: int, started: float) -> None:
+        """Pause after a failed attempt. Raises as `__call__` does if there is to be no other.
 
         The limit counts from `started`, when the first attempt began: that one may have taken long.
         """
-        # Here, since most processes never need it.
-        from tenacity import Retrying, retry_if_exception, wait_random_exponential
-
-        def waited() -> float:
-            return time.monotonic() - started
-
-        growing = wait_random_exponential(multiplier=0.2, max=10)
-
-        def upcoming(state: RetryCallState) -> float:
-            return min(growing(state), max(0.0, self.limit - waited()))
-
-        def pause(seconds: float) -> None:
-            if self.stop.wait(seconds):
-                time.sleep(0.1)
-
-        def log_wait(state: RetryCallState) -> None:
-            if waited() + state.upcoming_sleep >= PATIENCE and state.outcome:
-                error = state.outcome.exception()
-                assert isinstance(error, DBAPIError)
-                self._announce(self.limit, error_line(error, self.url))
-
-        retrying = Retrying(
-            retry=retry_if_exception(is_transient),
-            wait=upcoming,
-            stop=lambda _: waited() >= (min(GRACE, self.limit) if self.stop.is_set() else self.limit),
-            sleep=pause,
-            before_sleep=log_wait,
-            reraise=True,
-        )
-        attempts = 0
-
-        def attempt() -> Result:
-            nonlocal attempts
-            attempts += 1
-            if attempts == 1:
-                raise first
-            return work(attempts)
-
+        waited = time.monotonic() - started
+        limit = min(GRACE, self.limit) if self.stop.is_set() else self.limit
+        if waited >= limit or not is_transient(error):
+            raise self._explained(error, waited) from error
+        growing = min(0.1 * 2 ** min(attempt, 7), LONGEST_PAUSE)
+        # Random, so that processes that failed together do not all come back together.
+        seconds = min(random.uniform(0, growing), self.limit - waited)  # noqa: S311
+        if waited + seconds >= PATIENCE:
+            self._announce(self.limit, error_line(error, self.url))
         self._deadline.at = started + self.limit
-        try:
-            return retrying(attempt)
-        except DBAPIError as error:
-            raise self._explained(error, waited()) from error
-        finally:
-            self._deadline.at = math.inf
+        if self.stop.wait(seconds):
+            time.sleep(0.1)
 
     def _announce(self, limit: float, reason: str) -> None:
         if not self._announced:
             self._announced = True
             self.log_line(f"waiting up to {limit:.0f} s for the database: {reason}")
 
-    def _explained(self, error: DBAPIError, waited: float = 0.0) -> StoreError:
+    def _explained(self, error: DBAPIError, waited: float) -> StoreError:
         reason = error_line(error, self.url)
         for said, (kind, meaning) in PERMANENT.items():
             if said in reason:
                 return kind(f"{meaning}: {self.url.database}")
-        if is_transient(error) and self.stop.is_set():
+        if not is_transient(error):
+            return StoreFailedError(f"the database refused: {reason}")
+        if self.stop.is_set():
             return StoreFailedError(f"the database did not answer: {reason}")
-        if is_transient(error):
-            late = waited > self.limit + 5  # an attempt has limits of its own
-            how = f"after {waited:.0f} s" if late else f"within {self.limit:.0f} s"
-            return StoreFailedError(f"the database did not answer {how}: {reason}")
-        return StoreFailedError(f"the database refused: {reason}")
+        late = waited > self.limit + 5  # an attempt has limits of its own
+        how = f"after {waited:.0f} s" if late else f"within {self.limit:.0f} s"
+        return StoreFailedError(f"the database did not answer {how}: {reason}")

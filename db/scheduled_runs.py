@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from db.errors import NotFoundError
-from db.lease import changed
+from db.lease import settle_due
 from db.schema import RunRow, ScheduledRunRow, VerdictRow
 from db.specification import Specification
 from db.store import Store, add
@@ -72,19 +72,18 @@ class ScheduledRun:
 
 def planned(store: Store, schedule: str) -> ScheduledRunRow | None:
     """The earliest scheduled run of a schedule that is still due; None if there is none."""
-    query = still_due().where(ScheduledRunRow.schedule == schedule).order_by(ScheduledRunRow.due_at).limit(1)
-    return store.read(lambda session: session.scalar(query))
+    return store.first(still_due(ScheduledRunRow.schedule == schedule))
 
 
 def due_until(store: Store, schedule: str, moment: datetime) -> Sequence[ScheduledRunRow]:
     """The scheduled runs of a schedule that are due by `moment`, earliest first."""
-    query = still_due().where(ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at <= moment)
-    return store.read(lambda session: session.scalars(query.order_by(ScheduledRunRow.due_at)).all())
+    return store.all(still_due(ScheduledRunRow.schedule == schedule, ScheduledRunRow.due_at <= moment))
 
 
-def still_due() -> Select[ScheduledRunRow]:
-    """The scheduled runs that have neither started nor been given up."""
-    return select(ScheduledRunRow).where(ScheduledRunRow.status == "due")
+def still_due(*which: ColumnElement[bool]) -> Select[ScheduledRunRow]:
+    """The scheduled runs of `which` that have neither started nor been given up, earliest first."""
+    due = select(ScheduledRunRow).where(ScheduledRunRow.status == "due", *which)
+    return due.order_by(ScheduledRunRow.due_at)
 
 
 def add_due(store: Store, schedule: str, due_at: datetime) -> ScheduledRunRow:
@@ -116,15 +115,9 @@ def add_unscheduled(store: Store, scheduled_run: ScheduledRunRow) -> ScheduledRu
 
 def settle(store: Store, scheduled_run_id: int, status: str, detail: str | None = None) -> bool:
     """Set the outcome of a due scheduled run; False if another process has set it before."""
-    statement = (
-        update(ScheduledRunRow)
-        .where(ScheduledRunRow.id == scheduled_run_id, ScheduledRunRow.status == "due")
-        .values(status=status, detail=detail)
-        .execution_options(synchronize_session=False)
-    )
 
     def work(session: Session, attempt: int) -> bool:
-        if changed(session, statement):
+        if settle_due(session, scheduled_run_id, status=status, detail=detail):
             return True
         # The first attempt may have been committed before its connection broke.
         return attempt > 1 and session.get_one(ScheduledRunRow, scheduled_run_id).status == status
@@ -136,8 +129,8 @@ def replace_schedules(store: Store, schedule: str) -> list[ScheduledRunRow]:
     """Leave one schedule: delete the others' future runs, mark their past ones as missed and return these."""
 
     def work(session: Session, _: int) -> list[ScheduledRunRow]:
-        passed = seconds_since(ScheduledRunRow.due_at) >= 0  # type: ignore[arg-type]
-        others = still_due().where(ScheduledRunRow.schedule != schedule).order_by(ScheduledRunRow.due_at)
+        passed = seconds_since(ScheduledRunRow.due_at) >= 0
+        others = still_due(ScheduledRunRow.schedule != schedule)
         missed = list(session.scalars(others.where(passed)))
         for row in missed:
             row.status, row.detail = "missed", f"its schedule was replaced by {schedule}"
@@ -153,7 +146,7 @@ def give_up_unscheduled(store: Store, seconds: float) -> None:
     died = (
         update(ScheduledRunRow)
         .where(ScheduledRunRow.schedule.is_(None), ScheduledRunRow.status == "due")
-        .where(seconds_since(ScheduledRunRow.due_at) > seconds)  # type: ignore[arg-type]
+        .where(seconds_since(ScheduledRunRow.due_at) > seconds)
         .values(status="failed", detail="its process ended before a run began")
         .execution_options(synchronize_session=False)
     )
@@ -187,45 +180,31 @@ def with_runs() -> Select[ScheduledRunRow, RunRow, VerdictRow, VerdictRow, bool]
         earlier_row.trigger == "nightly",
         earlier_row.id < VerdictRow.run_id,
     )
-    own = (
-        select(func.min(VerdictRow.id))
-        .where(
-            VerdictRow.run_id == ScheduledRunRow.run_id,
-            VerdictRow.kind == "drift",
-            VerdictRow.tolerance == 0,
-            or_(VerdictRow.against_run_id.is_(None), earlier),
-        )
-        .correlate(ScheduledRunRow)
-        .scalar_subquery()
-    )
-    of_baseline = (
-        select(func.max(VerdictRow.id))
-        .where(VerdictRow.run_id == ScheduledRunRow.run_id, VerdictRow.kind == "baseline")
-        .correlate(ScheduledRunRow)
-        .scalar_subquery()
-    )
-    failed = (
-        exists()
-        .where(VerdictRow.run_id == ScheduledRunRow.run_id, ~VerdictRow.passed)
-        .where(VerdictRow.kind.not_in(("drift", "baseline")))
-        .correlate(ScheduledRunRow)
-    )
+    same_bits = (VerdictRow.tolerance == 0, or_(VerdictRow.against_run_id.is_(None), earlier))
+    drifts = on_its_run(select(func.min(VerdictRow.id)), VerdictRow.kind == "drift", *same_bits)
+    of_baseline = on_its_run(select(func.max(VerdictRow.id)), VerdictRow.kind == "baseline")
+    others = VerdictRow.kind.not_in(("drift", "baseline"))
+    failed = on_its_run(select(VerdictRow.id), others, ~VerdictRow.passed)
     return (
-        select(ScheduledRunRow, RunRow, VerdictRow, baseline_verdict, failed)
+        select(ScheduledRunRow, RunRow, VerdictRow, baseline_verdict, failed.exists())
         .outerjoin(RunRow, RunRow.id == ScheduledRunRow.run_id)
-        .outerjoin(VerdictRow, VerdictRow.id == own)
-        .outerjoin(baseline_verdict, baseline_verdict.id == of_baseline)
+        .outerjoin(VerdictRow, VerdictRow.id == drifts.scalar_subquery())
+        .outerjoin(baseline_verdict, baseline_verdict.id == of_baseline.scalar_subquery())
         # The run's own eager join is an inner one, which would drop rows without a run.
         .options(joinedload(RunRow.dataset, innerjoin=False))
     )
 
 
+def on_its_run(verdicts: Select[int], *which: ColumnElement[bool]) -> Select[int]:
+    """The verdicts of `which` on the run that a scheduled run started."""
+    return verdicts.where(VerdictRow.run_id == ScheduledRunRow.run_id, *which).correlate(ScheduledRunRow)
+
+
 def seconds_since_completed(store: Store, runs: Select[RunRow]) -> float | None:
     """Seconds by the database's clock since the last of these runs was completed; None if there is none."""
-    age: ColumnElement[float | None] = func.min(seconds_since(RunRow.finished_at))  # type: ignore[arg-type]
+    age: ColumnElement[float | None] = func.min(seconds_since(RunRow.finished_at))
     completed = runs.where(RunRow.trigger == "nightly", RunRow.status == "completed")
-    query = completed.with_only_columns(age).order_by(None)
-    return store.read(lambda session: session.scalar(query))
+    return store.first(completed.with_only_columns(age).order_by(None))
 
 
 def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
@@ -233,27 +212,13 @@ def overdue(store: Store, seconds: float) -> Sequence[ScheduledRunRow]:
 
     A row whose `schedule` is null is due when its process begins, so it is never overdue.
     """
-    query = (
-        still_due()
-        .where(ScheduledRunRow.schedule.is_not(None), seconds_since(ScheduledRunRow.due_at) > seconds)  # type: ignore[arg-type]
-        .order_by(ScheduledRunRow.due_at)
-    )
-    return store.read(lambda session: session.scalars(query).all())
+    late = seconds_since(ScheduledRunRow.due_at) > seconds
+    return store.all(still_due(ScheduledRunRow.schedule.is_not(None), late))
 
 
 def night_before(store: Store, run: RunRow) -> RunRow | None:
     """The last whole, completed nightly run of the same specification before `run`; None for the first."""
-    query = (
-        Specification.of(run)
-        .runs()
-        .where(
-            RunRow.id < run.id,
-            RunRow.trigger == "nightly",
-            RunRow.status == "completed",
-            RunRow.whole,
-        )
-    )
-    found = store.first(query)
+    found = store.first(Specification.of(run).nights().where(RunRow.id < run.id, RunRow.whole))
     return store.run(found.id) if found else None
 
 

@@ -27,26 +27,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_colu
 
 from db.types import JsonObject, PackedVector, UtcDateTime, database_now
 
-TRIGGERS = ("manual", "nightly", "sweep")
 STATUSES = ("running", "completed", "interrupted", "crashed", "diverged", "failed")
 UNFINISHED = ("interrupted", "crashed", "failed")
 """statuses of runs that can be resumed"""
-PRUNINGS = ("delete", "thin")
-VERDICT_KINDS = ("parity", "reference", "drift", "integrity", "exact", "audit", "baseline")
-BASELINE_KINDS = ("set", "cleared")
-SCHEDULED_RUN_STATUSES = ("due", "started", "skipped", "missed", "failed")
 FLOAT32_MAX = "3.4028235e38"
-FINITE_PARAMETERS = {
-    "sqlite": "instr(parameters, 'n') = 0",  # JSON has no NaN: it would be null
-    "postgresql": "NOT parameters && '{NaN,Infinity,-Infinity}'",
-}
-"""by database, the SQL of a CHECK that a packed vector holds finite numbers"""
 
 # SQLite gives rowids only to INTEGER keys; PostgreSQL needs the range.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
-def one_of(column: str, values: tuple[str, ...]) -> str:
+def one_of(column: str, *values: str) -> str:
     """The SQL of a CHECK that `column` is one of `values`."""
     return f"{column} IN ({', '.join(repr(value) for value in values)})"
 
@@ -152,8 +142,8 @@ class RunRow(Base):
     __table_args__ = (
         CheckConstraint("epochs >= 1", name="epochs"),
         CheckConstraint("learning_rate > 0", name="learning_rate"),
-        CheckConstraint(one_of("trigger", TRIGGERS), name="trigger"),
-        CheckConstraint(one_of("status", STATUSES), name="status"),
+        CheckConstraint(one_of("trigger", "manual", "nightly", "sweep"), name="trigger"),
+        CheckConstraint(one_of("status", *STATUSES), name="status"),
         Index(
             "uq_runs_live_nightly",
             "trigger",
@@ -164,7 +154,7 @@ class RunRow(Base):
         Index("ix_runs_dataset_id", "dataset_id"),
         Index("ix_runs_sweep", "sweep"),
         CheckConstraint("thinned_every >= 2", name="thinned_every"),
-        CheckConstraint(one_of("pruning", PRUNINGS), name="pruning"),
+        CheckConstraint(one_of("pruning", "delete", "thin"), name="pruning"),
         {"sqlite_autoincrement": True},
     )
 
@@ -270,9 +260,10 @@ class EpochRow(Base):
         CheckConstraint("epoch >= 0", name="epoch"),
         CheckConstraint(f"train_loss BETWEEN -{FLOAT32_MAX} AND {FLOAT32_MAX}", name="train_loss"),
         CheckConstraint(f"test_loss BETWEEN -{FLOAT32_MAX} AND {FLOAT32_MAX}", name="test_loss"),
-        *(
-            CheckConstraint(sql, name="parameters").ddl_if(dialect=dialect)
-            for dialect, sql in FINITE_PARAMETERS.items()
+        # All are finite. JSON has no NaN: it would be null.
+        CheckConstraint("instr(parameters, 'n') = 0", name="parameters").ddl_if(dialect="sqlite"),
+        CheckConstraint("NOT parameters && '{NaN,Infinity,-Infinity}'", name="parameters").ddl_if(
+            dialect="postgresql"
         ),
         {"sqlite_with_rowid": False},
     )
@@ -304,7 +295,10 @@ class VerdictRow(Base):
 
     __tablename__ = "verdicts"
     __table_args__ = (
-        CheckConstraint(one_of("kind", VERDICT_KINDS), name="kind"),
+        CheckConstraint(
+            one_of("kind", "parity", "reference", "drift", "integrity", "exact", "audit", "baseline"),
+            name="kind",
+        ),
         Index("ix_verdicts_run_id", "run_id"),
         Index("ix_verdicts_against_run_id", "against_run_id"),
         {"sqlite_autoincrement": True},
@@ -332,7 +326,7 @@ class ScheduledRunRow(Base):
     __tablename__ = "scheduled_runs"
     __table_args__ = (
         UniqueConstraint("schedule", "due_at"),
-        CheckConstraint(one_of("status", SCHEDULED_RUN_STATUSES), name="status"),
+        CheckConstraint(one_of("status", "due", "started", "skipped", "missed", "failed"), name="status"),
         Index("ix_scheduled_runs_run_id", "run_id"),
         {"sqlite_autoincrement": True},
     )
@@ -352,7 +346,7 @@ class BaselineRow(Base):
 
     __tablename__ = "baselines"
     __table_args__ = (
-        CheckConstraint(one_of("kind", BASELINE_KINDS), name="kind"),
+        CheckConstraint(one_of("kind", "set", "cleared"), name="kind"),
         Index("ix_baselines_run_id", "run_id"),
         {"sqlite_autoincrement": True},
     )

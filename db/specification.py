@@ -62,3 +62,7 @@ class Specification:
             )
             .order_by(RunRow.id.desc())
         )
+
+    def nights(self) -> Select[RunRow]:
+        """The completed scheduled runs of this specification, newest first."""
+        return self.runs().where(RunRow.trigger == "nightly", RunRow.status == "completed")

@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.errors import LeaseHeldError
-from db.lease import LeaseHolder, begin_scheduled_run, live_nightly
+from db.lease import require_no_live_nightly, settle_due
 from db.schema import DatasetRow, RunRow
 from db.specification import Specification
 
@@ -19,22 +19,23 @@ def insert_run(
     dataset: DatasetRow,
     scheduled_run: int | None,
     heartbeat_timeout: float,
-) -> LeaseHolder | int:
-    """Store a new run, made for this attempt; return its id, or the lease holder of the live nightly run.
+) -> int:
+    """Store a new run, made for this attempt; return its id.
 
     `attempt` counts from 1: an earlier one may have been committed before its connection broke. Raises
-    LeaseHeldError as `Store.start_run` does.
+    LeaseHeldError as `Store.start_run` does, and StillHeldError if a nightly run is live.
     """
     if attempt > 1:
         mine = session.scalar(select(RunRow.id).where(RunRow.owner == run.owner))
         if mine is not None:
             return mine
     nightly = run.trigger == "nightly"
-    if nightly and (other := live_nightly(session, heartbeat_timeout)):
-        return other
+    if nightly:
+        require_no_live_nightly(session, heartbeat_timeout)
     dataset_id = stored_dataset(session, dataset)
     if run.sweep is not None:
-        lock_dataset(session, dataset_id)
+        # So that no combination is started twice. SQLite has one writer at a time anyway.
+        session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
         twins = Specification.of(run, dataset).runs().where(RunRow.sweep == run.sweep)
         if twin := session.scalars(twins.limit(1)).first():
             raise LeaseHeldError(f"sweep {run.sweep} has run {twin.id} of these settings already")
@@ -46,14 +47,9 @@ def insert_run(
         if not nightly:
             raise
         raise LeaseHeldError("another nightly run was just started") from error
-    if scheduled_run is not None and not begin_scheduled_run(session, scheduled_run, run.id):
+    if scheduled_run is not None and not settle_due(session, scheduled_run, status="started", run_id=run.id):
         raise LeaseHeldError(f"scheduled run {scheduled_run} is no longer due: another process started it")
     return run.id
-
-
-def lock_dataset(session: Session, dataset_id: int) -> None:
-    """Lock a dataset, so that no combination is started twice. SQLite has one writer at a time anyway."""
-    session.execute(select(DatasetRow.id).where(DatasetRow.id == dataset_id).with_for_update())
 
 
 def stored_dataset(session: Session, dataset: DatasetRow) -> int:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, make_transient, selectinload
 
 from db.backends import postgresql, sqlite
-from db.database import Database
-from db.downsampled import require_whole
-from db.epochs import ARCHIVED, HISTORY_COLUMNS, PROGRESS, as_history, from_archive, one_snapshot
+from db.database import PROGRESS, Database
+from db.epochs import ARCHIVED, as_history, from_archive, one_snapshot, require_whole, stored_rows
 from db.errors import CorruptedError, LeaseHeldError, NotFoundError, naming
-from db.lease import LeaseHolder, RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
+from db.history import History, State
+from db.lease import RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
 from db.owner import new_token
 from db.schema import (
     UNFINISHED,
@@ -32,9 +32,6 @@ from db.schema import (
 from db.sources import DEFAULT_SOURCES, ModelSource
 from db.specification import Specification
 from db.start import insert_run
-
-if TYPE_CHECKING:
-    from db.history import History, State
 
 Result = TypeVar("Result")
 Row = TypeVar("Row", VerdictRow, ScheduledRunRow, BaselineRow)
@@ -66,12 +63,7 @@ class Store(Database):
 
         def attempt(number: int) -> Result:
             with Session(self._writing, expire_on_commit=False) as session, session.begin():
-                result = work(session, number)
-                if isinstance(
-                    result, LeaseHolder
-                ):  # a refusal: keep nothing, not even runs marked as crashed
-                    session.rollback()
-                return result
+                return work(session, number)
 
         return self.waiting(attempt)
 
@@ -121,7 +113,7 @@ class Store(Database):
             [*(feature.name for feature in dataset.features), "bias"] if parameters is None else parameters
         )
 
-        def work(session: Session, attempt: int) -> LeaseHolder | int:
+        def work(session: Session, attempt: int) -> int:
             run = RunRow(  # a new one for each attempt: a row belongs to the session that it was added to
                 epochs=epochs,
                 learning_rate=learning_rate,
@@ -137,7 +129,7 @@ class Store(Database):
             return insert_run(session, attempt, run, dataset, scheduled_run, self.heartbeat_timeout)
 
         try:
-            run_id = acquire(lambda: self.write(work), self.heartbeat_timeout, self.stop, self.log_line)
+            run_id = acquire(self, work)
         except LeaseHeldError as error:
             if trigger != "nightly":
                 raise
@@ -152,14 +144,10 @@ class Store(Database):
         """
         token = new_token()
 
-        def attempt() -> LeaseHolder | RunRow:
-            return self.write(
-                lambda session, _: try_acquire(
-                    session, run_id, token, self.heartbeat_timeout, epochs, environment
-                )
-            )
+        def work(session: Session, _: int) -> None:
+            try_acquire(session, run_id, token, self.heartbeat_timeout, epochs, environment)
 
-        acquire(attempt, self.heartbeat_timeout, self.stop, self.log_line)
+        acquire(self, work)
         return RunWriter(self, run_id, token)
 
     def mark_crashed(self) -> None:
@@ -172,14 +160,17 @@ class Store(Database):
         except DBAPIError:
             return  # the store is read-only or busy: readers see the rows as they are
 
-    def runs(self, query: Select[Any] | None = None) -> Sequence[RunRow]:
-        """The runs, newest first, or those of `query`; each with its dataset."""
-        wanted = select(RunRow).order_by(RunRow.id.desc()) if query is None else query
-        return self.read(lambda session: session.scalars(wanted).all())
+    def all(self, query: Select[Result]) -> Sequence[Result]:
+        """The rows of a query for one class or one column."""
+        return self.read(lambda session: session.scalars(query).all())
 
-    def first(self, query: Select[Any]) -> RunRow | None:
-        """The first run of a query, with its dataset; None if there is none."""
+    def first(self, query: Select[Result]) -> Result | None:
+        """The first row of such a query; None if there is none."""
         return self.read(lambda session: session.scalars(query.limit(1)).first())
+
+    def runs(self) -> Sequence[RunRow]:
+        """The runs, newest first, each with its dataset."""
+        return self.all(select(RunRow).order_by(RunRow.id.desc()))
 
     def run(self, reference: int | str = "latest") -> RunRow:
         """One run, with dataset, features and parameters, by its id or as `latest`. Raises NotFoundError."""
@@ -187,24 +178,25 @@ class Store(Database):
             selectinload(RunRow.dataset, DatasetRow.features), selectinload(RunRow.parameters)
         )
         if reference == "latest":
-            query = query.order_by(RunRow.id.desc()).limit(1)
+            query = query.order_by(RunRow.id.desc())
         else:
             if not str(reference).isascii() or not str(reference).isdigit():
                 raise NotFoundError(f"{reference!r} is no run: give its number, or `latest`")
             query = query.where(RunRow.id == min(int(reference), LARGEST_ID))
         with naming(f"run {reference}"):
-            found = self.runs(query)
-        if not found:
+            found = self.first(query)
+        if found is None:
             everything = "the store has no runs yet; `job train` makes one"
             missing = f"there is no run {reference}; `job runs` lists what there is"
             raise NotFoundError(everything if reference == "latest" else missing)
-        return found[0]
+        return found
 
     # -- epochs ----------------------------------------------------------------------------------
 
     def progress(self, run_id: int) -> dict[str, int]:
         """The number of epochs of each model of a run: one more than its last stored epoch."""
-        rows = self.read(lambda session: session.execute(PROGRESS, {"run": run_id}).all())
+        query = text(PROGRESS.format(where="WHERE run_id = :run"))
+        rows = self.read(lambda session: session.execute(query, {"run": run_id}).all())
         return {row.model: row.epochs for row in rows}
 
     def checkpoints(self, run_id: int) -> dict[str, State]:
@@ -287,18 +279,7 @@ class Store(Database):
 
     def verdicts(self, run_id: int) -> Sequence[VerdictRow]:
         """The verdicts of a run, oldest first."""
-        query = select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id)
-        return self.read(lambda session: session.scalars(query).all())
-
-
-def stored_rows(run_id: int, model: str) -> Select[Any]:
-    """The rows of one model in `epochs`, in order; of an archived one those that are left."""
-    epochs = EpochRow.__table__
-    return (
-        select(*(epochs.c[name] for name in HISTORY_COLUMNS))
-        .where(epochs.c.run_id == run_id, epochs.c.model == model)
-        .order_by(epochs.c.epoch)
-    )
+        return self.all(select(VerdictRow).where(VerdictRow.run_id == run_id).order_by(VerdictRow.id))
 
 
 def add(session: Session, row: Row) -> Row:

@@ -12,13 +12,10 @@ from db.store import Store
 def runs_of(store: Store, name: str) -> list[RunRow]:
     """The runs of a sweep, by learning rate and seed. Raises NotFoundError if there are none."""
     query = select(RunRow).where(RunRow.sweep == name).order_by(RunRow.learning_rate, RunRow.seed, RunRow.id)
-    found = list(store.runs(query))
+    found = list(store.all(query))
     if not found:
-        names = store.read(
-            lambda session: session.scalars(
-                select(RunRow.sweep).where(RunRow.sweep.is_not(None)).distinct().order_by(RunRow.sweep)
-            ).all()
-        )
+        every = select(RunRow.sweep).where(RunRow.sweep.is_not(None)).distinct().order_by(RunRow.sweep)
+        names = store.all(every)
         known = f"there are {', '.join(map(str, names))}" if names else "`job sweep` makes one"
         raise NotFoundError(f"there is no sweep {name!r}; {known}")
     return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
+from db import retention
 from db.archiving import archive
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import RunRow, VerdictRow
@@ -14,6 +18,32 @@ from db.store import Store
 from tests.samples import dataset_row, history
 
 OLD = timedelta(days=100)
+
+
+class Killed(BaseException):
+    """Stands for a kill."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+@contextmanager
+def after_each_batch(then: Callable[[], object]) -> Iterator[None]:
+    """Let epochs be deleted in small transactions, and call `then` after each that `then` does not make."""
+    remove = retention.remove
+
+    def removing(*arguments: Any) -> int:
+        removed = remove(*arguments)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(retention, "remove", remove)
+            then()
+        return removed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retention, "STEP", 7)
+        patch.setattr(retention, "remove", removing)
+        yield
 
 
 def made(

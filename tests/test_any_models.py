@@ -271,7 +271,7 @@ def test_runs_of_other_models_are_another_specification(store: Store, others: li
     first, other, second = nightly(pair), nightly(others), nightly(pair)
     assert Specification.of(store.run(first)) == Specification.of(store.run(second))
     assert Specification.of(store.run(first)) != Specification.of(store.run(other))
-    found = store.runs(Specification.of(store.run(other)).runs())
+    found = store.all(Specification.of(store.run(other)).runs())
     assert [row.id for row in found] == [other]
     before = scheduled_runs.night_before(store, store.run(second))
     assert before is not None

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from sqlalchemy import event, text
 
-from db import archiving
+from db import archiving, retention
 from db.archive import pack, unpack
 from db.archiving import archive, unarchive
 from db.baselines import add_baseline
+from db.epochs import kept_epochs
 from db.errors import CorruptedError, StoreError, StoreFailedError
 from db.history import History
-from db.integrity import Fault, first_fault, kept_epochs
+from db.integrity import Fault, first_fault
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import BaselineRow
 from db.store import Store
@@ -27,7 +28,7 @@ from job.cli import run as command
 from job.named_query import run_named_query
 from job.verdicts.drift import compare
 from tests.faults import child, ended
-from tests.pruning import OLD, actions, failed, ids, made, prune
+from tests.pruning import OLD, Killed, actions, after_each_batch, failed, ids, kill, made, prune
 from tests.samples import dataset_row, execute, histories
 
 Output = pytest.CaptureFixture[str]
@@ -207,7 +208,7 @@ def test_an_archive_with_the_right_bits_outlives_rows_that_were_changed_before_t
     run = made(store)
     before = whole(store, run)
     with monkeypatch.context() as patch:
-        patch.setattr(archiving, "remove", lambda *_: 1 / 0)  # stands for a kill before the first deletion
+        patch.setattr(retention, "remove", lambda *_: 1 / 0)  # stands for a kill before the first deletion
         with pytest.raises(ZeroDivisionError):
             archive(store, run)
     execute(store, f"UPDATE epochs SET test_loss = 0.5 WHERE run_id = {run} AND epoch = 7")
@@ -369,20 +370,11 @@ def test_a_reader_sees_a_whole_history_while_another_process_changes_where_it_is
     assert store.run(run).archived == (then is archive)
 
 
-def test_what_is_left_of_rows_after_a_kill_is_deleted_by_any_later_pruning(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill(_: int) -> None:
-        raise Killed
-
-    monkeypatch.setattr(archiving, "STEP", 7)
+def test_what_is_left_of_rows_after_a_kill_is_deleted_by_any_later_pruning(store: Store) -> None:
     run = made(store, trigger="manual")
     before = whole(store, run)
-    with pytest.raises(Killed):
-        archive(store, run, kill)
+    with pytest.raises(Killed), after_each_batch(kill):
+        archive(store, run)
     assert all(same(own, store.history(run, model)) for model, own in before.items())
     assert actions(store, keep_nights=5) == {run: "archive"}
     prune(store, keep_nights=5)

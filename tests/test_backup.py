@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_nothing_behind(
             connection.execute("PRAGMA max_page_count = 3")
         return connection
 
-    monkeypatch.setattr("db.backup.sqlite3.connect", small)
+    monkeypatch.setattr("db.backends.sqlite.sqlite3.connect", small)
     before = sorted(tmp_path.iterdir())
     assert "full" in refused(["copy.db", "--database-url", migrated_url], capsys)
     assert sorted(tmp_path.iterdir()) == before

@@ -158,9 +158,9 @@ def test_the_same_file_elsewhere_is_the_same_model(sqlite_url: str, own: Path, t
     models = ("python", "elsewhere/mine.py:Mine")
     settings = Settings(load(tmp_path / "made.csv"), 20, 0.1, models=models)
     with Store(sqlite_url) as store:
-        assert [each.id for each in store.runs(settings.specification.runs())] == [1]
+        assert [each.id for each in store.all(settings.specification.runs())] == [1]
         (tmp_path / "elsewhere" / "mine.py").write_text(FASTER)
-        assert not store.runs(settings.specification.runs())
+        assert not store.all(settings.specification.runs())
 
 
 @pytest.mark.slow

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.data.dataset import load, split
-from job.data.doubts import doubts
+from job.data.dataset import doubts, load, split
 from job.data.reading import Reading
 from job.errors import DataError
 from tests.samples import table_of, write_csv

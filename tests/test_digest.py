@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db.blocks import blocks
 from db.digest import extend, start
+from db.epochs import blocks
 from db.errors import StoreError
 from db.history import History
 from db.store import Store

@@ -16,7 +16,8 @@ from sqlalchemy import func, inspect, select
 from db import retention, scheduled_runs
 from db.archiving import unarchive
 from db.engine import create_store_engine, parse_url
-from db.integrity import first_fault, kept_epochs
+from db.epochs import kept_epochs
+from db.integrity import first_fault
 from db.migrate import differences
 from db.schema import EpochRow, RunRow, ScheduledRunRow, VerdictRow
 from db.store import Store
@@ -54,7 +55,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: lambda _: 0.0)
+    monkeypatch.setattr("db.retry.LONGEST_PAUSE", 0.0)
     monkeypatch.setenv("JOB_GIT_COMMIT", "of the tests")  # git's processes took a third of the time
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from db.engine import parse_url
-from db.errors import QueryTooLargeError
+from db.errors import QueryStoppedError
 from db.query import run_query
 from db.store import Store
 from tests.conftest import Job, job_command
@@ -94,13 +94,13 @@ def test_ctrl_c_ends_a_command_whose_reader_stands_still(url: str, form: str) ->
 def test_an_answer_has_a_budget(store: Store) -> None:
     query = COUNT.format(1000, "")
     assert len(run_query(store.url, query, max_bytes=1_000_000).rows) == 1000
-    with pytest.raises(QueryTooLargeError, match=r"takes more memory than --max-bytes 9999 allows; --limit"):
+    with pytest.raises(QueryStoppedError, match=r"takes more memory than --max-bytes 9999 allows; --limit"):
         run_query(store.url, query, max_bytes=9_999)
 
 
 def test_one_value_counts_whole(store: Store, backend: str) -> None:
     large = "hex(zeroblob(500000))" if backend == "sqlite" else "repeat('a', 1000000)"
-    with pytest.raises(QueryTooLargeError):
+    with pytest.raises(QueryStoppedError):
         run_query(store.url, f"SELECT {large} AS a", max_bytes=900_000)
     assert run_query(store.url, f"SELECT length({large}) AS a", max_bytes=900_000).rows == [(1_000_000,)]
 
@@ -112,7 +112,7 @@ def test_rows_are_passed_on_as_they_arrive(store: Store) -> None:
     assert (found.columns, found.rows, found.more) == ((), [], True)
     read: list[object] = []
     endless = COUNT.format(10**9, "")
-    with pytest.raises(QueryTooLargeError):
+    with pytest.raises(QueryStoppedError):
         run_query(store.url, endless, limit=None, max_bytes=10**6, take=read.extend)
     assert len(read) > (5000 if store.url.get_backend_name() == "sqlite" else -1)
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from db.backends.reader_role import READER
-from db.errors import QueryError, QueryTimeoutError
+from db.backends.postgresql_query import READER
+from db.errors import QueryError, QueryStoppedError
 from db.query import run_query
 from db.store import Store
 from tests.conftest import administer
@@ -242,7 +242,7 @@ def test_a_superusers_query_runs_as_the_reader_and_leaves_nothing(filled: Store)
 
 
 def test_a_query_that_takes_too_long_is_stopped(filled: Store) -> None:
-    with pytest.raises(QueryTimeoutError, match=r"stopped after 0\.2 s; --timeout allows more"):
+    with pytest.raises(QueryStoppedError, match=r"stopped after 0\.2 s; --timeout allows more"):
         run_query(filled.url, FOREVER, timeout=0.2)
 
 

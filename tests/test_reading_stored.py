@@ -101,7 +101,7 @@ def test_runs_of_other_options_are_other_runs(database_url: str, data: Path) -> 
         assert first.run_id != second.run_id
         runs = [store.run(first.run_id), store.run(second.run_id)]
         assert [Specification.of(each) for each in runs] == [one.specification, two.specification]
-        assert [each.id for each in store.runs(one.specification.runs())] == [first.run_id]
+        assert [each.id for each in store.all(one.specification.runs())] == [first.run_id]
         again = start_or_resume(store, one)
         assert again.run_id == first.run_id
         again.finish("interrupted")

@@ -19,7 +19,7 @@ from db.store import Store
 from job.mirror.repair import repair_logs, rewrite
 from job.verdicts.drift import compare
 from job.verdicts.verify import verify
-from tests.pruning import OLD, actions, failed, ids, made, prune
+from tests.pruning import OLD, Killed, actions, after_each_batch, failed, ids, kill, made, prune
 from tests.samples import dataset_row, execute, history
 from tests.trainers import start_and_wait
 from tests.visualdl_logs import assert_drawn, log_of
@@ -173,24 +173,15 @@ def test_the_trainer_of_a_pruned_run_has_lost_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("action", ["delete", "thin"])
-def test_what_a_kill_leaves_undone_the_next_time_does(
-    store: Store, monkeypatch: pytest.MonkeyPatch, action: str
-) -> None:
+def test_what_a_kill_leaves_undone_the_next_time_does(store: Store, action: str) -> None:
     run = made(store)
     made(store)
-    monkeypatch.setattr(retention, "STEP", 7)
     policy = {"keep_nights": 1} if action == "delete" else {"thin_older_than": OLD / 2, "every": 10}
     rules = Policy(**policy)
     (pruning,) = (each for each in prunings(store, rules) if each.action == action)
 
-    class Killed(BaseException):
-        pass
-
-    def kill(rows: int) -> None:
-        raise Killed
-
-    with pytest.raises(Killed):
-        apply_pruning(store, pruning, rules, kill)
+    with pytest.raises(Killed), after_each_batch(kill):
+        apply_pruning(store, pruning, rules)
     with pytest.raises(StoreError, match=r"half (deleted|downsampled)"):
         verify(store, store.run(run))
     prune(store, **policy)

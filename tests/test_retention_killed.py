@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from db import retention
-from db.downsampled import described
+from db.epochs import what_is_left
 from db.errors import LeaseLostError
 from db.retention import Policy, apply_pruning, prunings
 from db.store import Store
 from tests.faults import fails_once
-from tests.pruning import OLD, actions, failed, ids, made, prune
+from tests.pruning import OLD, Killed, actions, after_each_batch, failed, ids, kill, made, prune
 from tests.samples import dataset_row, execute, history
 
 DELETE: dict[str, Any] = {"keep_nights": 1}
@@ -22,23 +21,15 @@ def thin(every: int) -> dict[str, Any]:
     return {"thin_older_than": OLD / 2, "every": every}
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.fixture
-def half_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
+def half_pruned(store: Store) -> Any:
     """Begins to prune a run by a policy, and is killed after the first transaction."""
-    monkeypatch.setattr(retention, "STEP", 7)
-
-    def kill(_: int) -> None:
-        raise Killed
 
     def begin(run: int, **policy: Any) -> None:
         rules = Policy(**policy)
         (pruning,) = (each for each in prunings(store, rules) if each.run.id == run)
-        with pytest.raises(Killed):
-            apply_pruning(store, pruning, rules, kill)
+        with pytest.raises(Killed), after_each_batch(kill):
+            apply_pruning(store, pruning, rules)
 
     return begin
 
@@ -91,7 +82,7 @@ def test_a_thinning_that_was_begun_is_ended_by_a_policy_that_thins_nothing(
 def test_what_was_begun_is_said(store: Store, half_pruned: Any, policy: Any, said: str) -> None:
     run, _ = made(store), made(store)
     half_pruned(run, **policy)
-    assert described(store.run(run)).startswith(said)
+    assert what_is_left(store.run(run)).startswith(said)
 
 
 def test_a_night_whose_thinning_was_begun_may_still_be_deleted(store: Store, half_pruned: Any) -> None:
@@ -125,10 +116,11 @@ def test_of_two_prunings_of_a_run_at_a_time_the_later_one_says_what_is_left(stor
     fine, coarse = Policy(**thin(10)), Policy(**thin(100))
     (first,) = prunings(store, fine)
 
-    def meanwhile(_: int) -> None:
+    def meanwhile() -> None:
         if actions(store, **thin(100)):
             prune(store, **thin(100))
 
-    apply_pruning(store, first, fine, meanwhile)
+    with after_each_batch(meanwhile):
+        apply_pruning(store, first, fine)
     assert store.run(run).thinned_every == 100
     assert apply_pruning(store, first, coarse) is None, "it was planned for a whole run"

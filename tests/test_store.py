@@ -10,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db import sweeps
+from db.database import summaries
 from db.errors import NotFoundError, StoreError
 from db.schema import VerdictRow
 from db.specification import Specification
 from db.store import Store
-from db.summaries import summaries
 from tests.samples import dataset_row, execute, history, start
 
 
@@ -98,7 +98,7 @@ def test_a_specification_is_data_target_epochs_rate_and_seed(store: Store) -> No
         store.start_run(data, epochs=10, learning_rate=0.1, seed=0, environment={})
     copy, last = store.run().id, start(store, trigger="nightly").run_id
     same = Specification.of(store.run(first))
-    assert [run.id for run in store.runs(same.runs())] == [last, copy, first]
+    assert [run.id for run in store.all(same.runs())] == [last, copy, first]
 
 
 def test_the_newest_unfinished_run_is_whole_and_of_the_trigger_asked_for(store: Store) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from db.database import summaries
 from db.errors import LeaseHeldError, NotFoundError
 from db.schema import VerdictRow
 from db.store import Store
-from db.summaries import summaries
 from db.sweeps import runs_of
 from job.cli import run as command
 from job.data.dataset import DEFAULT_DATA, Dataset, load

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from db.database import summaries
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
-from db.summaries import summaries
 from job.data.dataset import DEFAULT_DATA, Dataset, load
 from job.plots.sweep import read_fan
 from job.sweep.cluster import client_of

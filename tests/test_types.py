@@ -16,10 +16,10 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db import scheduled_runs
+from db.database import summaries
 from db.history import History
 from db.schema import RunRow
 from db.store import Store
-from db.summaries import summaries
 from db.types import database_now, pack, seconds_since, unpack
 from tests.samples import dataset_row, history
 
@@ -89,7 +89,7 @@ def test_a_history_ends_before_its_first_number_that_is_not_finite(field: str, v
 
 def test_the_databases_clock_goes_on_within_a_transaction(store: Store) -> None:
     run_id = store.start_run(dataset_row(), epochs=1, learning_rate=0.1, seed=0, environment={}).run_id
-    since = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
+    since = seconds_since(RunRow.heartbeat_at)
     asked = select(database_now(), since).where(RunRow.id == run_id)
 
     def twice(session: Session) -> list[tuple[datetime, float]]:
@@ -132,7 +132,7 @@ def test_moments_are_the_same_in_every_time_zone(store: Store) -> None:
     for moment in (run.created_at, run.heartbeat_at, summary["created_at"], summary["heartbeat_at"]):
         assert moment.utcoffset() == timedelta(0)
         assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)
-    since = seconds_since(RunRow.heartbeat_at)  # type: ignore[arg-type]
+    since = seconds_since(RunRow.heartbeat_at)
     assert -1 < store.read(lambda session: session.execute(select(since)).scalar_one()) < 60
     store.mark_crashed()
     assert store.run(writer.run_id).status == "running"

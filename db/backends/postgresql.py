@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -99,15 +99,13 @@ def is_transient(error: BaseException | None) -> bool:
     return state[:2] in ("08", "40") or state in ("53300", "25P03") or state[:3] == "57P"
 
 
-def insert_epochs(
-    connection: Connection, columns: tuple[str, ...], run_id: int, model: str, history: History
-) -> None:
+def insert_epochs(connection: Connection, run_id: int, model: str, history: History) -> None:
     """Insert epochs by one binary COPY: four fifths less time than SQLAlchemy's bulk insert."""
     import psycopg  # readers and SQLite do not need it
 
     driver = connection.connection.driver_connection
     assert driver is not None
-    rows_as_bytes = binary_rows(columns, run_id, model, history)  # before COPY: no timeout ends an idle one
+    columns, rows_as_bytes = binary_rows(run_id, model, history)  # before COPY: no timeout ends an idle one
     statement = f"COPY epochs ({', '.join(columns)}) FROM STDIN WITH (FORMAT binary)"
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
@@ -116,8 +114,8 @@ def insert_epochs(
         raise DBAPIError(statement, None, error, connection_invalidated=driver.closed) from error
 
 
-def binary_rows(columns: tuple[str, ...], run_id: int, model: str, history: History) -> bytes:
-    """The epochs in PostgreSQL's binary COPY format: all rows at once, since all have one size.
+def binary_rows(run_id: int, model: str, history: History) -> tuple[Sequence[str], bytes]:
+    """The columns of the epochs, and all rows in PostgreSQL's binary COPY format, as all have one size.
 
     A row is the number of its fields, then each field's length and value, all big-endian. An array value is
     its number of dimensions, a flag, the element type (700 is float4), the dimension's size and first index,
@@ -139,10 +137,10 @@ def binary_rows(columns: tuple[str, ...], run_id: int, model: str, history: Hist
         "parameters": array,
         "trained_at": ">f8",
     }
-    fields = [(name, [("size", ">i4"), ("value", types[name])]) for name in columns]
+    fields = [(column, [("size", ">i4"), ("value", type_)]) for column, type_ in types.items()]
     rows = np.zeros(count, np.dtype([("fields", ">i2"), *fields]))
-    rows["fields"] = len(columns)
-    for column in columns:
+    rows["fields"] = len(types)
+    for column in types:
         rows[column]["size"] = rows.dtype[column]["value"].itemsize
     rows["run_id"]["value"], rows["model"]["value"] = run_id, name
     for column in ("epoch", "train_loss", "test_loss", "trained_at"):
@@ -150,7 +148,7 @@ def binary_rows(columns: tuple[str, ...], run_id: int, model: str, history: Hist
     vectors = rows["parameters"]["value"]
     vectors["head"] = (1, 0, 700, parameters, 1)
     vectors["elements"]["size"], vectors["elements"]["value"] = 4, history.parameters
-    return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
+    return list(types), b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
 
 
 def size(connection: Connection) -> int:

@@ -24,15 +24,20 @@ from contextlib import suppress
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.string import TextLoader
 from sqlalchemy.engine import URL
 
 from db.backends import placeholders
-from db.backends.reader_role import become_reader, provide_reader
 from db.backends.watch import GRACE, Row, Watch
 from db.errors import QueryError, StoreFailedError
+from db.schema import Base
+from db.version import VERSION_TABLE
 
+READER = "epoch_ledger_reader"
+"""the role that can only read the ledger's tables"""
+RELATIONS = (*Base.metadata.tables, VERSION_TABLE, "parameter_history", "parity_history")
 HARMLESS = (
     *("random", "clock_timestamp", "timeofday", "gen_random_uuid"),
     *("pg_relation_size", "pg_table_size", "pg_indexes_size", "pg_total_relation_size", "pg_database_size"),
@@ -90,7 +95,7 @@ class MomentLoader(TimestamptzLoader):
 def fetch(
     url: URL, query: str, parameters: Mapping[str, Any], limit: int | None, watch: Watch
 ) -> Generator[Row, None, None]:
-    """Column names and then at most `limit` rows. Raises QueryError and QueryTooLargeError."""
+    """Column names and then at most `limit` rows. Raises QueryError, or MemoryError if they are too large."""
     try:
         with _connect(url) as connection:
             watch.cancel = lambda: _cancel(connection)
@@ -233,3 +238,52 @@ def refuse_side_effects(connection: psycopg.Connection, query: str, parameters: 
 def first_line(error: psycopg.Error) -> str:
     """The server's message, without position and context."""
     return str(error).strip().partition("\n")[0]
+
+
+def become_reader(connection: psycopg.Connection) -> str:
+    """Switch to the reader role for the rest of the transaction; return the role then in force.
+
+    If that is not allowed, the current role stays; raises InsufficientPrivilege if it is a superuser's.
+    """
+    refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)
+    with suppress(*refused), connection.transaction():  # a savepoint: a refusal aborts only that
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(READER)))
+    role, superuser = _row(
+        connection, "SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user"
+    )
+    if superuser:
+        raise psycopg.errors.InsufficientPrivilege(f"{role} is a superuser, and there is no role {READER}")
+    return str(role)
+
+
+def provide_reader(connection: psycopg.Connection) -> None:
+    """Create the reader role if it is missing and let it read, as far as the current role's rights go."""
+    reader = sql.Identifier(READER)
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        if not _true(connection, "SELECT count(*) = 1 FROM pg_roles WHERE rolname = %s", READER):
+            may_create = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+            if not _true(connection, may_create):
+                return
+            another_was_first = (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation)
+            with suppress(*another_was_first), connection.transaction():
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(reader))
+        if not _true(connection, "SELECT has_schema_privilege(%s, current_schema(), 'USAGE')", READER):
+            schema = sql.Identifier(_row(connection, "SELECT current_schema()")[0])
+            connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, reader))
+        for name in RELATIONS:
+            if not _true(connection, "SELECT has_table_privilege(%s, %s, 'SELECT')", READER, name):
+                connection.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(name), reader))
+        # Since PostgreSQL 16 a member may lack the right to SET ROLE; before, every member had it.
+        right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+        if not _true(connection, "SELECT pg_has_role(%s, %s)", READER, right):
+            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(reader))
+
+
+def _true(connection: psycopg.Connection, query: str, *parameters: str) -> bool:
+    return bool(_row(connection, query, *parameters)[0])
+
+
+def _row(connection: psycopg.Connection, query: str, *parameters: str) -> tuple[Any, ...]:
+    row = connection.execute(query.encode(), parameters or None).fetchone()
+    assert row is not None
+    return row

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from db.errors import QueryTimeoutError, QueryTooLargeError
+from db.errors import QueryStoppedError
 
 GRACE = 1.0
 """seconds that a cancelled query has to end"""
@@ -40,7 +40,7 @@ class Watch:
     def rows(self, source: Generator[Row, None, None]) -> Generator[list[Row], None, None]:
         """The rows of `source` in parts. Only waiting for them uses up the time.
 
-        Raises what `source` raises, QueryTimeoutError, QueryTooLargeError, and KeyboardInterrupt with a
+        Raises what `source` raises, QueryStoppedError, and KeyboardInterrupt with a
         message.
         """
         # A daemon: the process can end while the thread is in a call that nothing stops.
@@ -59,7 +59,7 @@ class Watch:
                 yield part
         except queue.Empty:
             said = f"the query was stopped after {self.timeout:g} s; --timeout allows more"
-            raise QueryTimeoutError(said + self._stop(thread)) from None
+            raise QueryStoppedError(said + self._stop(thread)) from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted" + self._stop(thread)) from None
         except GeneratorExit:
@@ -95,13 +95,6 @@ class Watch:
             self._parts.put(None)
         except BaseException as error:
             self._parts.put(error)
-
-    def too_large(self) -> QueryTooLargeError:
-        """The error for an answer that exceeds the budget."""
-        return QueryTooLargeError(
-            f"the answer takes more memory than --max-bytes {self.max_bytes} allows; "
-            "--limit asks for fewer rows"
-        )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def dashboard(
 
         try:
             with quiet_store(database_url, stop) as store:
-                repair_logs(store, log_dir, log_line, shown, CheckingProgress())
+                repair_logs(store, log_dir, log_line, shown, on_run)
         except StoreError as error:
             log_line(f"the logs are shown as they are: {error}")
 

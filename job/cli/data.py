@@ -18,7 +18,7 @@ from job.cli.table_options import ReadingOptions
 from job.cli.tables import screen_width, wrapped
 from job.data.check import Check, Facts
 from job.data.check import check as examine
-from job.data.problem import Problem
+from job.data.reading import Problem
 
 app = group()
 WIDE = 80

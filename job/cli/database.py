@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from sqlalchemy import Engine
 
+from db.backends.sqlite import backup as copy
 from db.backends.sqlite import reading_url, sqlite_path
-from db.backup import backup as copy
 from db.database import check_directory
 from db.engine import create_store_engine, parse_url, shown
 from db.errors import NotFoundError, StoreError

@@ -254,10 +254,10 @@ def open_database(url: str) -> Database:
 
 def say_if_downsampled(run: RunRow) -> None:
     """Warn that what is read of a run rests on the epochs that are left of it."""
-    from db.downsampled import described
+    from db.epochs import what_is_left
 
     if not run.whole:
-        log_line(f"run {run.id} is {described(run)}; what follows rests on the epochs that are left")
+        log_line(f"run {run.id} is {what_is_left(run)}; what follows rests on the epochs that are left")
 
 
 def make_directory_of(url: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from db.database import summaries
 from db.errors import NotFoundError
-from db.summaries import summaries
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, open_database, open_store
 from job.cli.output import print_json, print_line, print_table, short
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 
-from db.downsampled import described
-from db.summaries import summaries
+from db.database import summaries
+from db.epochs import what_is_left
 from job.cli.options import DEFAULT_DATABASE, AsJson, DatabaseUrl, HeartbeatTimeout, Run, open_store
 from job.cli.output import ALONE, moment, print_json, print_line, print_table, print_verdict, verdict_record
 from job.data.reading import Reading
@@ -69,7 +69,7 @@ def show(
             "trained",
             ", ".join(f"{model} {count:,}" for model, count in progress.items()) or "nothing yet",
         ),
-        *([("left", described(found))] if not found.whole else []),
+        *([("left", what_is_left(found))] if not found.whole else []),
         *([("archived", ARCHIVED.format(found.id))] if found.archived else []),
         ("created", moment(found.created_at)),
         ("heartbeat", moment(found.heartbeat_at)),

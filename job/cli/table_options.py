@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from job.cli.options import setting
-from job.data.dataset import DEFAULT_DATA, Dataset, load
-from job.data.doubts import doubts
+from job.data.dataset import DEFAULT_DATA, Dataset, doubts, load
 from job.data.reading import Reading, character_of, listed
 from job.log import log_line
 

@@ -10,11 +10,9 @@ import numpy as np
 
 from job.data.cells import DATE
 from job.data.content import Content, read_content
-from job.data.dataset import Dataset, try_to_split
-from job.data.doubts import doubts
+from job.data.dataset import Dataset, doubts, try_to_split
 from job.data.layout import Layout
-from job.data.problem import Problem, settled
-from job.data.reading import Reading
+from job.data.reading import Problem, Reading, settled
 from job.data.scan import Scan, problems_of, scan
 from job.data.table import Table, lay_out
 from job.errors import DataError
@@ -84,33 +82,11 @@ def check(path: Path, reading: Reading, target: str | None = None) -> Check:
             break
         reading = after
     doubtful = [] if found.dataset is None else list(doubts(found.dataset))
-    return Check(
-        path,
-        content.sha256,
-        found.layout,
-        found.rows,
-        found.columns,
-        problems,
-        doubtful,
-        reading,
-        target,
-        found.dataset,
-    )
+    return replace(found, problems=problems, doubts=doubtful, reading=reading, target=target)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A table as certain options read it."""
-
-    layout: Layout
-    rows: int
-    columns: list[Facts]
-    problems: list[Problem]
-    dataset: Dataset | None
-
-
-def look(content: Content, reading: Reading, target: str | None) -> Look:
-    """Read a table and find its problems; those of the split only if there is no other."""
+def look(content: Content, reading: Reading, target: str | None) -> Check:
+    """Check a table with these options alone; problems of the split are found only if there is no other."""
     layout, positions, problems = lay_out(content, reading, target)
     every = [i for i, name in enumerate(layout.names) if name is not None]
     found = scan(content, layout, reading, every)
@@ -129,7 +105,8 @@ def look(content: Content, reading: Reading, target: str | None) -> Look:
         dataset, problems = try_to_split(table, target)
     uses = dict.fromkeys(names if dataset is None else dataset.features, "feature")
     uses |= dict.fromkeys([target or name for name in names[-1:]], "target")
-    return Look(layout, len(found.values), facts(found, uses), problems, dataset)
+    columns, rows = facts(found, uses), len(found.values)
+    return Check(content.path, content.sha256, layout, rows, columns, problems, [], reading, target, dataset)
 
 
 def facts(found: Scan, uses: Mapping[str, str]) -> list[Facts]:

@@ -27,12 +27,6 @@ SIGNATURES = (
     (b"BZh", "packed by bzip2", "unpack it"),
     (b"\xfd7zXZ", "packed by xz", "unpack it"),
     (b"\x28\xb5\x2f\xfd", "packed by zstd", "unpack it"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
-    (b"Rar!", "a RAR archive", "unpack it"),
-    (b"\x89PNG", "a PNG picture", "give the table itself"),
-    (b"\xff\xd8\xff", "a JPEG picture", "give the table itself"),
-    (b"\x80\x04\x95", "a Python pickle", SAVE),
-    (b"\x80\x05\x95", "a Python pickle", SAVE),
 )
 TEXTS = (
     (r"<!doctype html|<html", "an HTML page, not the table that it shows", "download the file itself"),

@@ -1,7 +1,8 @@
-"""The dataset: a table, split and normalised with the training rows' statistics."""
+"""The dataset: a table, split and normalised with the training rows' statistics; doubts about one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
@@ -10,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from db.history import Float32s, Float64s, Int64s
-from job.data.problem import Problem
-from job.data.reading import DEFAULT, Reading
+from job.data.reading import DEFAULT, Problem, Reading
 from job.data.table import Table, read_table, refuse
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "data" / "housing.data"
 FEWEST_ROWS = 5
+MOST_DOUBTED = 100_000
+"""rows that are looked at for doubts"""
+FEWEST_EACH = 3
+"""rows that each side of a doubt needs: fewer are on one side by chance"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,10 +84,8 @@ class Dataset:
 
     def row(self) -> DatasetRow:
         """The dataset as the store keeps it: its identity and statistics, without the values."""
-        from db.schema import (  # not at the top: SQLAlchemy takes as long as NumPy
-            DatasetRow,
-            FeatureRow,
-        )
+        # Not at the top: SQLAlchemy takes as long as NumPy.
+        from db.schema import DatasetRow, FeatureRow
 
         *features, target = zip(
             (*self.features, self.target),
@@ -243,3 +245,40 @@ def range_problem(
 def leaving_out(name: str, is_target: bool) -> tuple[Reading, ...]:
     """The option that leaves a column out, if that can be."""
     return () if is_target else (Reading(drop=(name,)),)
+
+
+def doubts(dataset: Dataset) -> Iterator[Problem]:
+    """What a user should look at before training, each with the option that settles it.
+
+    The dataset can be trained on, but may not be what its user thinks.
+    """
+    train, test = dataset.train_y, dataset.test_y
+    apart = train.max() < test.min() or test.max() < train.min()
+    if apart and len(test) >= FEWEST_EACH:
+        yield Problem(
+            f"the values of {dataset.target} in the training and in the test rows do not overlap, as if the "
+            "rows were sorted",
+            (Reading(shuffle=0),),
+        )
+    target = np.concatenate([train, test])[:MOST_DOUBTED, 0]
+    if not varied(target):
+        return
+    for i, name in enumerate(dataset.features):
+        feature = np.concatenate([dataset.train_x[:, i], dataset.test_x[:, i]])[:MOST_DOUBTED]
+        if varied(feature) and (in_step(feature, target) or in_step(feature, -target)):
+            yield Problem(
+                f"{name} and the target {dataset.target} are functions of each other: sorted by the one, the "
+                "rows are sorted by the other",
+                (Reading(drop=(name,)),),
+            )
+
+
+def varied(column: Float32s) -> bool:
+    """Whether enough rows have another value than the commonest."""
+    return bool(len(column) - np.unique(column, return_counts=True)[1].max() >= FEWEST_EACH)
+
+
+def in_step(one: Float32s, other: Float32s) -> bool:
+    """Whether no two rows are in one order by `one` and in the other order by `other`."""
+    sorted_by_one = other[np.lexsort((other, one))]
+    return bool(np.all(sorted_by_one[1:] >= sorted_by_one[:-1]))

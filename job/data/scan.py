@@ -17,11 +17,9 @@ from job.data import housing
 from job.data.cells import DATE, LONGEST, is_missing, number, told
 from job.data.content import Content
 from job.data.layout import Layout, Line, lines_of, records
-from job.data.problem import Problem
-from job.data.reading import Reading
+from job.data.reading import Problem, Reading
 
-OWN = Reading(header=False)
-"""the option for a table of one's own without names"""
+MOST_BROKEN = 5
 
 
 @dataclass(slots=True)
@@ -57,9 +55,6 @@ class Scan:
     """rows with another number of cells than the table"""
 
 
-MOST_BROKEN = 5
-
-
 def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence[int]) -> Scan:
     """Read the cells at `positions` of every row."""
     columns = [Column(i, str(layout.names[i])) for i in positions]
@@ -67,29 +62,19 @@ def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence
     numbers = array("d")
     width = len(layout.names)
     short = width - (width > 1 and layout.names[-1] is None)
-    fast = layout.decimal == "." and reading.thousands is None
     try:
-        for line, cells in rows_of(content, layout):
+        for line, row in rows_of(content, layout):
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if not any(cells[width:]):
+                cells = cells[:width]
             if not short <= len(cells) <= width:
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
-                    cells = cells[:width]
-                else:
-                    found.odd_rows += 1
-                    if len(found.broken) < MOST_BROKEN:
-                        found.broken.append(odd_row(line, len(cells), layout))
-                    continue
-            row = quick_row(cells, positions) if fast else None
-            if row is None:
-                stripped = [cell.strip() for cell in cells]
-                if not any(stripped):
-                    continue
-                row = [
-                    slow_number(line, stripped[column.position], column, layout, reading)
-                    for column in columns
-                ]
-            numbers.extend(row)
+                found.odd_rows += 1
+                if len(found.broken) < MOST_BROKEN:
+                    found.broken.append(odd_row(line, len(cells), layout))
+                continue
+            numbers.extend(number_in(cells[each.position], line, each, layout, reading) for each in columns)
             if layout.kind in ("housing", "wrapped") and not found.broken:
                 found.broken += housing_problem(line, cells)
     except csv.Error as error:
@@ -100,7 +85,7 @@ def scan(content: Content, layout: Layout, reading: Reading, positions: Sequence
 
 def housing_problem(line: int, cells: Sequence[str]) -> list[Problem]:
     """A problem for the first value that a row of the housing table cannot have, also in unused columns."""
-    values = [number(cell.strip()) for cell in cells]
+    values = [number(cell) for cell in cells]
     wrong = housing.problem_with(
         [math.nan if value is None or math.isinf(value) else value for value in values]
     )
@@ -119,18 +104,7 @@ def rows_of(content: Content, layout: Layout) -> Iterator[Line]:
         yield line, [*cells, *rest]
 
 
-def quick_row(cells: list[str], positions: Sequence[int]) -> list[float] | None:
-    """The numbers of a row in which all is as it should be; None for any other row."""
-    try:
-        row = [float(cells[i]) for i in positions]
-    except (ValueError, IndexError):
-        return None
-    whole = "".join(cells)
-    # float() also takes 1_000, nan and digits of other scripts.
-    return row if math.isfinite(sum(row)) and whole.isascii() and "_" not in whole else None
-
-
-def slow_number(line: int, cell: str, column: Column, layout: Layout, reading: Reading) -> float:
+def number_in(cell: str, line: int, column: Column, layout: Layout, reading: Reading) -> float:
     """The number in a cell; NaN, and a note in `column`, if there is none."""
     if is_missing(cell):
         column.missing += 1
@@ -165,7 +139,7 @@ def broken_quote(content: Content, layout: Layout, error: csv.Error) -> Problem:
 
 def own_table(text: str) -> Problem:
     """A problem of a table in the housing format that may be of another kind."""
-    return Problem(text, (OWN,), whose="for a table of your own without a line of names, ")
+    return Problem(text, (Reading(header=False),), whose="for a table of your own without a line of names, ")
 
 
 def odd_row(line: int, cells: int, layout: Layout) -> Problem:

@@ -16,15 +16,14 @@ from db.history import Float64s
 from job.data.cells import described, is_number
 from job.data.content import Content, read_content
 from job.data.layout import Layout, find_layout
-from job.data.problem import Problem
-from job.data.reading import DEFAULT, Reading
+from job.data.reading import DEFAULT, Problem, Reading
 from job.data.scan import problems_of, rows_of, scan
 from job.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-FOR_PANDAS = 10_000_000
+FOR_PANDAS = 5_000_000
 """bytes from which on pandas reads a table: its import takes as long as reading that many without it"""
 MOST_VALUES = 200_000_000
 """values of the largest table: 1.6 GB as double"""
@@ -88,7 +87,14 @@ def lay_out(
     Raises DataError for a file that has no columns, or too many values.
     """
     layout = with_positions(find_layout(content.text, reading), reading)
-    refuse(content.path, fatal_problems(content, layout))
+    if not layout.names:
+        raise DataError(f"{content.path}: line 1: nothing but empty columns")
+    lines = content.text.count(b"\n") + 1
+    if (values := lines * len(layout.names)) > MOST_VALUES:
+        raise DataError(
+            f"{content.path}: {lines:,} lines of {len(layout.names):,} columns are {values:,} values; the "
+            f"limit is {MOST_VALUES:,}"
+        )
     positions, wrong = chosen(layout, reading, target)
     return layout, positions, [*problems_with_names(layout, reading, target), *wrong]
 
@@ -105,21 +111,6 @@ def refuse(path: Path, problems: Iterable[Problem]) -> None:
     """Raise DataError for the first problem, if there is one."""
     for problem in problems:
         raise DataError(f"{path}: {problem}")
-
-
-def fatal_problems(content: Content, layout: Layout) -> list[Problem]:
-    """That a file has no columns, or more values than are read, found before they are read."""
-    if not layout.names:
-        return [Problem("line 1: nothing but empty columns")]
-    lines = content.text.count(b"\n") + 1
-    if (values := lines * len(layout.names)) > MOST_VALUES:
-        return [
-            Problem(
-                f"{lines:,} lines of {len(layout.names):,} columns are {values:,} values; the limit is "
-                f"{MOST_VALUES:,}"
-            )
-        ]
-    return []
 
 
 def problems_with_names(layout: Layout, reading: Reading, target: str | None = None) -> list[Problem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from db.downsampled import require_whole
+from db.epochs import require_whole
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from job.environment import environment, environment_at, environment_changes

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from db.downsampled import described
+from db.epochs import what_is_left
 from db.errors import CorruptedError, StoreError
 from db.history import History, State
 from db.schema import RunRow
@@ -59,7 +59,7 @@ class Replay:
         found = self.history(name, epoch, epoch)
         if len(found):
             return found
-        why = f"; the run is {described(self.run)}" if not self.run.whole else ""
+        why = f"; the run is {what_is_left(self.run)}" if not self.run.whole else ""
         raise StoreError(f"run {self.run.id}: epoch {epoch} of {name} is not stored{why}")
 
     def before(self, name: str, epoch: int) -> State:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from db.downsampled import described
+from db.epochs import what_is_left
 from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
@@ -70,7 +70,7 @@ def page(store: Store, run: RunRow, data: Path | None = None) -> str:
     return rendered(
         "report.html.j2",
         run=run,
-        left=None if run.whole else described(run),
+        left=None if run.whole else what_is_left(run),
         rows={model: len(history) for model, history in subject.histories.items()},
         verdicts=newest_verdicts(store.verdicts(run.id)),
         outcome=outcome(subject),

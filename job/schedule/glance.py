@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from db import scheduled_runs
-from db.baselines import baselines, completed_nights, differs_since
+from db.baselines import baselines, differs_since
 from db.scheduled_runs import ScheduledRun
 from db.schema import RunRow
 from db.specification import Specification
@@ -53,7 +53,7 @@ def completed(nights: Sequence[ScheduledRun]) -> Iterator[tuple[ScheduledRun, Ru
 def open_points(store: Store, nights: Sequence[ScheduledRun]) -> Iterator[str]:
     """What somebody should look at: a drift that is not accepted, a run that was missed or that failed."""
     for row in baselines(store):
-        newest = store.first(completed_nights(row.run).where(RunRow.id > row.run_id))
+        newest = store.first(Specification.of(row.run).nights().where(RunRow.id > row.run_id))
         if newest is not None and newest.digests != row.run.digests:
             first = differs_since(store, row.run, newest)
             since = f"{first.created_at:%Y-%m-%d} (run {first.id})"

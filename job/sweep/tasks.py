@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import product
 
-from db.downsampled import require_whole
+from db.epochs import require_whole
 from db.errors import StoreError, StoreFailedError
 from db.schema import RunRow, VerdictRow
 from db.sources import DEFAULT_MODELS

@@ -84,7 +84,9 @@ def start(store: Store, settings: Settings) -> RunWriter:
     `Store.start_run` does.
     """
     specification = settings.specification
-    parameters = require_models(settings)  # takes seconds, so before the heartbeat starts
+    parameters = require_models(  # takes seconds, so before the heartbeat starts
+        settings.models, settings.dataset, settings.learning_rate, settings.seed
+    )
     return store.start_run(
         settings.dataset.row(),
         epochs=settings.epochs,
@@ -99,12 +101,28 @@ def start(store: Store, settings: Settings) -> RunWriter:
     )
 
 
-def require_models(settings: Settings) -> tuple[str, ...]:
-    """The names of the parameters that a run of these settings has. Raises ModelError as `start` does."""
-    models = load_models(settings.models)
-    parameters = parameter_names(models, settings.dataset)
-    try_to_begin(models, settings.dataset, settings.learning_rate, settings.seed, len(parameters))
-    return parameters
+def require_models(
+    references: Sequence[str], dataset: Dataset, learning_rate: float, seed: int
+) -> tuple[str, ...]:
+    """The names of the parameters that a run of these models has; every model is made once at its start.
+
+    Raises ModelError as `start` does, or if there is no start, or a model cannot be made at it.
+    """
+    models = load_models(references)
+    names = parameter_names(models, dataset)
+    (first, model) = next(iter(models.items()))
+    with naming_model(first):
+        state = model.initial(dataset, seed)
+        found = state.parameters
+        if found.dtype != np.float32 or found.shape != (len(names),) or state.epoch != 0:
+            raise ValueError(
+                f"its start is {found.dtype} {list(found.shape)} at epoch {state.epoch}, not float32 "
+                f"[{len(names)}] at epoch 0"
+            )
+    for name, model in models.items():
+        with naming_model(name):
+            model(dataset, learning_rate, seed, state)
+    return names
 
 
 def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tuple[str, ...]:
@@ -124,24 +142,6 @@ def parameter_names(models: Mapping[str, type[Model]], dataset: Dataset) -> tupl
                 f"{len(names[first])} and {len(own)}, and the first that differ are {here!r} and {there!r}"
             )
     return names[first]
-
-
-def try_to_begin(
-    models: Mapping[str, type[Model]], dataset: Dataset, learning_rate: float, seed: int, parameters: int
-) -> None:
-    """Raise ModelError if there is no start, or a model cannot be made at it, before anything is stored."""
-    (first, model) = next(iter(models.items()))
-    with naming_model(first):
-        state = model.initial(dataset, seed)
-        found = state.parameters
-        if found.dtype != np.float32 or found.shape != (parameters,) or state.epoch != 0:
-            raise ValueError(
-                f"its start is {found.dtype} {list(found.shape)} at epoch {state.epoch}, not float32 "
-                f"[{parameters}] at epoch 0"
-            )
-    for name, model in models.items():
-        with naming_model(name):
-            model(dataset, learning_rate, seed, state)
 
 
 @contextmanager
@@ -165,11 +165,9 @@ def resume(
     if not changed_model:
         require_unchanged(run)
     references = [reference_of(model) for model in run.models]
-    models = load_models(references)
-    names = parameter_names(models, dataset)
+    names = require_models(references, dataset, run.learning_rate, run.seed)
     if list(names) != run.parameter_names:
         raise ModelError(f"the models of run {run_id} have other parameters now than the run has")
-    try_to_begin(models, dataset, run.learning_rate, run.seed, len(names))
     if run.whole and (fault := first_fault(store, run)):
         raise StoreError(
             f"run {run_id} cannot be resumed: its history is not as it was written: {fault.detail}; "

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from db.blocks import blocks
-from db.downsampled import require_whole
+from db.epochs import blocks, require_whole
 from db.errors import StoreError
 from db.scheduled_runs import before_drift, night_before
 from db.schema import RunRow, VerdictRow
