@@ -159,7 +159,7 @@ def test_an_unexpected_fault_is_one_line_and_a_traceback_only_on_demand(
     def broken(*_: object) -> None:
         raise RuntimeError("the sky fell")
 
-    monkeypatch.setattr("job.data.dataset.load", broken)
+    monkeypatch.setattr("job.cli.table_options.load", broken)
     assert run(["train", "--database-url", sqlite_url]) == 1
     quiet = capsys.readouterr().err
     assert quiet == "job: error: unexpected RuntimeError: the sky fell (--debug shows where)\n"

@@ -24,7 +24,7 @@ from tests.samples import dataset_row, execute, history
 Output = pytest.CaptureFixture[str]
 ENVIRONMENT = {
     "cpu": "some",
-    "blas": [{"library": "a", "kernel": "K"}, {"library": "b"}],
+    "blas": [{"library": "a", "kernel": "K"}, {"library": "b", "kernel": "L"}],
     "threads": {"x": 1},
 }
 
@@ -110,7 +110,7 @@ def test_show_has_every_fact_and_the_last_losses_of_each_model(unequal: Store, c
         "RMSE of paddle": f"train {rmse(paddle.train_loss[10])}, test {rmse(paddle.test_loss[10])}",
         "RMSE of python": f"train {rmse(python.train_loss[6])}, test {rmse(python.test_loss[6])}",
         "units of RMSE": "y; R2 and the training mean need the data file, made.csv, which is not found",
-        "blas": "library a, kernel K; library b",
+        "blas": "a kernel K, b kernel L",
         "cpu": "some",
         "threads": "x 1",
     }
