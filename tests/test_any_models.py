@@ -118,6 +118,7 @@ def test_the_views_have_the_stored_names(filled: Store) -> None:
     assert run_query(filled.url, value).rows[0][0] == pytest.approx(three()["b"].parameters[7, 2], rel=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_figures_report_and_export_take_any_number_of_models(
     filled: Store, tmp_path: Path, capsys: Output

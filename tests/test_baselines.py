@@ -37,6 +37,7 @@ def stored(store: Store) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_change_fails_every_night_until_it_is_accepted(store: Store) -> None:
     failed: dict[FailOn, list[int]] = {on: [] for on in FailOn}
     for day in range(1, 12):
@@ -56,6 +57,7 @@ def test_a_change_fails_every_night_until_it_is_accepted(store: Store) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_verdict_says_since_which_night_the_bits_have_differed(store: Store) -> None:
     base = trained(store)
     accept(store, base)

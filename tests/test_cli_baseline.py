@@ -141,6 +141,7 @@ class Mine(PythonModel):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fail_on", "expected"), [("drift", [0, 0, 1, 1, 0]), ("change", [0, 0, 1, 0, 0])])
 def test_the_exit_status_of_nightly_is_1_until_the_drift_is_accepted(
     sqlite_url: str, capsys: Output, fail_on: str, expected: list[int]

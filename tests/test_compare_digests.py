@@ -33,6 +33,7 @@ def compared(store: Store, one: int, other: int) -> Difference:
     return differences(store, store.run(one), store.run(other))["paddle"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cuts=st.tuples(CUTS, CUTS),

@@ -64,6 +64,7 @@ def test_names_cannot_be_moved_from_one_parameter_to_the_next() -> None:
     assert start(["ab", "c"]) != start(["a", "bc"]) != start(["abc"])
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 11), max_size=4, unique=True).map(sorted), resumed=st.booleans())
 def test_any_cut_into_blocks_and_any_resume_gives_one_digest(

@@ -74,6 +74,7 @@ def test_at_a_large_learning_rate_the_networks_part_as_the_page_says() -> None:
     assert 500 < np.argmax(gap > 2e-6) < 1500
 
 
+@pytest.mark.slow
 def test_momentum_is_faster_than_none_and_mini_batches_too() -> None:
     assert trained("momentum_numpy").train_loss[-1] < 0.5 * trained("python").train_loss[-1]
     assert trained("minibatch_numpy").train_loss[-1] < 0.5 * trained("python").train_loss[-1]

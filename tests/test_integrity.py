@@ -141,6 +141,7 @@ def block_of(epoch: int) -> tuple[int, int]:
     return ([0] + [end + 1 for end in ENDS])[ENDS.index(last)], last
 
 
+@pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(

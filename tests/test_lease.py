@@ -184,6 +184,7 @@ def test_a_stop_ends_the_wait_for_a_trainer_that_may_be_dead(database_url: str) 
         assert store.run(run_id).owner == ELSEWHERE
 
 
+@pytest.mark.slow
 def test_of_many_that_resume_at_once_exactly_one_wins(database_url: str) -> None:
     with Store(database_url) as store:
         run_id = start(store).run_id

@@ -49,6 +49,7 @@ def test_ten_thousand_epochs_of_the_default_run_have_the_bits_of_the_eager_loop(
     assert TRAINING["paddle"] == "static program"
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     rows=st.sampled_from([1, 2, 3, 8, 31, 33, 127, 404, 1000]),

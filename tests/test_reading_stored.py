@@ -58,6 +58,7 @@ def test_the_options_are_stored_with_the_dataset(database_url: str, data: Path, 
     assert "read with --drop place,flat --missing mean --test-share 0.25 --shuffle 3" in said
 
 
+@pytest.mark.slow
 def test_every_command_reads_the_table_as_the_run_did(
     database_url: str, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:

@@ -138,6 +138,7 @@ def test_numbers_are_not_broken_at_a_hyphen_and_text_is_escaped() -> None:
     assert unbroken("a" * 20 + "-" + "1" * 20) == "a" * 20 + "-" + "1" * 20  # would be wider than a phone
 
 
+@pytest.mark.slow
 def test_a_drift_has_its_tables_and_its_figure(store: Store) -> None:
     other = history(20)
     other.test_loss[7] += 0.5

@@ -96,6 +96,7 @@ def test_the_first_attempt_counts_too() -> None:
     assert attempts == [1]
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_wait() -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
@@ -105,6 +106,7 @@ def test_a_stop_ends_the_wait() -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_after_a_stop_a_busy_database_has_a_moment_and_no_more() -> None:
     """Workers of a stopped sweep store their last blocks at once, and SQLite has one writer at a time."""
     stop = threading.Event()

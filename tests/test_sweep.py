@@ -123,6 +123,7 @@ def test_a_verdict_that_fails_fails_the_combination_at_once(
     assert (found.status, found.why, found.good, found.trained) == ("failed", "far; off", False, True)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_about_to_end_stores_what_it_has(
     sqlite_url: str, housing: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def dataset_of(values: Sequence[Sequence[float]], names: Sequence[str]) -> Datas
     return split(table_of(np.array(values), names))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(forms(), st.data())
 def test_a_table_in_any_format_gives_its_dataset(form: Form, data: st.DataObject) -> None:
@@ -83,6 +84,7 @@ def test_a_table_in_any_format_gives_its_dataset(form: Form, data: st.DataObject
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(forms(), st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=2, max_size=12))
 @example(Form(";", ","), [[0.1, 1e22, 5e-324], [2.0, 3.0, 4.0]])
@@ -104,6 +106,7 @@ def test_pandas_and_the_reader_of_rows_read_the_same_bits(form: Form, rows: list
 BAD = ["x", "", "NA", "nan", "inf", "1_0", "٣", "1,5", "2020-01-01", "0x1", "1e999", "True"]
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.sampled_from(BAD), st.integers(0, 29), st.integers(0, 2), st.sampled_from(",;\t"))
 def test_pandas_takes_no_cell_that_the_reader_of_rows_refuses(
@@ -165,6 +168,7 @@ def test_stored_options_are_read_back(reading: Reading) -> None:
     assert (reading.stored == "{}") == (reading == Reading())
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.binary(max_size=200)
@@ -184,6 +188,7 @@ def test_no_file_is_answered_by_anything_but_a_table_or_one_line(content: bytes)
     assert said == "" or said.startswith(f"{path}: ")
 
 
+@pytest.mark.slow
 def test_the_layout_of_a_long_file_is_found_in_its_first_lines() -> None:
     text = Form(";", ",").write(rows=[(i + 0.5, i * 2.5, -i) for i in range(300_000)])
     assert len(text) > 4_000_000

@@ -13,6 +13,7 @@ from job.schedule.glance import glance
 from tests import year
 
 
+@pytest.mark.slow
 def test_a_year_in_small(
     sqlite_url: str, small: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
