@@ -81,9 +81,8 @@ def train(
 ) -> int:
     """Train the models, record every epoch, print the notebook's table and the parity verdict."""
     settings = training.settings(reading)
-    require_models(  # before the store is made
-        settings.models, settings.dataset, settings.learning_rate, settings.seed
-    )
+    # Before the store is made.
+    require_models(settings.models, settings.dataset, settings.learning_rate, settings.seed)
     obtain = partial(start_or_resume if resume else start, settings=settings)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     return train_until_stopped(obtain, settings.dataset, access, output)
