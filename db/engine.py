@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from db.backends import postgresql, sqlite
 from db.errors import StoreError
-from db.files import read_regular
+from db.input_files import read_regular
 
 PASSWORD_FILE = "JOB_DATABASE_PASSWORD_FILE"  # noqa: S105
 """environment variable with the path of a password file, for a PostgreSQL URL without a password"""

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from db.backends import placeholders, sqlite
-from db.backends.watch import Row, Watch, memory_limit
+from db.backends.query_limits import Row, Watch, memory_limit
 from db.errors import QueryError, QueryStoppedError
 
 FOLDER = Path(__file__).resolve().parent / "queries"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Select, and_, select, true
 
+from db.model_source import ModelSource
 from db.schema import DatasetRow, ModelRow, RunRow
-from db.sources import ModelSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from db.epochs import ARCHIVED, as_history, from_archive, one_snapshot, require_
 from db.errors import CorruptedError, LeaseHeldError, NotFoundError, naming
 from db.history import History, State
 from db.lease import RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
+from db.model_source import DEFAULT_SOURCES, ModelSource
 from db.owner import new_token
 from db.schema import (
     UNFINISHED,
@@ -29,7 +30,6 @@ from db.schema import (
     StoreRow,
     VerdictRow,
 )
-from db.sources import DEFAULT_SOURCES, ModelSource
 from db.specification import Specification
 from db.start import insert_run
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_info
 
-from db.sources import ModelSource
+from db.model_source import ModelSource
 from job.pins import KERNELS, THREADS
 
 SOURCE = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ import pandas as pd
 from db.errors import LedgerError, StoreError
 from db.schema import RunRow
 from db.store import Store
-from job.files import harmless
+from job.output_files import harmless
 
 
 def table(store: Store, run: RunRow) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from db.archiving import as_rows
-from db.backends.watch import Row, Watch
+from db.backends.query_limits import Row, Watch
 from db.errors import QueryError
 from db.query import MAX_BYTES, TIMEOUT, Answer, Value, answer, named_query, run_query
 from db.schema import RunRow

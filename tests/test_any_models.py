@@ -16,8 +16,8 @@ from sqlalchemy import text
 from db import scheduled_runs
 from db.errors import LeaseHeldError
 from db.history import History, State
+from db.model_source import ModelSource
 from db.query import run_query
-from db.sources import ModelSource
 from db.specification import Specification
 from db.store import Store
 from job.cli import run

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from db.history import History
+from db.model_source import ModelSource
 from db.schema import DatasetRow
-from db.sources import ModelSource
 from db.store import Store
 from job.cli import run
 from tests.samples import dataset_row, execute, history

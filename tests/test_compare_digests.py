@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.history import History
-from db.sources import ModelSource
+from db.model_source import ModelSource
 from db.store import Store
 from job.verdicts.drift import differences, judge
 from job.verdicts.gap import Difference, difference

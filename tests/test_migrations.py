@@ -23,7 +23,7 @@ from db.engine import create_store_engine, parse_url
 from db.errors import StoreError
 from db.integrity import first_fault
 from db.migrate import config, differences, downgrade, upgrade
-from db.sources import ModelSource
+from db.model_source import ModelSource
 from db.store import Store
 from db.version import HEAD, current
 from job.cli import run

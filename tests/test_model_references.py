@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from db.sources import ModelSource
+from db.model_source import ModelSource
 from job.errors import ModelError
 from job.models import loading, reference
 from job.models.loading import load_models

@@ -22,10 +22,10 @@ def test_every_listed_mutant_replaces_text_that_occurs_once() -> None:
 
 
 def test_text_that_occurs_twice_or_never_is_a_problem() -> None:
-    times = (ROOT / "job/files.py").read_text().count("def ")
+    times = (ROOT / "job/output_files.py").read_text().count("def ")
     assert times > 1
-    problem = f"job/files.py: 'def ' occurs {times} times, not once"
-    assert Mutant("job/files.py", "def ", "").problem() == problem
+    problem = f"job/output_files.py: 'def ' occurs {times} times, not once"
+    assert Mutant("job/output_files.py", "def ", "").problem() == problem
     assert Mutant("job/gone.py", "x", "y").problem() == "job/gone.py: 'x' occurs 0 times, not once"
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from db.history import History
-from db.sources import ModelSource
+from db.model_source import ModelSource
 from db.store import Store
 from job import log
 from job.cli import run

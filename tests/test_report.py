@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from db.model_source import ModelSource
 from db.schema import VerdictRow
-from db.sources import ModelSource
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load

@@ -30,7 +30,7 @@ from psycopg.types.string import TextLoader
 from sqlalchemy.engine import URL
 
 from db.backends import placeholders
-from db.backends.watch import GRACE, Row, Watch
+from db.backends.query_limits import GRACE, Row, Watch
 from db.errors import QueryError, StoreFailedError
 from db.schema import Base
 from db.version import VERSION_TABLE

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from db.backends.watch import Row, Watch
+from db.backends.query_limits import Row, Watch
 from db.errors import QueryError, StoreError, StoreFailedError
 from db.types import pack
 

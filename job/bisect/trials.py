@@ -24,8 +24,8 @@ from db.store import Store
 from job.data.reading import Reading
 from job.environment import SOURCE, environment, environment_changes, flat
 from job.errors import BisectError
-from job.files import write
 from job.models.reference import reference_of
+from job.output_files import write
 from job.pins import KERNELS, PIN_VARIABLE, THREADS
 
 OURS = ("job", "db", "migrations", "data")

@@ -19,8 +19,8 @@ from job.cli.options import (
     say_if_downsampled,
 )
 from job.cli.output import print_line
-from job.files import write
 from job.log import log_line
+from job.output_files import write
 from job.plots.draw import all_figures, draw, drawable, encoded
 from job.plots.style import styled
 from job.plots.subject import read_subject

@@ -20,7 +20,7 @@ from job.cli.options import (
 )
 from job.cli.output import print_line
 from job.export import WRITERS, table
-from job.files import write
+from job.output_files import write
 
 
 def export(

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from db.scheduled_runs import ScheduledRun
 from db.store import Store
 from job.cli.output import print_line
-from job.files import write
+from job.output_files import write
 from job.schedule.formats import junit, markdown, metrics
 from job.schedule.glance import glance
 from job.schedule.page import nights_page

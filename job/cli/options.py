@@ -16,7 +16,7 @@ import typer
 
 from db.database import DATABASE_TIMEOUT, HEARTBEAT_TIMEOUT, Database
 from db.errors import StoreError
-from db.sources import DEFAULT_MODELS
+from db.model_source import DEFAULT_MODELS
 from job import log
 from job.log import log_line
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from db.backends.watch import Row
+from db.backends.query_limits import Row
 from db.errors import QueryError
 from db.query import NamedQuery, Value, named_queries, named_query, names, read_value, run_query
 from job.cli.options import (
@@ -28,8 +28,8 @@ from job.cli.options import (
     say_if_downsampled,
 )
 from job.cli.output import Number, json_text, print_json, print_table
-from job.files import harmless
 from job.log import log_line, shown
+from job.output_files import harmless
 
 LONGEST = 1_000_000
 """most characters of a query from stdin"""

@@ -10,7 +10,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from db.files import LARGEST, read_regular
+from db.input_files import LARGEST, read_regular
 from job.errors import DataError
 
 SAVE = "save the table as CSV"

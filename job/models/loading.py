@@ -19,7 +19,7 @@ from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
 
-from db.sources import DEFAULT_MODELS
+from db.model_source import DEFAULT_MODELS
 from job.errors import ModelError, one_line
 from job.models.base import Model
 from job.models.reference import BUILT_IN, GROUP, Reference, content_of, parse_all

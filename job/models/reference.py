@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db.files import read_regular
-from db.sources import ModelSource
+from db.input_files import read_regular
+from db.model_source import ModelSource
 from job.errors import ModelError
 
 if TYPE_CHECKING:  # a bare loop needs no SQLAlchemy

@@ -18,8 +18,8 @@ from itertools import product
 
 from db.epochs import require_whole
 from db.errors import StoreError, StoreFailedError
+from db.model_source import DEFAULT_MODELS
 from db.schema import RunRow, VerdictRow
-from db.sources import DEFAULT_MODELS
 from db.store import Store
 from job.data.dataset import Dataset
 from job.errors import SweepError

@@ -23,8 +23,8 @@ from db.errors import LeaseLostError, StoreError, StoreFailedError
 from db.history import History
 from db.integrity import first_fault
 from db.lease import RunWriter
+from db.model_source import DEFAULT_MODELS
 from db.schema import RunRow, VerdictRow
-from db.sources import DEFAULT_MODELS
 from db.specification import Specification
 from db.store import Store
 from job.data.dataset import Dataset
