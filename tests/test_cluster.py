@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from job.data.dataset import load
 from job.errors import SchedulerLostError
 from job.stop import StopRequest
-from job.sweep.cluster import SETTLE, is_elsewhere, outcome, run_all, same
+from job.sweep.cluster import SETTLE, is_elsewhere, load_ahead, outcome, run_all, same
 from job.sweep.tasks import Result, Task, run_task
 
 
@@ -112,3 +113,12 @@ def test_a_stop_waits_for_no_task_once_the_last_worker_is_gone(monkeypatch: pyte
     begun = time.monotonic()
     run_all(Client(0, 2, workers=False), tasks(3), load(), stop, lambda *_: stop.set())
     assert time.monotonic() - begun < SETTLE / 2
+
+
+def test_loading_ahead_changes_no_setting_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", os.environ.copy())
+    monkeypatch.setattr("multiprocessing.set_forkserver_preload", lambda modules: None)
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", lambda: None)
+    load_ahead(["python", "own.py:Own"])
+    assert [name for name in os.environ if name.startswith("JOB_") and name != "JOB_NO_MIRROR"] == []
+    assert os.environ["LEDGER_PRELOAD"] == "python"

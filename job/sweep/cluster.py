@@ -32,6 +32,8 @@ SETTLE = 20.0
 """seconds for the tasks of a stopped sweep to store their epochs"""
 RETRIES = 3
 """how often Dask repeats a task whose database was unreachable or whose worker died"""
+PRELOAD = "LEDGER_PRELOAD"
+"""variable that names the models that the fork server loads; no setting of ours, since this process keeps it"""
 NO_LIMIT = 0
 """turns off Dask's memory limit: a worker has nothing to spill, and Paddle alone may exceed its share"""
 DASK_SETTINGS = {
@@ -107,7 +109,7 @@ def load_ahead(models: Sequence[str]) -> None:
     if sys.platform != "linux":
         return
     os.environ |= DASK_SETTINGS | {"DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD": "forkserver"}
-    os.environ["JOB_MODELS"] = ",".join(model for model in models if ":" not in model)
+    os.environ[PRELOAD] = ",".join(model for model in models if ":" not in model)
     multiprocessing.set_forkserver_preload(["job.sweep.preload"])
     with sigint_kept_from_children():
         forkserver.ensure_running()

@@ -6,5 +6,5 @@ import distributed.nanny  # noqa: F401
 
 from job.models.loading import load_models
 
-if models := os.environ["JOB_MODELS"]:
+if models := os.environ["LEDGER_PRELOAD"]:
     load_models(models.split(","))
