@@ -33,7 +33,7 @@ SETTLE = 20.0
 RETRIES = 3
 """how often Dask repeats a task whose database was unreachable or whose worker died"""
 PRELOAD = "LEDGER_PRELOAD"
-"""variable that names the models that the fork server loads; no setting of ours, since this process keeps it"""
+"""variable with the models that the fork server loads; not JOB_MODELS, which would stay set here"""
 NO_LIMIT = 0
 """turns off Dask's memory limit: a worker has nothing to spill, and Paddle alone may exceed its share"""
 DASK_SETTINGS = {
