@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from db.schema import BlockRow, EpochRow, ModelRow, RunRow
 from db.store import Store
 from db.types import first_not_packed
 
+PART = 20_000
+"""epochs that are read at once, unless a block is longer"""
 DIFFERENT = "not what was written: the epochs or their digest were changed"
 DIGEST_CHANGED = "the digest was changed; the epochs were not"
 
@@ -84,8 +87,8 @@ def checked(
     """The epochs of one model by block, up to its first fault."""
     digest, trained = start(run.parameter_names), 0
     unlike: Block | None = None
-    for block in as_blocks(stored):
-        history = block_history(store, run.id, model.name, block)
+    made = as_blocks(stored)
+    for block, history in zip(made, histories_by_block(store, run.id, model.name, made), strict=True):
         if isinstance(history, str):
             yield (unlike or block).fault(model.name, DIFFERENT if unlike else history)
             return
@@ -117,12 +120,29 @@ def as_blocks(stored: Sequence[tuple[int, str | None]]) -> list[Block]:
     return [Block(first, *block) for first, block in zip(firsts, stored, strict=False)]
 
 
-def block_history(store: Store, run_id: int, model: str, block: Block) -> History | str:
-    """The history of a block, or what shows, without its digest, that it is not as written."""
-    try:
-        return as_written(block, store.epoch_rows(run_id, model, block.first, block.last))
-    except CorruptedError as error:
-        return str(error)
+def histories_by_block(
+    store: Store, run_id: int, model: str, made: Sequence[Block]
+) -> Iterator[History | str]:
+    """The history of each block, or what shows, without its digest, that it is not as written."""
+    begun = 0
+    while begun < len(made):
+        first, ended = made[begun].first, begun + 1
+        while ended < len(made) and made[ended].last - first < PART:
+            ended += 1
+        group, begun = made[begun:ended], ended
+        try:
+            rows = store.epoch_rows(run_id, model, first, group[-1].last)
+        except CorruptedError as error:
+            if len(group) == 1:
+                yield str(error)
+            else:
+                for block in group:
+                    yield from histories_by_block(store, run_id, model, [block])
+            continue
+        numbers = numbers_of(rows)
+        for block in group:
+            own = slice(bisect_left(numbers, block.first), bisect_right(numbers, block.last))
+            yield as_written(block, rows[own])
 
 
 def numbers_of(rows: list[Any] | History) -> list[int]:
@@ -228,8 +248,8 @@ def compute_digests(store: Store, run_id: int) -> Fault | None:
     for model in trained:
         digest = start(run.parameter_names)
         ends = (*range(BLOCK_EPOCHS - 1, trained[model] - 1, BLOCK_EPOCHS), trained[model] - 1)
-        for block in as_blocks([(end, None) for end in ends]):
-            history = block_history(store, run_id, model, block)
+        made = as_blocks([(end, None) for end in ends])
+        for block, history in zip(made, histories_by_block(store, run_id, model, made), strict=True):
             if isinstance(history, str):
                 return block.fault(model, history)
             digest = extend(digest, history)

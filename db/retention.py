@@ -9,15 +9,17 @@ that was begun; the next one finishes it, whatever its policy, since epochs are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
+import numpy as np
 from sqlalchemy import ColumnElement, Delete, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from db.epochs import kept_epochs
-from db.errors import StoreError
+from db.epochs import kept_epochs, stored_rows
+from db.errors import StoreError, naming
+from db.history import History
 from db.lease import lock_run, rowcount, update_run
 from db.schema import UNFINISHED, ArchivedModelRow, ArchiveRow, BaselineRow, EpochRow, RunRow, VerdictRow
 from db.specification import Specification
@@ -187,13 +189,13 @@ def apply_pruning(store: Store, pruning: Pruning, policy: Policy) -> int | None:
     mark: dict[str, str | int] = (
         {"pruning": "delete"} if step is None else {"pruning": "thin", "thinned_every": step}
     )
-    if not store.write(lambda session, _: begin(session, run, mark, policy.force)):
-        return None
     trained = store.progress(run.id)
     which: list[ColumnElement[bool]] = []
     if step is not None:
-        kept = kept_epochs(store.history(run.id, model) for model in trained)
+        kept = kept_epochs(losses(store, run.id, model) for model in trained)
         which = [EpochRow.epoch % step != 0, EpochRow.epoch.not_in(kept)]
+    if not store.write(lambda session, _: begin(session, run, mark, policy.force)):
+        return None
     removed = delete_epochs(store, run.id, trained, which)
     done = delete(RunRow) if step is None else update(RunRow).values(pruning=None)
     # Unless another pruning has changed the mark in the meantime.
@@ -206,6 +208,22 @@ def apply_pruning(store: Store, pruning: Pruning, policy: Policy) -> int | None:
 
     store.write(end)
     return removed
+
+
+def losses(store: Store, run_id: int, model: str) -> History:
+    """A model's stored epochs without parameters: a corrupted vector does not keep a run from pruning."""
+    columns = EpochRow.__table__.c
+    query = stored_rows(run_id, model).with_only_columns(columns.epoch, columns.train_loss, columns.test_loss)
+    with naming(f"run {run_id}, {model}"):
+        rows = store.read(lambda session: session.execute(query).all())
+        values = np.array([tuple(row) for row in rows], np.float64).reshape(-1, 3)
+    train_loss, test_loss = values[:, 1:].astype(np.float32).T
+    return replace(
+        History.empty(len(rows), 0),
+        epoch=values[:, 0].astype(np.int64),
+        train_loss=train_loss,
+        test_loss=test_loss,
+    )
 
 
 def delete_epochs(

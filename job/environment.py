@@ -127,12 +127,16 @@ def with_changes(before: Any, changes: Any) -> Any:
 def flat(value: Any, name: str = "") -> dict[str, str]:
     """Nested settings as one level, {path: text}; the parts of a path are separated by spaces.
 
-    A list item is named by its `library`, or else by its position, from 1.
+    A list item is named by its `library`, with its position if this name is taken, or else by its position,
+    from 1.
     """
     if isinstance(value, dict):
         items = [(key, item) for key, item in value.items() if key != "library"]
     elif isinstance(value, list):
-        items = [(_label(item, i), item) for i, item in enumerate(value)]
+        labels = [_label(item, i) for i, item in enumerate(value)]
+        # NumPy and SciPy may each load a library of one name.
+        seen = [label in labels[:i] for i, label in enumerate(labels)]
+        items = [(f"{label} {i + 1}" if seen[i] else label, value[i]) for i, label in enumerate(labels)]
     else:
         return {} if value is None else {name: str(value)}
     found: dict[str, str] = {}

@@ -27,7 +27,7 @@ def harmless(text: str) -> str:
 
 def write(path: Path, content: bytes) -> None:
     """Write a file atomically, and make its directory. Raises OutputError; no partial file is left."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("xb") as file:

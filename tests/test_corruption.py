@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from db.errors import CorruptedError
 from db.store import Store
 from job.cli import run
 from job.data.dataset import load
 from tests.conftest import new_store
+from tests.pruning import OLD, made, prune
 from tests.samples import execute, history, sqlite_file, write_csv
 
 Output = pytest.CaptureFixture[str]
@@ -136,3 +138,22 @@ def zero_a_page(url: str) -> Path:
         file.seek((root - 1) * size)
         file.write(bytes(size))
     return path
+
+
+def test_a_run_with_a_corrupted_vector_is_downsampled(migrated_url: str) -> None:
+    with Store(migrated_url) as store:
+        pruned = made(store, trigger="manual")
+        spoil(migrated_url, "parameters", "'[1'")
+        prune(store, thin_older_than=OLD / 2, every=10)
+        assert (store.run(pruned).thinned_every, store.run(pruned).pruning) == (10, None)
+
+
+def test_a_run_with_a_corrupted_loss_is_not_half_pruned(migrated_url: str) -> None:
+    with Store(migrated_url) as store:
+        pruned = made(store, trigger="manual")
+        with sqlite_file(migrated_url) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute("UPDATE epochs SET train_loss = 'much' WHERE epoch = 5 AND model = 'python'")
+        with pytest.raises(CorruptedError, match="run 1, python: a value in the store is corrupted"):
+            prune(store, thin_older_than=OLD / 2, every=10)
+        assert store.run(pruned).whole

@@ -48,6 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serving(place: Path, *options: object, **environment: str) -> Iterator[tuple[int, list[str]]]:
     """The port of a dashboard over `place`, and its output until it serves."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith("JOB_")}
+    surroundings["FLASK_DEBUG"] = "1"  # would run code that a browser sends
     with subprocess.Popen(
         job_command("dashboard", "--port", 0, *options),
         cwd=place,

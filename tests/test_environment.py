@@ -15,7 +15,7 @@ import pytest
 
 import job.environment
 from db.lease import with_resume
-from job.environment import environment, environment_at, environment_changes, main_packages
+from job.environment import environment, environment_at, environment_changes, flat, main_packages
 from job.pins import pins
 from tests.conftest import ROOT
 
@@ -203,3 +203,8 @@ def test_the_kernels_are_pinned_where_the_cpu_has_avx2(
     assert pins() == threads | wanted
     monkeypatch.setenv("JOB_PIN_NUMERICS", "0")
     assert pins() == {}
+
+
+def test_every_setting_has_a_path_of_its_own() -> None:
+    settings = {"blas": [{"library": "a", "v": 1}, {"library": "a", "v": 2}, {"v": 3}], "git": None}
+    assert flat(settings) == {"blas a v": "1", "blas a 2 v": "2", "blas 3 v": "3"}

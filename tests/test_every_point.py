@@ -46,10 +46,9 @@ every_fault = pytest.mark.parametrize(
 """the faults that each database can have"""
 each_state = pytest.mark.parametrize(
     ("backend", "fault"),
-    [("sqlite", "killed"), ("sqlite", "busy"), ("postgresql", "killed"), ("postgresql", "unanswered")],
+    [(backend, fault) for backend, faults in FAULTS.items() for fault in faults if fault != "lost"],
 )
-"""the faults that leave different states: `full` leaves what `killed` does, and `lost` what `unanswered` does
-one exchange before"""
+"""the faults that leave different states: `lost` leaves what `unanswered` does one exchange before"""
 pytestmark = pytest.mark.slow
 
 

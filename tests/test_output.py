@@ -21,6 +21,7 @@ from job import log
 from job.cli import run
 from job.cli.output import loss, moment, print_json, print_line, print_table
 from job.cli.query import Format, print_answer
+from job.output_files import OutputError, write
 from tests.samples import dataset_row, history
 
 Output = pytest.CaptureFixture[str]
@@ -226,3 +227,9 @@ def test_moments_of_other_zones_are_shown_as_they_are_stored(store: Store) -> No
     created = store.run(writer.run_id).created_at
     assert created.utcoffset() == timedelta(0)
     assert moment(created.astimezone(timezone(timedelta(hours=2)))) == moment(created)
+
+
+@pytest.mark.parametrize("path", [".", "/", "no/../.."])
+def test_a_directory_is_no_file_to_write(path: str) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        write(Path(path), b"")

@@ -23,7 +23,6 @@ from job.cli.options import (
     AsJson,
     DatabaseUrl,
     RunData,
-    finite,
     open_store,
     say_if_downsampled,
 )
@@ -59,9 +58,7 @@ def query(
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="How to print the answer.")] = "table",
     limit: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 1000,
-    timeout: Annotated[
-        float, typer.Option(callback=finite, min=0.001, max=86400, help="Seconds that it may take.")
-    ] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0.001, max=86400, help="Seconds that it may take.")] = 30.0,
     max_bytes: Annotated[
         int, typer.Option(min=1, max=2**61, help="Bytes that the answer may take.")
     ] = 256_000_000,

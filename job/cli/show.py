@@ -90,7 +90,7 @@ def show(
         environment["packages"] = main_packages(environment["packages"])
     for name in sorted(environment):
         values = flat(environment[name]).items()
-        facts.append((name, ", ".join(f"{path} {value}".strip() for path, value in values)))
+        facts.append((name, ", ".join(f"{path} {value}".strip() for path, value in values) or "none"))
     print_table(["", ""], facts)
     print_line("")
     for verdict in verdicts:

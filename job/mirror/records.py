@@ -28,10 +28,12 @@ def away_from_home() -> Iterator[None]:
     home = os.environ.pop("HOME", None)
     with tempfile.TemporaryDirectory() as empty:
         os.environ["HOME"] = empty
-        yield
-    del os.environ["HOME"]
-    if home is not None:
-        os.environ["HOME"] = home
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+            if home is not None:
+                os.environ["HOME"] = home
 
 
 with away_from_home():

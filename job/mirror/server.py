@@ -141,7 +141,14 @@ def main() -> None:
     application.wsgi_app = one_at_a_time(application.wsgi_app)
     # A thread for each connection: a browser opens some in advance, without a request. In VisualDL's one
     # thread such a connection blocks all others until the browser closes it, for a minute for example.
-    application.run(arguments.host, arguments.port, threaded=True, request_handler=Limited)
+    # Whatever FLASK_DEBUG says, here or in a file .env: the debugger runs code that a browser sends.
+    application.run(
+        *(arguments.host, arguments.port),
+        debug=False,
+        load_dotenv=False,
+        threaded=True,
+        request_handler=Limited,
+    )
 
 
 if __name__ == "__main__":
