@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from sqlalchemy import Connection, Select, select, text, update
 from sqlalchemy.orm import Session
 
-from db import archive, types
 from db.backends import postgresql, sqlite
 from db.digest import start
 from db.errors import StoreError, UnsuitableRunError
-from db.history import History
 from db.schema import BlockRow, EpochRow, ModelRow, ParameterRow, RunRow
+from db.types import unpack
+
+if TYPE_CHECKING:
+    from db.history import History
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "test_loss", "parameters", "trained_at")
 NOT_READ = (TypeError, ValueError, FloatingPointError)
@@ -58,6 +59,10 @@ def as_history(rows: Sequence[Any]) -> History:
 
 
 def _as_history(rows: Sequence[Any]) -> History:
+    import numpy as np  # not at the top: commands that read no epochs start in half the time
+
+    from db.history import History
+
     if not rows:
         return History.empty(0, 0)
     epoch, train_loss, test_loss, parameters, trained_at = zip(*rows, strict=True)
@@ -66,7 +71,7 @@ def _as_history(rows: Sequence[Any]) -> History:
             epoch=np.array(epoch, np.int64),
             train_loss=np.array(train_loss, np.float32),
             test_loss=np.array(test_loss, np.float32),
-            parameters=types.unpack(parameters)
+            parameters=unpack(parameters)
             if isinstance(parameters[0], str)
             else np.array(parameters, np.float32),
             trained_at=np.array(trained_at, np.float64),
@@ -78,10 +83,15 @@ def from_archive(row: Any, first_epoch: int = 0, last_epoch: int | None = None, 
 
     Raises ValueError if the archive is damaged or missing.
     """
+    import numpy as np  # not at the top: commands that read no epochs start in half the time
+
+    from db.archive import unpack
+    from db.history import History
+
     if row.packed is None:
         raise ValueError("the archive is missing")
-    values = archive.unpack(row.packed, row.epochs, row.columns, 4)
-    times = archive.unpack(row.trained_at, row.epochs, 1, 8)
+    values = unpack(row.packed, row.epochs, row.columns, 4)
+    times = unpack(row.trained_at, row.epochs, 1, 8)
     epochs = np.arange(row.epochs)[first_epoch : None if last_epoch is None else last_epoch + 1]
     epochs = epochs[epochs % step == 0]
     train_loss, test_loss, *_ = np.ascontiguousarray(values[epochs].T)

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 from db.digest import extend
 from db.epochs import as_history, digest_before, insert_epochs, require_whole, set_digests, stored_rows
 from db.errors import LeaseHeldError, LeaseLostError, StoreError, naming
-from db.history import History, State
 from db.owner import is_alive, is_dead
 from db.schema import UNFINISHED, BaselineRow, BlockRow, EpochRow, ModelRow, RunRow, ScheduledRunRow
 from db.types import database_now, seconds_since
 
 if TYPE_CHECKING:
+    from db.history import History, State
     from db.store import Store
 
 Result = TypeVar("Result")

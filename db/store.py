@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, select, text
 from sqlalchemy.exc import DBAPIError
@@ -14,7 +14,6 @@ from db.backends import postgresql, sqlite
 from db.database import PROGRESS, Database
 from db.epochs import ARCHIVED, as_history, from_archive, one_snapshot, require_whole, stored_rows
 from db.errors import CorruptedError, LeaseHeldError, NotFoundError, naming
-from db.history import History, State
 from db.lease import RunWriter, acquire, checkpoints, mark_crashed, stalled_runs, try_acquire
 from db.model_source import DEFAULT_SOURCES, ModelSource
 from db.owner import new_token
@@ -32,6 +31,9 @@ from db.schema import (
 )
 from db.specification import Specification
 from db.start import insert_run
+
+if TYPE_CHECKING:
+    from db.history import History, State
 
 Result = TypeVar("Result")
 Row = TypeVar("Row", VerdictRow, ScheduledRunRow, BaselineRow)
