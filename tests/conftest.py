@@ -32,19 +32,20 @@ Job = Callable[..., "subprocess.CompletedProcess[str]"]
 settings.register_profile("no deadline", deadline=None)  # time never decides a test
 settings.load_profile("no deadline")
 
-NOT_FAST = {"postgresql_server", "job", "job_command", "subprocess", "client_of", "mirror"}
-"""fixtures and names of tests that need a database server or start processes"""
+PROCESSES = {"postgresql_server", "job", "job_command", "subprocess", "client_of", "mirror"}
+STORES = {"backend", "migrated_url", "sqlite_template", "sqlite_url", "Store", "store_of", "upgrade"}
+"""fixtures and names of tests that start processes, and of those that use a store"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as fast what needs neither PostgreSQL nor a process, and is not marked `slow` or `process`."""
+    """Mark what starts no process and is not slow: `sqlite` if it uses a SQLite store, else `fast`."""
     for item in items:
         assert isinstance(item, pytest.Function)
         backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
         marked = item.get_closest_marker("slow") or item.get_closest_marker("process")
         needs = {*item.fixturenames, *item.function.__code__.co_names}
-        if not (marked or backend == "postgresql" or needs & NOT_FAST):
-            item.add_marker(pytest.mark.fast)
+        if not (marked or backend == "postgresql" or needs & PROCESSES):
+            item.add_marker("sqlite" if needs & STORES else "fast")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,8 @@
 
 Without arguments, every change in mutants.toml is tried; `FILE OLD NEW` tries another one. OLD must occur in
 FILE exactly once. `--random COUNT SEED FILE...` tries random changes of these files; only the fast tests and
-those of the changed module run. Exit status 1 if no test notices a change, 2 if one cannot be made.
+those of the changed module run, without the slow ones: try a change that survives again, alone.
+Exit status 1 if no test notices a change, 2 if one cannot be made.
 """
 
 from __future__ import annotations
@@ -79,11 +80,13 @@ def first_failure(tree: Path, *arguments: str) -> str | None:
 def killer(tree: Path, mutant: Mutant, whole: bool = True) -> str | None:
     """The test that notices a change in the tree; None if none does. The tree is restored.
 
-    Without `whole`, tests that are neither fast nor close to the module are not run.
+    Without `whole`, only the fast tests run, and those close to the module that are not slow.
     """
     path, tests = tree / mutant.file, likely(mutant.file, tree)
     original = path.read_text(encoding="utf-8")
-    for selection in (["-m", "fast", *tests], ["-m", "fast"], tests, [])[: 4 if whole else 3]:
+    cheap = "fast or sqlite"
+    stages = [["-m", cheap, *tests], ["-m", f"not ({cheap} or slow)", *tests], ["-m", "fast"]]
+    for selection in [*stages, tests, []] if whole else stages:
         path.write_text(original.replace(mutant.old, mutant.new), encoding="utf-8")
         test = first_failure(tree, *selection)
         path.write_text(original, encoding="utf-8")

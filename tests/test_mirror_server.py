@@ -27,6 +27,7 @@ def server() -> Any:
     return server
 
 
+@pytest.mark.slow
 def test_one_request_is_answered_at_a_time(server: Any) -> None:
     inside: list[int] = []
     most: list[int] = []

@@ -32,7 +32,12 @@ def made(rows: int, kind: str) -> Dataset:
     return split(table_of(np.column_stack([x, target]), names))
 
 
-@pytest.fixture(scope="module", params=[(rows, kind) for rows in ROWS for kind in KINDS])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((rows, kind), marks=[pytest.mark.slow] * (rows > 404)) for rows in ROWS for kind in KINDS
+    ],
+)
 def dataset(request: pytest.FixtureRequest) -> Dataset:
     return made(*request.param)
 
