@@ -67,6 +67,7 @@ READ = {
     "Ctrl-Z": PLAIN + "\x1a",
     "a comma at the end of each line": Form(comma_at_end=True).write(),
     "a comma at the end of each row": "a,b,y\n" + Form(comma_at_end=True, header=False).write(),
+    "empty cells at the end of a row": PLAIN.rstrip() + ",,\n",
     "a comma at the end of the names": "a,b,y,\n" + BODY,
     "NumPy's comment with the names": "# " + PLAIN,
     "a comment with the names between blanks": "# a b y\n" + SPACED.partition("\n")[2],
@@ -214,6 +215,8 @@ REFUSED = {
     "a packed page": (gzip.compress(b"<html></html>"), "an HTML page"),
     "CP1252": ("größe,y\n1,2\n".encode("cp1252"), "line 1, byte 3: not UTF-8.*seems to be CP1252"),
     "GBK": ("价格,面积\n1,2\n".encode("gbk"), r"line 1, byte 1: not UTF-8.*seems to be GB18030 \(GBK\)"),
+    "GBK with a rare character": (b"\xb0\xa1\xb0\xa1\x81\x41,y\n1,2\n", "seems to be GB18030"),
+    "half of it rare in GBK": (b"\xb0\xa1\x81\x41,y\n1,2\n", "seems to be CP1252"),
     "names only": (b"a,b,y\n", "line 1: names, and no row below them"),
     "doubled names": (b"a,b,a\n1,2,3\n", "both are named 'a'; to keep one of them, use --drop col"),
     "too few names": (
