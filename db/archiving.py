@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import create_engine, delete, insert, select, text, update
+from sqlalchemy import create_engine, delete, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -147,38 +147,24 @@ def checked(session: Session, run: RunRow) -> Iterator[tuple[str, History]]:
 
 @contextmanager
 def as_rows(store: Store, run: RunRow) -> Iterator[URL]:
-    """The URL of a store that has all epochs of a run as rows, for a query about that run.
+    """The URL of a database that has all epochs of a run as rows, for a query about that run.
 
-    That is the store, or, for an archived run, a temporary SQLite store with that run alone. Raises
+    That is the store, or, for an archived run, a temporary SQLite file with the table `epochs` alone. Raises
     StoreFailedError if that cannot be written.
     """
     if not store.run(run.id).archived:  # it may have been archived since `run` was read
         yield store.url
         return
     with TemporaryDirectory(prefix="epoch-ledger-") as directory:
-        url = f"sqlite:///{directory}/run.db"
-        Store(url, create=True).close()
+        url = parse_url(f"sqlite:///{directory}/run.db")
+        engine = create_engine(url)  # not that of a store, which would refuse epochs without their run
         try:
-            copy_run(store, run, url)
+            with engine.begin() as connection:
+                Base.metadata.tables["epochs"].create(connection)
+                for model in run.models:
+                    insert_epochs(connection, run.id, model.name, store.history(run.id, model.name))
         except DBAPIError as error:
             raise StoreFailedError(f"the run cannot be copied to {directory}: {error.orig}") from error
-        yield parse_url(url)
-
-
-def copy_run(store: Store, run: RunRow, url: str) -> None:
-    """Copy the rows about a run, and its epochs as rows, into an empty store. Raises DBAPIError."""
-    engine = create_engine(url)  # not that of a store, which would refuse a verdict against another run
-    try:
-        with engine.begin() as connection:
-            for table in Base.metadata.sorted_tables:
-                keys = {"datasets": ("id", run.dataset_id), "features": ("dataset_id", run.dataset_id)}
-                column, value = (keys | {"runs": ("id", run.id)}).get(table.name, ("run_id", run.id))
-                if column in table.c and table.name not in ("epochs", "archived_models"):
-                    query = select(table).where(table.c[column] == value)
-                    rows = store.connected(lambda reader, query=query: reader.execute(query).mappings().all())  # type: ignore[misc]
-                    if rows:
-                        connection.execute(insert(table), [dict(row) for row in rows])
-            for model in run.models:
-                insert_epochs(connection, run.id, model.name, store.history(run.id, model.name))
-    finally:
-        engine.dispose()
+        finally:
+            engine.dispose()
+        yield url

@@ -69,10 +69,6 @@ class Policy:
             raise StoreError(
                 "--thin-older-than is less than --archive-older-than: runs would lose epochs before"
             )
-        if self.keep_nights is not None and self.keep_nights < 1:
-            raise StoreError("at least one nightly run must be kept: the next is compared with it")
-        if self.every < 2:
-            raise StoreError("--every must be 2 or more; every epoch would be the whole run")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,17 +43,14 @@ LARGEST_ID = 2**63 - 1
 class Store(Database):
     """An open store: runs as objects of `db.schema`, their epochs as `History`. Opened like a `Database`."""
 
-    def read(self, work: Callable[[Session], Result], about: str = "") -> Result:
-        """The result of `work` in one read transaction, retried like `connected`. Raises likewise.
-
-        `about` says what was read if a value is corrupted.
-        """
+    def read(self, work: Callable[[Session], Result]) -> Result:
+        """The result of `work` in one read transaction, retried like `connected`. Raises likewise."""
 
         def attempt(_: int) -> Result:
             with Session(self.engine, expire_on_commit=False) as session:
                 return work(session)
 
-        with naming(about):
+        with naming(""):
             return self.waiting(attempt)
 
     def write(self, work: Callable[[Session, int], Result]) -> Result:

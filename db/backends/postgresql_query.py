@@ -240,8 +240,8 @@ def first_line(error: psycopg.Error) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def become_reader(connection: psycopg.Connection) -> str:
-    """Switch to the reader role for the rest of the transaction; return the role then in force.
+def become_reader(connection: psycopg.Connection) -> None:
+    """Switch to the reader role for the rest of the transaction.
 
     If that is not allowed, the current role stays; raises InsufficientPrivilege if it is a superuser's.
     """
@@ -253,7 +253,6 @@ def become_reader(connection: psycopg.Connection) -> str:
     )
     if superuser:
         raise psycopg.errors.InsufficientPrivilege(f"{role} is a superuser, and there is no role {READER}")
-    return str(role)
 
 
 def provide_reader(connection: psycopg.Connection) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Engine
 
 from db.backends.sqlite import backup as copy
-from db.backends.sqlite import reading_url, sqlite_path
-from db.database import check_directory
-from db.engine import create_store_engine, parse_url, shown
+from db.database import Database
+from db.engine import shown
 from db.errors import NotFoundError, StoreError
-from db.retry import RetryPolicy
 from db.version import HEAD
 from db.version import current as ask
 from job.cli import group
@@ -31,34 +26,26 @@ MIGRATION = 3600.0
 """seconds for a statement that rewrites a large store, or that waits for another process to do so"""
 
 
-@contextmanager
-def engine_at(
-    url: str, *, create: bool = False, write: bool = False, answer_timeout: float = LONGEST_WAIT
-) -> Iterator[tuple[Engine, RetryPolicy]]:
-    """An engine, whose path is checked as for a store, and the policy by which its work is retried."""
-    parsed = parse_url(url)
-    path = sqlite_path(parsed)
-    if create:
-        make_directory_of(url)
-    if path and not path.exists() and not create:
-        raise NotFoundError(f"there is no store at {path} yet; `job db upgrade` makes one")
-    check_directory(path)
-    waiting = RetryPolicy(parsed, LONGEST_WAIT, None, log_line, answer_timeout)
-    engine = create_store_engine(parsed if create or write else reading_url(parsed), waiting.gives_up)
-    try:
-        yield engine, waiting
-    finally:
-        engine.dispose()
+class AnySchema(Database):
+    """An open database, whatever its schema. `migrates`: a statement may take as long as a migration."""
 
+    def __init__(self, url: str, *, create: bool = False, migrates: bool = False) -> None:
+        answer_timeout = MIGRATION if migrates else LONGEST_WAIT
+        super().__init__(
+            url,
+            create=create,
+            database_timeout=LONGEST_WAIT,
+            answer_timeout=answer_timeout,
+            log_line=log_line,
+        )
 
-def revision(engine: Engine, waiting: RetryPolicy) -> str:
-    """The store's revision in words."""
+    def _open(self, create: bool) -> None:
+        """Accept any schema."""
 
-    def attempt(_: int) -> str | None:
-        with engine.connect() as connection:
-            return ask(connection)
-
-    return waiting(attempt) or "none"
+    @property
+    def revision(self) -> str:
+        """The schema's revision in words."""
+        return self.connected(ask) or "none"
 
 
 @app.command()
@@ -72,9 +59,10 @@ def upgrade(
     """
     from db.migrate import upgrade as lift  # not for `current` and `backup`: Alembic is slow to import
 
-    with engine_at(database_url, create=True, answer_timeout=MIGRATION) as (engine, waiting):
-        waiting(lambda _: lift(engine, to))
-        reached = revision(engine, waiting)
+    make_directory_of(database_url)
+    with AnySchema(database_url, create=True, migrates=True) as database:
+        database.waiting(lambda _: lift(database.engine, to))
+        reached = database.revision
         print_line(f"the store has schema {reached}")
     if reached == HEAD:
         fill_digests(database_url)
@@ -107,16 +95,16 @@ def downgrade(
     """Take the schema down to an older revision; what that one cannot hold is lost."""
     from db.migrate import downgrade as lower
 
-    with engine_at(database_url, write=True, answer_timeout=MIGRATION) as (engine, waiting):
-        waiting(lambda _: lower(engine, to))
-        print_line(f"the store has schema {revision(engine, waiting)}")
+    with AnySchema(database_url, migrates=True) as database:
+        database.waiting(lambda _: lower(database.engine, to))
+        print_line(f"the store has schema {database.revision}")
 
 
 @app.command()
 def current(database_url: DatabaseUrl = DEFAULT_DATABASE) -> None:
     """Print the store's schema and the one that this version needs."""
-    with engine_at(database_url) as (engine, waiting):
-        print_line(f"the store has schema {revision(engine, waiting)}; this version needs {HEAD}")
+    with AnySchema(database_url) as database:
+        print_line(f"the store has schema {database.revision}; this version needs {HEAD}")
 
 
 @app.command()
@@ -124,13 +112,8 @@ def check(database_url: DatabaseUrl = DEFAULT_DATABASE) -> int:
     """Say whether the live schema is exactly what this version expects; exit status 1 if not."""
     from db.migrate import differences
 
-    with engine_at(database_url) as (engine, waiting):
-
-        def compare(_: int) -> list[str]:
-            with engine.connect() as connection:
-                return differences(connection)
-
-        found = waiting(compare)
+    with AnySchema(database_url) as database:
+        found = database.connected(differences)
     for line in found:
         print_line(line)
     print_line("the schema differs" if found else "the schema is what this version expects")
@@ -143,17 +126,15 @@ def backup(
     database_url: DatabaseUrl = DEFAULT_DATABASE,
 ) -> None:
     """Copy a SQLite store as it is at one moment, also while a run is live; FILE is a store, too."""
-    with engine_at(database_url) as (engine, waiting):
-        path = sqlite_path(parse_url(database_url))
-        if path is None:
-            url = shown(engine.url._replace(password=None))  # pg_dump asks for it, or reads PGPASSWORD
+    with AnySchema(database_url) as database:
+        if database.path is None:
+            url = shown(database.url._replace(password=None))  # pg_dump asks for it, or reads PGPASSWORD
             dump = shlex.join(["pg_dump", "--format=custom", f"--file={file}", url])
             raise StoreError(f"PostgreSQL brings its own: {dump}")
-        found = revision(engine, waiting)
-        if found == "none":
-            raise NotFoundError(f"{path} is empty, so there is nothing to back up")
-        size = copy(engine.url, file)
-        print_line(f"{path} is backed up to {file}: {size / 1e6:.1f} MB, schema {found}")
+        if database.revision == "none":
+            raise NotFoundError(f"{database.path} is empty, so there is nothing to back up")
+        size = copy(database.engine.url, file)
+        print_line(f"{database.path} is backed up to {file}: {size / 1e6:.1f} MB, schema {database.revision}")
 
 
 @app.command("unarchive")
