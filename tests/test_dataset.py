@@ -77,19 +77,31 @@ def test_any_column_can_be_the_target(tmp_path: Path) -> None:
     assert np.array_equal(chosen.train_y[:, 0], by_default.train_x[:, 1])
 
 
+FLAT = "in all 4 training rows; its range is zero, so it cannot be normalised"
+FAR = "is beyond float32 once normalised"
+
+
 @pytest.mark.parametrize(
     ("text", "target", "message"),
     [
-        ("y\n1\n2\n3\n4\n5\n", None, "one column only (y)"),
+        ("y\n1\n2\n3\n4\n5\n", None, "one column only (y); a feature and a target are needed"),
         ("a,y\n1,2\n2,3\n3,4\n4,6\n", None, "line 5: the table ends after 4 rows; at least 5 are needed"),
         ("a,y\n1,2\n2,3\n3,4\n4,6\n5,5\n", "z", "there is no column 'z'; the columns are a, y"),
-        ("a,y\n7,2\n7,3\n7,4\n7,6\n5,5\n", None, "column 1 (a) is 7 in all 4 training rows"),
-        ("a,y\n1,2\n2,2\n3,2\n4,2\n5,5\n", None, "column 2 (y) is 2 in all 4 training rows"),
-        ("a,y\n1,2\n2,3\n3,4\n4,6\n1e300,5\n", None, "line 6, column 1 (a): 1e+300 is beyond float32"),
-        ("a,y\n1,2\n2,3\n3,4\n4,6\n5,1e300\n", None, "line 6, column 2 (y): 1e+300 is beyond float32"),
-        ("# by hand\n\na,y\n1,2\n\n2,3\n3,4\n4,6\n5,1e300\n", None, "line 9, column 2 (y): 1e+300"),
-        ("a,y\n1,2\n", None, "line 2: the table ends after 1 row; at"),
-        ("a,y\n1e308,2\n-1e308,3\n3,4\n4,6\n5,5\n", None, "column 1 (a) spans from -1e+308 to 1e+308"),
+        ("a,y\n7,2\n7,3\n7,4\n7,6\n5,5\n", None, f"column 1 (a) is 7 {FLAT}; use --constant drop"),
+        (
+            "a,y\n1,2\n2,2\n3,2\n4,2\n5,5\n",
+            None,
+            f"column 2 (y) is 2 {FLAT}; choose another --target, or --shuffle the rows",
+        ),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n1e300,5\n", None, f"line 6, column 1 (a): 1e+300 {FAR}; use --drop a"),
+        ("a,y\n1,2\n2,3\n3,4\n4,6\n5,1e300\n", None, f"line 6, column 2 (y): 1e+300 {FAR}"),
+        ("# by hand\n\na,y\n1,2\n\n2,3\n3,4\n4,6\n5,1e300\n", None, f"line 9, column 2 (y): 1e+300 {FAR}"),
+        ("a,y\n1,2\n", None, "line 2: the table ends after 1 row; at least 5 are needed"),
+        (
+            "a,y\n1e308,2\n-1e308,3\n3,4\n4,6\n5,5\n",
+            None,
+            "column 1 (a) spans from -1e+308 to 1e+308, more than a double can hold; use --drop a",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_trained_on_is_refused(
@@ -98,7 +110,7 @@ def test_a_table_that_cannot_be_trained_on_is_refused(
     (path := tmp_path / "bad.csv").write_text(text)
     with pytest.raises(DataError) as refusal:
         load(path, target)
-    assert message in str(refusal.value)
+    assert str(refusal.value) == f"{path}: {message}"
 
 
 def test_a_dataset_from_another_process_is_aligned_and_contiguous_again() -> None:

@@ -76,6 +76,7 @@ READ = {
     "a title first": "Prices, 12 of them\n" + PLAIN,
     "a title and a blank line first": "Prices of 2020\n\n" + PLAIN,
     "Excel's line about the delimiter": "sep=;\n" + Form(";").write(),
+    "Excel's line about an unusual delimiter": "sep=:\n" + Form(":").write(),
     "rows of nothing": PLAIN.replace("\n", "\n,,\n\n", 3),
     "no line feed at the end": PLAIN.rstrip(),
 }
