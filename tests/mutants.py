@@ -26,6 +26,8 @@ LIST = Path(__file__).with_name("mutants.toml")
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "results", "build", "dist"
 )
+CLOSEST = 12
+"""test files that are tried for a random change, beside the fast tests"""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ def first_failure(tree: Path, *arguments: str) -> str | None:
 def killer(tree: Path, mutant: Mutant, whole: bool = True) -> str | None:
     """The test that notices a change in the tree; None if none does. The tree is restored.
 
-    Without `whole`, only the fast tests run, and those close to the module that are not slow.
+    Without `whole`, only the fast tests run, and those of the CLOSEST test files that are not slow.
     """
-    path, tests = tree / mutant.file, likely(mutant.file, tree)
+    path, tests = tree / mutant.file, likely(mutant.file, tree)[: None if whole else CLOSEST]
     original = path.read_text(encoding="utf-8")
     cheap = "fast or sqlite"
     stages = [["-m", cheap, *tests], ["-m", f"not ({cheap} or slow)", *tests], ["-m", "fast"]]

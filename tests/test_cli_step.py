@@ -231,9 +231,12 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(stored: str, tmp_path: P
             store,
             "DELETE FROM epochs WHERE epoch IN (5, 6)",
             "UPDATE runs SET thinned_every = 7",
-            "UPDATE datasets SET sha256 = 'abc'",
+            "UPDATE datasets SET sha256 = '0123456789abcdef'",
         )
-    assert "which is not found; name its file with --data" in refused(["1", "3", *url], capsys)
+    assert (
+        "run 1 was trained on housing.data (sha256 0123456789ab...), which is not found; name its file with "
+        "--data\n"
+    ) in refused(["1", "3", *url], capsys)
 
 
 @pytest.mark.parametrize("words", [["step", "1", "4"], ["step", "1", "5"], ["audit", "1", "--all"]])

@@ -192,8 +192,11 @@ def test_a_lengthened_run_has_the_bits_of_a_long_one(database_url: str, data: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resume", "1"], "run 1 was trained on made.csv"),
-        (["resume", "1", "--data", "made.csv"], "run 1 is complete with 5 epochs; --epochs N lengthens it"),
+        (
+            ["resume", "1", "--data", "other.csv"],
+            "other.csv: not what run 1 was trained on",
+        ),
+        (["resume", "1"], "run 1 is complete with 5 epochs; --epochs N lengthens it"),
         (["resume", "1", "--data", "made.csv", "--epochs", "3"], "only lengthens it"),
         (["resume", "8"], "there is no run 8"),
         (["resume"], "Missing argument 'RUN'"),
@@ -203,6 +206,7 @@ def test_what_cannot_be_resumed_is_one_line(
     arguments: list[str], message: str, sqlite_url: str, data: Path, capsys: Output
 ) -> None:
     assert train(sqlite_url, data, 5) == 0
+    data.with_name("other.csv").write_text(data.read_text() + "1,2,3,4\n")
     capsys.readouterr()
     assert run([*arguments, "--database-url", sqlite_url]) == 2
     err = capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from db.engine import parse_url, shown
-from db.errors import LedgerError, StoreError, StoreFailedError
+from db.errors import LedgerError, StoreFailedError
 from db.lease import RunWriter
 from db.store import Store
 from job.cli.options import (
@@ -32,9 +32,8 @@ from job.cli.output import print_line
 from job.cli.progress import training_progress
 from job.cli.summary import print_conclusion
 from job.cli.table_options import ReadingOptions
-from job.data.content import sha256_of
-from job.data.dataset import DEFAULT_DATA, Dataset, load
-from job.data.reading import Reading
+from job.data.dataset import Dataset
+from job.data.source import required_source
 from job.log import bind, in_json, log_event, log_line
 from job.mirror.process import CATCH_UP, FAREWELL, MirrorProcess
 from job.models.loading import load_models
@@ -110,15 +109,9 @@ def resume(
         access.database_url, database_timeout=access.database_timeout, answer_timeout=None
     ) as store:
         found = store.run(run)
-    path = data or DEFAULT_DATA
-    if sha256_of(path) != found.dataset.sha256:
-        raise StoreError(
-            f"run {found.id} was trained on {found.dataset.name} (sha256 {found.dataset.sha256[:12]}...), "
-            f"which {path} is not; name its file with --data"
-        )
+    dataset = required_source(found, data)
     if not changed_model:
         require_unchanged(found)
-    dataset = load(path, found.dataset.target, Reading.of(found.dataset.reading))
     obtain = partial(take_up, run_id=found.id, dataset=dataset, epochs=epochs, changed_model=changed_model)
     output = Output(mirroring, access.database_url, tolerance, resume_options(context))
     load_models([reference_of(model) for model in found.models])  # Paddle sets signal handlers: before ours

@@ -27,6 +27,17 @@ def source(run: RunRow, path: Path | None = None) -> Dataset | None:
     return None if found is None else load(found, run.dataset.target, Reading.of(run.dataset.reading))
 
 
+def required_source(run: RunRow, path: Path | None = None) -> Dataset:
+    """The dataset of a run, as `source` finds it. Raises DataError if it is not found, too."""
+    dataset = source(run, path)
+    if dataset is None:
+        raise DataError(
+            f"run {run.id} was trained on {run.dataset.name} (sha256 {run.dataset.sha256[:12]}...), "
+            "which is not found; name its file with --data"
+        )
+    return dataset
+
+
 def source_file(run: RunRow, path: Path | None = None) -> Path | None:
     """The file that `source` reads. Raises DataError likewise."""
     stored = run.dataset

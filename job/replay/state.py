@@ -18,8 +18,8 @@ from db.history import History, State
 from db.schema import RunRow
 from db.store import Store
 from job.data.dataset import Dataset
-from job.data.source import source
-from job.errors import DataError, ModelError, in_a_line
+from job.data.source import required_source
+from job.errors import ModelError, in_a_line
 from job.models.base import Model
 from job.models.loading import load_models
 from job.models.reference import reference_of, require_unchanged
@@ -105,12 +105,7 @@ def prepare(store: Store, run: RunRow, data: Path | None = None) -> Replay:
     Raises DataError if the data file is not found, or `data` is another one; ModelError if a model cannot be
     loaded, if its file has changed, or if its parameters are not the run's.
     """
-    dataset = source(run, data)
-    if dataset is None:
-        raise DataError(
-            f"run {run.id} was trained on {run.dataset.name} (sha256 {run.dataset.sha256[:12]}...), "
-            "which is not found; name its file with --data"
-        )
+    dataset = required_source(run, data)
     require_unchanged(run, "its epochs can only be replayed with the file as it was")
     models = load_models([reference_of(model) for model in run.models])
     names = parameter_names(models, dataset)
