@@ -21,6 +21,7 @@ from db.query import run_query
 from db.specification import Specification
 from db.store import Store
 from job.cli import run
+from job.cli.summary import print_losses
 from job.data.dataset import Dataset, load
 from job.errors import ModelError
 from job.models import reference
@@ -30,6 +31,7 @@ from job.named_query import run_named_query
 from job.plots.draw import all_figures, draw, drawable
 from job.plots.subject import read_subject
 from job.report import page
+from job.report.sentences import sections
 from job.training import Settings, start, start_or_resume, train_and_judge
 from job.verdicts.drift import specification_changes
 from job.verdicts.verify import verify
@@ -224,6 +226,24 @@ def test_one_model_alone_has_no_parity(store: Store, dataset: Dataset) -> None:
     subject = read_subject(store, store.run(1))
     assert str(drawable("gap", [subject])).startswith("run 1 has one model only, and no exact path: ")
     assert rows(store, "parity") == []
+    assert "parity" not in {each.name for each in sections(store, store.run(1))}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_of_a_run_that_is_no_linear_regression_nothing_is_said_that_holds_for_one(
+    store: Store, dataset: Dataset, capsys: Output
+) -> None:
+    train_and_judge(start(store, Settings(dataset, 9, models=("alone",))), dataset)
+    subject = read_subject(store, store.run(1))
+    assert subject.dataset is not None
+    assert drawable("predictions", [subject]) == "run 1 is no linear regression of its features"
+    said = {each.name: each for each in sections(store, store.run(1))}
+    assert said["final-parameters"].sentences == []
+    assert len(said["final-parameters"].rows) == 1
+    (sentence,) = said["convergence"].sentences
+    assert sentence.endswith("; the optimum is known only for a linear regression whose data file is found.")
+    print_losses(store, store.run(1))
+    assert capsys.readouterr().out.startswith("Run 1: loss before the epoch's update\n")
 
 
 def test_models_that_cannot_be_compared_are_refused_before_a_run_starts(

@@ -292,6 +292,10 @@ def test_the_best_test_loss_is_marked(subjects: list[Subject]) -> None:
             for name, lines in found.items()
         }
 
+    def title(figure: Figure) -> str:
+        return figure.axes[0].get_title("left").removeprefix("Does the test loss rise again? ")
+
+    assert title(figures.overfitting(subjects[:1])) == "run 1, paddle model"
     assert whole(figures.overfitting(subjects[:1])) == {
         "train": [losses_of(one, "train")],
         "test": [losses_of(one, "test")],
@@ -305,6 +309,12 @@ def test_the_best_test_loss_is_marked(subjects: list[Subject]) -> None:
         "run 2 test": [losses_of(two, "test")],
         f"best test: epoch {best[1]}": [marks[1]],
     }
+    assert title(figures.overfitting(subjects)) == "runs 1 and 2, paddle model"
+    del subjects[1].histories["paddle"]
+    figure = figures.overfitting(subjects)
+    assert title(figure) == "runs 1 and 2"
+    drawn = [name for name in whole(figure) if name.startswith("run ")]
+    assert drawn == ["run 1 paddle train", "run 1 paddle test", "run 2 python train", "run 2 python test"]
 
 
 def test_predictions_are_drawn_against_the_true_values(subjects: list[Subject]) -> None:

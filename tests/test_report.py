@@ -214,7 +214,7 @@ def test_sentences_say_what_the_rows_say() -> None:
     begin = "paddle: the train loss came within 1 % of its final 0.5 at epoch 3 and within 0.1 % at epoch 8; "
     known = done | {"optimum": 0.4, "above_optimum": 0.1, "above_optimum_percent": 25.0}
     assert convergence([done | {"optimum": None}, known]) == [
-        begin + "the data file is not found, so the optimum is not known.",
+        begin + "the optimum is known only for a linear regression whose data file is found.",
         begin + "that is 0.1 (25 %) above the least-squares optimum of 0.4000000.",
     ]
 
