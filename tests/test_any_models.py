@@ -135,7 +135,10 @@ def test_figures_report_and_export_take_any_number_of_models(
     assert drawable("predictions", [subject]) is not None
     assert all(drawable(name, [subject]) is None for name in names[:-1])
     assert len(list(draw([subject], names[:-1], ["svg"]))) == 6
-    assert len(all_figures([subject])["gap"]([subject]).axes) == 3  # a panel for each quantity
+    _, _, largest = all_figures([subject])["gap"]([subject]).axes  # a panel for each quantity
+    assert largest.get_title() == "Gap between two models of a run: parameters (largest)"
+    a, _, b, _, _ = (np.nanmax(np.asarray(line.get_ydata())) for line in largest.lines)  # pale, strong, limit
+    assert [a, b] == pytest.approx([0, 1], abs=1e-6)
     (axis,) = all_figures([subject])["losses"]([subject]).axes
     assert (axis.get_yscale(), axis.get_ylabel()) == ("linear", "loss")  # the train losses are negative
     assert [float(np.asarray(line.get_ydata())[3]) for line in axis.lines[:3]] == pytest.approx(
