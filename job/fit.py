@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from db.schema import RunRow
@@ -42,6 +42,11 @@ def last_losses(store: Store, run_id: int) -> dict[str, tuple[float, float]]:
     """The train and the test loss of each model's last epoch."""
     last = {model: store.history(run_id, model, count - 1) for model, count in store.progress(run_id).items()}
     return {model: (float(own.train_loss[-1]), float(own.test_loss[-1])) for model, own in last.items()}
+
+
+def loss_name(runs: Iterable[RunRow], unit: str = "") -> str:
+    """What the losses of these runs are: a mean squared error, in `unit`, or whatever an own model has."""
+    return f"mean squared error{unit}" if all(run.is_linear_regression for run in runs) else "loss"
 
 
 def fits(run: RunRow, losses: Losses, dataset: Dataset | None) -> dict[str, tuple[Fit, Fit]]:

@@ -52,7 +52,7 @@ def listed() -> list[Mutant]:
 
 def likely(file: str, tree: Path = ROOT) -> list[str]:
     """The test files that are named after the changed module or its package, import it, or quote its name."""
-    *_, package, name = Path(file).with_suffix("").parts
+    *_, package, name = Path(file.partition(".")[0]).parts  # of a template, without both endings
     module = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
     imports = rf"{re.escape(module)}\b|from {re.escape(module.rpartition('.')[0])} import .*\b{name}\b"
 

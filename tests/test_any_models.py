@@ -21,6 +21,7 @@ from db.query import run_query
 from db.specification import Specification
 from db.store import Store
 from job.cli import run
+from job.cli.summary import print_losses
 from job.data.dataset import Dataset, load
 from job.errors import ModelError
 from job.models import reference
@@ -30,6 +31,7 @@ from job.named_query import run_named_query
 from job.plots.draw import all_figures, draw, drawable
 from job.plots.subject import read_subject
 from job.report import page
+from job.report.sentences import sections
 from job.training import Settings, start, start_or_resume, train_and_judge
 from job.verdicts.drift import specification_changes
 from job.verdicts.verify import verify
@@ -133,7 +135,10 @@ def test_figures_report_and_export_take_any_number_of_models(
     assert drawable("predictions", [subject]) is not None
     assert all(drawable(name, [subject]) is None for name in names[:-1])
     assert len(list(draw([subject], names[:-1], ["svg"]))) == 6
-    assert len(all_figures([subject])["gap"]([subject]).axes) == 3  # a panel for each quantity
+    _, _, largest = all_figures([subject])["gap"]([subject]).axes  # a panel for each quantity
+    assert largest.get_title() == "Gap between two models of a run: parameters (largest)"
+    a, _, b, _, _ = (np.nanmax(np.asarray(line.get_ydata())) for line in largest.lines)  # pale, strong, limit
+    assert [a, b] == pytest.approx([0, 1], abs=1e-6)
     (axis,) = all_figures([subject])["losses"]([subject]).axes
     assert (axis.get_yscale(), axis.get_ylabel()) == ("linear", "loss")  # the train losses are negative
     assert [float(np.asarray(line.get_ydata())[3]) for line in axis.lines[:3]] == pytest.approx(
@@ -224,6 +229,24 @@ def test_one_model_alone_has_no_parity(store: Store, dataset: Dataset) -> None:
     subject = read_subject(store, store.run(1))
     assert str(drawable("gap", [subject])).startswith("run 1 has one model only, and no exact path: ")
     assert rows(store, "parity") == []
+    assert "parity" not in {each.name for each in sections(store, store.run(1))}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_of_a_run_that_is_no_linear_regression_nothing_is_said_that_holds_for_one(
+    store: Store, dataset: Dataset, capsys: Output
+) -> None:
+    train_and_judge(start(store, Settings(dataset, 9, models=("alone",))), dataset)
+    subject = read_subject(store, store.run(1))
+    assert subject.dataset is not None
+    assert drawable("predictions", [subject]) == "run 1 is no linear regression of its features"
+    said = {each.name: each for each in sections(store, store.run(1))}
+    assert said["final-parameters"].sentences == []
+    assert len(said["final-parameters"].rows) == 1
+    (sentence,) = said["convergence"].sentences
+    assert sentence.endswith("; the optimum is known only for a linear regression whose data file is found.")
+    print_losses(store, store.run(1))
+    assert capsys.readouterr().out.startswith("Run 1: loss before the epoch's update\n")
 
 
 def test_models_that_cannot_be_compared_are_refused_before_a_run_starts(

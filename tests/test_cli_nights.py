@@ -160,15 +160,18 @@ def test_within_is_an_age_and_belongs_to_check(url: str, capsys: Output) -> None
 def test_the_list_has_the_verdict_on_the_baseline_if_there_is_one(migrated_url: str, capsys: Output) -> None:
     with Store(migrated_url) as store:
         set_baseline(store, night(store), "why", "alice")
-        for bits in (0, 1):
-            judged(store, night(store, bits))
+        for bits in (0, 1, 2):
+            verdicts = judged(store, night(store, bits))
         assert run(["nights", "--database-url", migrated_url]) == 0
-        top, second, first, _, last = capsys.readouterr().out.splitlines()
+        top, third, second, first, _, last = capsys.readouterr().out.splitlines()
         assert top.split()[5:] == ["same", "as", "baseline", "gap", "took", "schedule"]
         assert second.count("  NOT 2") == second.count("  NOT 1") == 1
         assert first.split()[6:8] == ["1", "1"]
+        gaps = [f"{verdicts[kind].worst:.2g}" for kind in ("baseline", "drift")]
+        assert gaps[0] != gaps[1]
+        assert third.split()[6:11] == ["NOT", "3", "NOT", "1", gaps[0]]
         assert last == (
-            "unchanged since 2026-03-03 (run 3); 2 of 3 passed; "
+            "unchanged since 2026-03-04 (run 4); 2 of 4 passed; "
             "open: differs from the baseline, run 1, since 2026-03-03 (run 3)"
         )
         assert run(["nights", "--json", "--database-url", migrated_url]) == 0

@@ -88,9 +88,11 @@ def test_a_missed_and_a_failed_night_do_not_pass_and_are_open_while_they_are_the
     scheduled_runs.settle(store, row.id, "missed", "off")
     counted = "unchanged since 2026-03-01 (run 1); 1 of 2 passed; open: "
     assert said() == counted + "the scheduled run of 2026-03-02 02:00Z was missed: off"
-    night(store, status="failed")
+    failed = night(store, status="failed")
     counted = "unchanged since 2026-03-01 (run 1); 1 of 3 passed; open: "
-    assert said() == counted + "the run of 2026-03-03 02:00Z: failed"
+    for how in ("failed", "crashed", "diverged", "interrupted"):
+        execute(store, f"UPDATE runs SET status = '{how}' WHERE id = {failed.id}")
+        assert said() == counted + f"the run of 2026-03-03 02:00Z: {how}"
     night(store)
     assert said() == "unchanged since 2026-03-01 (run 1); 2 of 4 passed; open: nothing"
 

@@ -224,6 +224,7 @@ def test_turning_points(store: Store, run: RunRow, histories: dict[str, History]
         loss = own.train_loss.astype(float)
         for row in mine:
             e = row["epoch"]
+            assert row["value"] == values(own)[e, NAMES.index(row["parameter"])]
             assert row["train_loss"] == loss[e]
             assert row["loss_fall_before"] == pytest.approx((loss[e - 5] - loss[e]) / 5)
             assert row["loss_fall_after"] == pytest.approx((loss[e] - loss[e + 5]) / 5)

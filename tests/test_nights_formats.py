@@ -12,7 +12,7 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics
 
 from db import scheduled_runs
-from db.schema import VerdictRow
+from db.schema import ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.cli import run
 from job.verdicts.baseline import set_baseline
@@ -45,7 +45,8 @@ def test_metrics_are_about_the_last_run_that_ended(store: Store, migrated_url: s
     night(store, status="failed")
     execute(store, "UPDATE runs SET status = 'running' WHERE id = 4")
     path = tmp_path / "ledger.prom"
-    assert run(["nights", "--metrics-file", str(path), "--database-url", migrated_url]) == 0
+    words = ["--metrics-file", str(path), "--limit", "1"]  # which is not for the metrics
+    assert run(["nights", *words, "--database-url", migrated_url]) == 0
     found = metrics(path.read_text())
     assert (
         found["epoch_ledger_run_end_timestamp_seconds", ""]
@@ -133,9 +134,20 @@ def test_junit_has_a_suite_for_each_run_and_a_case_for_each_verdict(
     store.add_verdict(verdict)
     night(store, status="interrupted")
     execute(store, "UPDATE runs SET stop_reason = 'stopped by <SIGTERM>' WHERE id = 3")
+    night(store, status="failed")
+    missed, _ = (
+        scheduled_runs.add_unscheduled(
+            store, ScheduledRunRow(due_at=FIRST + timedelta(days=days), status="due")
+        )
+        for days in (4, 5)
+    )
+    scheduled_runs.settle(store, missed.id, "missed", "off")
     path = tmp_path / "ledger.xml"
-    assert run(["nights", "--junit", str(path), "--limit", "2", "--database-url", migrated_url]) == 0
-    stopped, drifted = ElementTree.fromstring(path.read_bytes())
+    assert run(["nights", "--junit", str(path), "--limit", "5", "--database-url", migrated_url]) == 0
+    gone, failed, stopped, drifted = ElementTree.fromstring(path.read_bytes())  # of what is due, nothing
+    for suite, message in ((gone, "missed: off"), (failed, "failed")):
+        assert [each.get("message") for each in suite.findall("testcase/failure")] == [message]
+        assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("1", "1", "0")
     assert [case.get("name") for case in drifted] == ["run", "drift", "parity python"]
     (failure,) = drifted.findall("testcase/failure")
     assert str(failure.get("message")).startswith("against run 1: ")
@@ -151,19 +163,22 @@ def test_the_summary_is_added_to_githubs_file(
     judged(store, night(store))
     row = scheduled_runs.newest(store)[0].row
     judged(store, night(store, 1))
+    set_baseline(store, store.run(1), "why", "alice")
+    judged(store, night(store, 1))
     night(store, status="failed")
-    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 4")
+    execute(store, "UPDATE runs SET stop_reason = 'a | b' WHERE id = 5")
     path = tmp_path / "summary.md"
     path.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
-    assert run(["nights", "--github-summary", "--limit", "3", "--database-url", migrated_url]) == 0
+    assert run(["nights", "--github-summary", "--limit", "4", "--database-url", migrated_url]) == 0
     before, heading, *lines = path.read_text().splitlines()
     assert (before, heading) == ("before", "### Scheduled runs")
-    assert lines[1].startswith("unchanged since 2026-03-03 (run 3); 2 of 4 passed; ")
-    line, failed, drifted, passed = lines[-4:]
+    assert lines[1].startswith("unchanged since 2026-03-03 (run 3); 2 of 5 passed; ")
+    line, failed, unlike, drifted, passed = lines[-5:]
     assert line == "|---|---|---|---|"
     assert "| drifted | 3 | against run 2: paddle: first differing epoch 0" in drifted
-    assert failed.endswith("| failed | 4 | a \\| b |")
+    assert "| drifted | 4 | differs since run 3 of 2026-03-03; against run 1: paddle: " in unlike
+    assert failed.endswith("| failed | 5 | a \\| b |")
     assert passed == f"| {row.due_at:%Y-%m-%d %H:%M}Z | passed | 2 |  |"
     assert capsys.readouterr().out == f"{path}\n"
 

@@ -35,23 +35,40 @@ def squares(page: str) -> list[tuple[str, ...]]:
     return [tuple(found.split()[1:]) for found in re.findall(r'class="(square[^"]*)"', calendar)]
 
 
+def cells(page: str, section: str) -> list[list[str]]:
+    """The text of each cell of a section's table, without its head."""
+    table = page.partition(f'<section id="{section}">')[2].partition("</table>")[0]
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in table.split("<tr>")[2:]]
+    return [[re.sub(r"<.*?>", "", cell) for cell in row] for row in rows]
+
+
 def missed(store: Store, detail: str) -> None:
     """A scheduled run that was missed, after the others."""
     row = scheduled_runs.add_unscheduled(store, ScheduledRunRow(due_at=FIRST.replace(month=4), status="due"))
     scheduled_runs.settle(store, row.id, "missed", detail)
 
 
-def test_nights_have_one_colour_if_and_only_if_they_have_the_same_bits(
+def test_nights_have_one_colour_if_and_only_if_they_have_the_same_bits_and_changes_name_both_runs(
     store: Store, page: Callable[[], str]
 ) -> None:
     for bits in (0, 0, 1, 1, 0):
         judged(store, night(store, bits))
-    assert squares(page()) == [
+    made = page()
+    assert squares(made) == [
         ("passed", "c0"),
         ("passed", "c0"),
         ("drifted", "edge", "c1"),
         ("passed", "c1"),
         ("drifted", "edge", "c0"),
+    ]
+    assert [row[1:4] for row in cells(made, "bits")] == [
+        ["3", "2026-03-01, run 1", "2026-03-05, run 5"],
+        ["2", "2026-03-03, run 3", "2026-03-04, run 4"],
+    ]
+    drifts = {each.run_id: each.worst for each in (store.verdicts(3)[-1], store.verdicts(5)[-1])}
+    assert cells(made, "edges") == [
+        ["2026-03-05", "5", "4", "0", f"{drifts[5]:.2g}", "the same"],
+        ["2026-03-03", "3", "2", "0", f"{drifts[3]:.2g}", "the same"],
     ]
 
 

@@ -71,6 +71,16 @@ def test_the_same_run_gives_the_same_file(subject: Subject) -> None:
     assert all(b"<dc:date>" not in content for _, _, content in once)
 
 
+def test_each_figure_is_drawn_under_its_own_name(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("job.plots.draw.encoded", lambda figure, _: figure.axes[0].get_title("left").encode())
+    names = ["gap", "losses", "parameters-python"]
+    assert {name: title for name, _, title in draw([subject], names, ["svg"])} == {
+        "gap": b"Gap between paddle and python, run 1",
+        "losses": b"Losses of run 1",
+        "parameters-python": b"Weights and bias of the python model, run 1",
+    }
+
+
 def shown(figure: Figure) -> dict[str, list[Line2D]]:
     """The lines by the names that the legend gives their colour, dashes and marker."""
 
@@ -114,8 +124,10 @@ def test_the_losses_of_each_model_and_part_are_where_the_legend_says(subject: Su
 
 
 def test_the_losses_of_several_runs_are_side_by_side(subjects: list[Subject]) -> None:
+    subjects[0].histories["python"] = subjects[0].histories["python"][:20]
     figure = figures.losses(subjects)
     assert [axes.get_title("left") for axes in figure.axes] == ["train loss", "test loss"]
+    assert [axes.get_xlim() for axes in figure.axes] == [(0, 30)] * 2  # the longest
     lines = shown(figure)
     assert list(lines) == ["run 1 paddle", "run 1 python", "run 2 paddle", "run 2 python"]
     for name, found in lines.items():
@@ -260,14 +272,14 @@ def test_where_the_test_loss_rises_is_shaded_and_shown_again_with_the_turns(fill
     own.test_loss[:] = np.r_[np.linspace(1, 0.4, 15), np.linspace(0.5, 0.9, 10), np.linspace(0.8, 0.6, 15)]
     own.parameters[:] = np.linspace(1, 2, 40)[:, None]
     own.parameters[20:, 1] = np.linspace(1.5, 1, 20)
+    once = Subject(filled.run(2), {"paddle": own[:34]}, None)
+    own.test_loss[34:] = np.linspace(0.7, 0.8, 6)  # a smaller rise
     subject = Subject(filled.run(1), {"paddle": own}, None)
     figure = figures.overfitting([subject])
     whole, part = figure.axes
     for axes in (whole, part):
-        (shaded,) = axes.patches
-        assert isinstance(shaded, Rectangle)
-        assert (shaded.get_x(), shaded.get_width()) == (14, 10)
-    assert "test rises: epochs 14 to 24" in shown(figure)
+        shaded = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        assert [(patch.get_x(), patch.get_width()) for patch in shaded] == [(14, 10), (33, 6)]
     assert part.get_xlim() == (4, 34)
     assert [points(line) for line in part.lines[:2]] == [
         losses_of(own[4:35], "train"),
@@ -276,7 +288,9 @@ def test_where_the_test_loss_rises_is_shaded_and_shown_again_with_the_turns(fill
     assert [
         (text.get_text(), line.get_xdata()) for text, line in zip(part.texts, part.lines[2:], strict=True)
     ] == [("x1", [20, 20])]
-    assert len(figures.overfitting([subject, subject]).axes) == 1
+    figure = figures.overfitting([subject, once])
+    assert len(figure.axes) == 1
+    assert {"test rises: 2 times", "test rises: epochs 14 to 24"} <= shown(figure).keys()
 
 
 def test_the_best_test_loss_is_marked(subjects: list[Subject]) -> None:
@@ -292,6 +306,10 @@ def test_the_best_test_loss_is_marked(subjects: list[Subject]) -> None:
             for name, lines in found.items()
         }
 
+    def title(figure: Figure) -> str:
+        return figure.axes[0].get_title("left").removeprefix("Does the test loss rise again? ")
+
+    assert title(figures.overfitting(subjects[:1])) == "run 1, paddle model"
     assert whole(figures.overfitting(subjects[:1])) == {
         "train": [losses_of(one, "train")],
         "test": [losses_of(one, "test")],
@@ -305,6 +323,12 @@ def test_the_best_test_loss_is_marked(subjects: list[Subject]) -> None:
         "run 2 test": [losses_of(two, "test")],
         f"best test: epoch {best[1]}": [marks[1]],
     }
+    assert title(figures.overfitting(subjects)) == "runs 1 and 2, paddle model"
+    del subjects[1].histories["paddle"]
+    figure = figures.overfitting(subjects)
+    assert title(figure) == "runs 1 and 2"
+    drawn = [name for name in whole(figure) if name.startswith("run ")]
+    assert drawn == ["run 1 paddle train", "run 1 paddle test", "run 2 python train", "run 2 python test"]
 
 
 def test_predictions_are_drawn_against_the_true_values(subjects: list[Subject]) -> None:

@@ -17,7 +17,7 @@ from db.schema import RunRow
 from db.store import Store
 from job.plots.style import styled
 from job.plots.sweep import Fan, fan, final, read_fan, seed_in_words, share_of_seed
-from tests.samples import dataset_row, histories, history
+from tests.samples import dataset_row, execute, histories, history
 
 EPOCHS = 150
 RATES, SEEDS = [0.01, 0.1], [3, 5, 7]
@@ -106,6 +106,7 @@ def test_the_final_losses_are_those_of_the_last_epoch(shown: Fan, made: Made) ->
     figure = final(shown)
     (axes,) = figure.axes
     assert axes.get_title("left") == "Sweep s: loss after 150 epochs"
+    assert axes.get_ylabel() == "mean squared error, normalised (log)"
     lines = iter(axes.lines)
     for part in ("train", "test"):
         medians = []
@@ -131,7 +132,7 @@ def test_the_final_losses_are_those_of_the_last_epoch(shown: Fan, made: Made) ->
 def a_fan(train: Any, epochs: list[int]) -> Fan:
     values = np.array(train, float)
     rates, seeds, _ = values.shape
-    return Fan("s", np.array(epochs), np.arange(1.0, rates + 1), np.arange(seeds), values, values)
+    return Fan("s", "loss", np.array(epochs), np.arange(1.0, rates + 1), np.arange(seeds), values, values)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,12 @@ def test_what_cannot_be_drawn_is_said(swept: Store) -> None:
     change("other", thinned_every=10)
     with pytest.raises(StoreError, match="all runs of the sweep other are downsampled"):
         read_fan(swept, "other")
+
+
+def test_the_losses_of_other_models_are_not_called_errors(swept: Store) -> None:
+    execute(swept, "UPDATE parameters SET name = 'layer.0' WHERE name = 'bias'")
+    (axes,) = final(read_fan(swept, "s")).axes
+    assert axes.get_ylabel() == "loss (log)"
 
 
 @given(

@@ -101,6 +101,9 @@ def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.Mon
     for kind, passed in (("parity", True), ("drift", False)):
         store.add_verdict(VerdictRow(run_id=1, kind=kind, passed=passed, tolerance=0.0, detail=f"of {kind}"))
     text = page(store, store.run(1))
+    outcome = text[text.index('<section id="outcome">') :].partition("</section>")[0]
+    assert '<p class="verdict failed"><b>FAILED</b><span>drift;' in outcome
+    assert "passed" not in outcome
     drift, parity = (
         re.search(rf'class="verdict (\w+)"><b>{kind}:\s+(\w+)', text) for kind in ("drift", "parity")
     )
@@ -108,6 +111,30 @@ def test_the_page_tells_failed_from_passed(store: Store, monkeypatch: pytest.Mon
     assert parity
     assert (drift.groups(), parity.groups()) == (("failed", "FAILED"), ("passed", "passed"))
     assert drift.start() < parity.start()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_the_page_has_what_the_run_was_made_of_and_lacks(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("job.report.draw", lambda *_: [])
+    environment = {"cpu": "<fast>", "threads": {"x": 1}, "packages": {"numpy": "2.1"}}
+    for epochs in (20, 12):  # the second has the bits of the first, as far as it goes
+        writer = store.start_run(dataset_row(), epochs=20, learning_rate=0.1, seed=0, environment=environment)
+        for model, own in histories(20).items():
+            writer.append(model, own[:epochs])
+        writer.finish("completed")
+    compare(store, store.run(2), store.run(1))
+    text = page(store, store.run(2))
+    assert "24\ntraining rows and 6 test rows;" in text
+    digests = re.findall(r"digest of (\w+):\s<code>(\w+)</code>", text)
+    assert dict(digests) == store.run(2).digests
+    assert len({digest for _, digest in digests}) == 2
+    assert "<p>python: run 2 lacks 8 epochs, the first of them 12</p>" in text
+    facts = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", text, re.DOTALL)
+    assert dict(facts[:2]) == {"cpu": "&lt;fast&gt;", "threads x": "1"}
+    assert [name for name, _ in facts[2:]] == ["packages", "dataset sha256"]
+    assert "numpy 2.1" in facts[2][1]
 
 
 def test_the_outcome_has_the_last_losses_and_the_errors_and_names_models_with_the_same_together() -> None:
@@ -214,7 +241,7 @@ def test_sentences_say_what_the_rows_say() -> None:
     begin = "paddle: the train loss came within 1 % of its final 0.5 at epoch 3 and within 0.1 % at epoch 8; "
     known = done | {"optimum": 0.4, "above_optimum": 0.1, "above_optimum_percent": 25.0}
     assert convergence([done | {"optimum": None}, known]) == [
-        begin + "the data file is not found, so the optimum is not known.",
+        begin + "the optimum is known only for a linear regression whose data file is found.",
         begin + "that is 0.1 (25 %) above the least-squares optimum of 0.4000000.",
     ]
 

@@ -256,19 +256,23 @@ def test_of_nights_that_came_due_together_the_last_is_run_and_the_others_are_mis
     assert told[0] == ("a scheduled run was missed", news)
 
 
+@pytest.mark.parametrize("planned", [[4], [0, 4], [0]])  # at 22:00 by --run-now
 def test_of_very_many_missed_nights_the_latest_are_on_record_and_all_are_told_of(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    planned: list[int], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("job.schedule.scheduler.MOST_MISSED", 3)
     told: SweepProgress = []
-    with time_machine.travel(EVENING, tick=False) as clock:
-        run_until(scheduler(sqlite_url, NOTHING), clock, EVENING)
-        later = EVENING + timedelta(days=10)
-        clock.move_to(later)
+    later = EVENING + timedelta(days=10)
+    first = [EVENING + timedelta(hours=hours) for hours in planned]
+    with time_machine.travel(later, tick=False) as clock:
+        with Store(sqlite_url, create=True) as store:
+            for due_at in first:
+                scheduled_runs.add_due(store, str(DAILY), due_at)
         run_until(scheduler(sqlite_url, NOTHING, told), clock, later)
-    days = [(due_at - EVENING).days for due_at, outcome in outcomes(sqlite_url) if outcome == "missed"]
-    assert days == [0, 7, 8, 9]
-    news = "10 scheduled runs were missed, from 2026-03-02 02:00 to 2026-03-11 02:00 UTC"
+    missed = [due_at for due_at, outcome in outcomes(sqlite_url) if outcome == "missed"]
+    assert missed == [*first, *(EVENING + timedelta(days=day, hours=4) for day in (7, 8, 9))]
+    count = 10 + (0 in planned)
+    news = f"{count} scheduled runs were missed, from {first[0]:%Y-%m-%d %H:%M} to 2026-03-11 02:00 UTC"
     assert told == [("a scheduled run was missed", news)]
 
 

@@ -72,8 +72,9 @@ def test_the_list_has_the_models_that_are_behind(unequal: Store, capsys: Output)
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_the_list_has_digests_and_names_several_datasets(store: Store, capsys: Output) -> None:
-    digest = completed(store).models[0].digest
+    digest, other = completed(store, shift=1.0).digests.values()
     assert digest is not None
+    assert digest != other
     store.start_run(dataset_row(2, "other.csv"), epochs=9, learning_rate=0.1, seed=0, environment={})
     execute(store, "UPDATE datasets SET sha256 = 'other' WHERE name = 'other.csv'")
     assert run(words(store, "runs")) == 0
@@ -123,6 +124,15 @@ def test_show_has_every_fact_and_the_last_losses_of_each_model(unequal: Store, c
     }
     assert (shown["environment"], shown["verdicts"]) == (ENVIRONMENT, [])
     assert shown["heartbeat_at"] == "2026-01-02T04:05:06.900000+00:00"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_show_has_the_digest_of_each_model(store: Store, capsys: Output) -> None:
+    digests = completed(store, shift=1.0).digests
+    assert digests["paddle"] != digests["python"]
+    assert run(words(store, "show")) == 0
+    facts = dict(row for row in cells(capsys.readouterr().out) if len(row) == 2)
+    assert {model: facts[f"{model} digest"] for model in digests} == digests
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -199,6 +209,19 @@ def test_the_table_of_parameters_has_each_models_last_row(unequal: Store, capsys
         assert [np.float32(cell) for cell in row[1:]] == numbers
         assert [cell[0] for cell in row[1:]] == ["-" if number < 0 else "+" for number in numbers]
     assert len(rows) == 4
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_of_many_parameters_the_60_with_the_largest_values_are_printed(store: Store, capsys: Output) -> None:
+    own = history(3, 69)
+    writer = store.start_run(dataset_row(69), epochs=3, learning_rate=0.1, seed=0, environment={})
+    writer.append("paddle", own)
+    print_parameters(store, store.run())
+    title, _, *rows = cells(capsys.readouterr().out)
+    assert title == ["The 60 largest of 70 final parameters (of normalised columns)"]
+    last = np.abs(own.parameters[-1])
+    names = [*(f"x{i}" for i in range(69)), "bias"]
+    assert [row[0] for row in rows] == [names[i] for i in range(70) if (last > last[i]).sum() < 60]
 
 
 def conclude(store: Store, row: RunRow, outcome: Outcome, *, quiet: bool, fail_on: FailOn) -> int:

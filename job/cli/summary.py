@@ -12,7 +12,7 @@ from db.store import Store
 from job.cli.compare import print_comparison
 from job.cli.output import loss, print_line, print_table, print_text, print_verdict, verdict_record
 from job.data.dataset import Dataset
-from job.fit import fit_table, fits, last_losses
+from job.fit import fit_table, fits, last_losses, loss_name
 from job.log import in_json, log_event
 from job.training import Conclusion
 from job.verdicts.drift import judge
@@ -99,7 +99,7 @@ def print_losses(store: Store, run: RunRow) -> None:
             [epoch, *(loss(value) for model in models for value in losses[epoch].get(model, nothing))]
             for epoch in sorted(losses)
         ],
-        title=f"Run {run.id}: mean squared error before the epoch's update",
+        title=f"Run {run.id}: {loss_name([run])} before the epoch's update",
     )
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from db.history import Float64s, History
 from job.computed import Course, turning_points
 from job.data.source import predictions
+from job.fit import loss_name
 from job.plots.style import (
     COLOURS,
     DASHES,
@@ -88,6 +89,7 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     Of one run, a second panel shows the epochs around its largest stretch, and which parameters turn in it.
     """
     several = len(subjects) > 1
+    models = {main_model(subject) for subject in subjects}
     rising = [
         stretches(subject.histories[main_model(subject)], rounding(subject.run.dataset))
         for subject in subjects
@@ -98,13 +100,14 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
     entries: list[tuple[str, Look]] = []
     for i, subject in enumerate(subjects):
         history = subject.histories[main_model(subject)]
+        own = f"run {subject.run.id} " * several + f"{main_model(subject)} " * (len(models) > 1)
         for j, part in enumerate(PARTS):
             line: Look = {"color": COLOURS[i if several else j], "linestyle": DASHES[j if several else 0]}
             axes[0].plot(history.epoch, loss(history, part), **line)
             if largest:
                 near = around(history, largest)
                 axes[1].plot(near.epoch, loss(near, part), **line)
-            entries.append((f"run {subject.run.id} {part}" if several else part, line))
+            entries.append((f"{own}{part}", line))
         best = int(np.argmin(history.test_loss))
         mark = {"color": entries[-1][1]["color"], "marker": "o", "linestyle": "", "markersize": 8}
         where = (int(history.epoch[best]), float(history.test_loss[best]))
@@ -121,7 +124,8 @@ def overfitting(subjects: Sequence[Subject]) -> Figure:
         axis.set_yscale(loss_scale(subjects))
         axis.set_ylabel(loss_label(subjects))
         epoch_axis(axis, last_epoch(subjects))
-    axes[0].set_title(f"Does the test loss rise again? {title(subjects)}, {main_model(subjects[0])} model")
+    which = f", {models.pop()} model" if len(models) == 1 else ""
+    axes[0].set_title(f"Does the test loss rise again? {title(subjects)}{which}")
     if largest:
         mark_turns(axes[1], subjects[0], around(subjects[0].histories[main_model(subjects[0])], largest))
     legend_below(figure, entries)
@@ -205,8 +209,7 @@ def loss_scale(subjects: Sequence[Subject]) -> str:
 
 def loss_label(subjects: Sequence[Subject]) -> str:
     """The label of an axis of losses."""
-    linear = all(subject.run.is_linear_regression for subject in subjects)
-    what = "mean squared error, normalised" if linear else "loss"
+    what = loss_name((subject.run for subject in subjects), ", normalised")
     return f"{what} (log)" if loss_scale(subjects) == "log" else what
 
 

@@ -12,6 +12,7 @@ from db import sweeps
 from db.errors import StoreError
 from db.history import Float64s, Int64s
 from db.store import Store
+from job.fit import loss_name
 from job.plots.style import COLOURS, Look, blank, legend_below, plain
 
 POINTS = 300
@@ -27,6 +28,8 @@ class Fan:
     """The loss curves of a sweep's runs on common epochs."""
 
     name: str
+    loss: str
+    """what the losses are, for a label"""
     epochs: Int64s
     """int64 [n], counted from 0"""
     rates: Float64s
@@ -69,7 +72,9 @@ def read_fan(store: Store, name: str) -> Fan:
             train[where], test[where] = train_loss, test_loss
     if np.isnan(train).all():
         raise StoreError(f"the sweep {name} has no epochs yet, so there is nothing to draw")
-    return Fan(name, epochs, np.array(rates), np.array(seeds, np.int64), train, test, len(every) - len(runs))
+    by_model = {(run.models[0].source, run.models[0].source_sha256): run.id for run in runs}
+    loss, left_out = loss_name(map(store.run, by_model.values()), ", normalised"), len(every) - len(runs)
+    return Fan(name, loss, epochs, np.array(rates), np.array(seeds, np.int64), train, test, left_out)
 
 
 def fan(shown: Fan) -> Figure:
@@ -130,7 +135,7 @@ def final(shown: Fan) -> Figure:
     axis.set_xticks(shown.rates, [f"{rate:g}" for rate in shown.rates])
     axis.minorticks_off()
     axis.set_xlabel("learning rate (log); a dot is a seed")
-    axis.set_ylabel("mean squared error, normalised (log)")
+    axis.set_ylabel(f"{shown.loss} (log)")
     legend_below(figure, entries)
     return figure
 

@@ -46,7 +46,7 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
             Section(
                 name,
                 named_query(name).question,
-                put(rows),
+                put(rows) if run.is_linear_regression or name != "final-parameters" else [],
                 found.columns,
                 [[cell(value) for value in row] for row in found.rows],
                 [any(isinstance(value, int | float) for value in column) for column in columns],
@@ -146,7 +146,7 @@ def convergence(rows: Sequence[Row]) -> list[str]:
             f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
         )
         if row["optimum"] is None:
-            sentence += "; the data file is not found, so the optimum is not known."
+            sentence += "; the optimum is known only for a linear regression whose data file is found."
         else:
             sentence += (
                 f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.3g} %) above the "
@@ -192,7 +192,7 @@ def turning_points(rows: Sequence[Row]) -> list[str]:
 
 
 def final_parameters(rows: Sequence[Row]) -> list[str]:
-    """What the models learned."""
+    """What linear regressions learned."""
     said = []
     for model, own in of_models(rows):
         weights = [row for row in own if row["parameter"] != "bias"]

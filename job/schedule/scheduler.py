@@ -165,16 +165,18 @@ class NightlyScheduler:
         first = scheduled_runs.planned(store, str(self.schedule))
         if first is None or first.due_at > until:
             return
-        moments = list(self.schedule.between(first.due_at, until))
+        moments = [each.astimezone(UTC) for each in self.schedule.between(first.due_at, until)]
         for moment in moments[-MOST_MISSED:]:
             self._plan(store, moment)
+        rows = scheduled_runs.due_until(store, str(self.schedule), until)
         missed = [
             row
-            for row in scheduled_runs.due_until(store, str(self.schedule), until)
+            for row in rows
             if not (self.child and self.child.row.id == row.id)
             and scheduled_runs.settle(store, row.id, "missed", "no scheduler was there to start it")
         ]
-        self._report_missed(missed, len(missed) + len(moments[1:-MOST_MISSED]))
+        unrecorded = set(moments[:-MOST_MISSED]) - {row.due_at for row in rows}
+        self._report_missed(missed, len(missed) + len(unrecorded))
 
     def _report_missed(self, missed: Sequence[ScheduledRunRow], count: int) -> None:
         """Log and notify that `count` runs were missed; `missed` has the latest of them."""
