@@ -82,7 +82,7 @@ def test_a_resume_records_what_has_changed_in_the_environment(store: Store) -> N
     assert environment == {
         "cpu": "a",
         "python": "3.11",
-        "resumes": [{"epoch": 2, "changed": {"cpu": "b"}}],
+        "resumes": [{"epoch": 2, "epochs": {"paddle": 2, "python": 0}, "changed": {"cpu": "b"}}],
     }
 
 
