@@ -129,6 +129,7 @@ def test_the_time_limit_is_for_the_whole_answer(monkeypatch: pytest.MonkeyPatch)
         for _ in range(2):
             yield ("a" * 2 * query_limits.PART_BYTES,)
         watch.over.wait(5)
+        yield ("too late",)
 
     with pytest.raises(QueryStoppedError, match="the query was stopped after 100 s"):
         list(watch.rows(answer()))
