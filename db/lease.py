@@ -165,7 +165,8 @@ def try_acquire(
     session.refresh(run, ["archived"])
     if run.archived:
         raise StoreError(f"run {run_id} is archived; `job db unarchive {run_id}` puts its epochs back")
-    trained = max((state.epoch for state in checkpoints(session, run).values()), default=0)
+    states = checkpoints(session, run)
+    following = {model.name: states[model.name].epoch if model.name in states else 0 for model in run.models}
     statement = (
         update_run(run_id)
         .where(RunRow.status.in_((*UNFINISHED, "completed")), RunRow.whole)
@@ -178,7 +179,7 @@ def try_acquire(
             heartbeat_at=database_now(),
             stop_reason=None,
             finished_at=None,
-            environment=with_resume(run.environment, environment, trained),
+            environment=with_resume(run.environment, environment, following),
         )
     )
     try:
@@ -209,11 +210,12 @@ def checkpoints(session: Session, run: RunRow) -> dict[str, State]:
     return states
 
 
-def with_resume(before: dict[str, Any], now: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """The environment of a run resumed at `epoch`: the original one, and what has changed since."""
+def with_resume(before: dict[str, Any], now: dict[str, Any], epochs: dict[str, int]) -> dict[str, Any]:
+    """The environment of a run resumed at these epochs of its models: the first one, and what has changed."""
     names = [name for name in now if before.get(name) != now[name]]
     changes = {name: changed_part(before.get(name), now[name]) for name in names}
-    return before | {"resumes": [*before.get("resumes", []), {"epoch": epoch, "changed": changes}]}
+    resume = {"epoch": max(epochs.values(), default=0), "epochs": epochs, "changed": changes}
+    return before | {"resumes": [*before.get("resumes", []), resume]}
 
 
 def changed_part(before: Any, now: Any) -> Any:

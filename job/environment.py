@@ -109,10 +109,17 @@ def complete(recorded: dict[str, Any]) -> bool:
     return "typer" in recorded.get("packages", {})
 
 
-def environment_at(recorded: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """The environment in which a run trained an epoch: the first one, with the changes of the last resume."""
+def environment_at(recorded: dict[str, Any], epoch: int, model: str) -> dict[str, Any]:
+    """The environment in which a model's epoch was trained: the first, with the changes of the last resume.
+
+    Earlier versions recorded only the epoch of the model that was furthest ahead.
+    """
     found = {name: value for name, value in recorded.items() if name != "resumes"}
-    changes = [each["changed"] for each in recorded.get("resumes", []) if each["epoch"] <= epoch]
+    changes = [
+        each["changed"]
+        for each in recorded.get("resumes", [])
+        if each.get("epochs", {}).get(model, each["epoch"]) <= epoch
+    ]
     return with_changes(found, changes[-1]) if changes else found  # each has all changes since the start
 
 

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.orm import Session
 
-from db import archiving, retention
+from db import archiving, lease, retention
 from db.archive import pack, unpack
 from db.archiving import archive, unarchive
 from db.baselines import add_baseline
 from db.epochs import kept_epochs
-from db.errors import CorruptedError, StoreError, StoreFailedError
+from db.errors import CorruptedError, StoreError, StoreFailedError, UnsuitableRunError
 from db.history import History
 from db.integrity import Fault, first_fault
+from db.lease import lock_run
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import BaselineRow
 from db.store import Store
@@ -137,7 +139,7 @@ def test_models_with_the_same_digest_share_an_archive_until_none_is_left(store: 
 def test_what_is_due_is_archived_also_where_it_would_be_kept_or_thinned(store: Store) -> None:
     surplus, kept_by_failure, baseline, newest = (made(store) for _ in range(4))
     by_hand = made(store, trigger="manual")
-    young = made(store, trigger="manual", age=timedelta(days=1))
+    young = made(store, trigger="manual", age=OLD / 2 - timedelta(days=1))
     made(store, status="interrupted", trigger="manual")
     made(store, status="diverged", trigger="manual")
     failed(store, kept_by_failure)
@@ -157,6 +159,23 @@ def test_a_run_without_its_digests_is_not_archived(store: Store) -> None:
     run = made(store)
     execute(store, f"UPDATE models SET digest = NULL WHERE run_id = {run} AND name = 'python'")
     assert actions(store, archive_older_than=OLD / 2) == {}
+
+
+def test_a_run_that_is_lengthened_while_it_is_read_is_not_archived(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(store, trigger="manual")
+    packed_form = archiving.packed_form
+
+    def meanwhile(history: History) -> Any:
+        if store.run(run).status == "completed":
+            store.resume_run(run, epochs=60, environment={})
+        return packed_form(history)
+
+    monkeypatch.setattr(archiving, "packed_form", meanwhile)
+    with pytest.raises(UnsuitableRunError, match=f"run {run} is not completed, or has changed while"):
+        archive(store, run)
+    assert not store.run(run).archived
 
 
 def test_a_run_that_was_archived_meanwhile_is_not_downsampled(store: Store) -> None:
@@ -343,6 +362,22 @@ def test_an_archived_run_is_resumed_only_once_it_is_unarchived(store: Store) -> 
     run = made(store, trigger="manual")
     archive(store, run)
     with pytest.raises(StoreError, match=f"run {run} is archived; `job db unarchive {run}` puts"):
+        store.resume_run(run, epochs=60, environment={})
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has only one write transaction
+def test_a_run_that_is_archived_while_a_resume_waits_for_it_is_not_resumed(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(store, trigger="manual")
+
+    def meanwhile(session: Session, run_id: int) -> None:
+        with Store(database_url) as other:
+            archive(other, run_id)
+        lock_run(session, run_id)
+
+    monkeypatch.setattr(lease, "lock_run", meanwhile)
+    with pytest.raises(StoreError, match=f"run {run} is archived"):
         store.resume_run(run, epochs=60, environment={})
 
 

@@ -204,6 +204,17 @@ def test_in_another_environment_the_verdict_shows_what_differs(stored: str) -> N
     assert "changed" not in found.detail
 
 
+def test_an_epoch_is_judged_by_the_environment_that_its_model_was_resumed_in(stored: str) -> None:
+    with Store(stored) as store:
+        now = store.run(1).environment
+    resume = {"epoch": 30, "epochs": {"paddle": 30, "python": 10}, "changed": {"python": now["python"]}}
+    environment = json.dumps(now | {"python": "3.9.1", "resumes": [resume]}).replace(":", r"\:")
+    tampered = "UPDATE epochs SET test_loss = 1 WHERE model = '{}' AND epoch = {}"
+    changed = f"UPDATE runs SET environment = '{environment}'"
+    assert "this environment is the run's" in audited(stored, changed, tampered.format("python", 20)).detail
+    assert ", was 3.9.1" in audited(stored, tampered.format("paddle", 15)).detail
+
+
 def test_another_environment_does_not_excuse_a_removed_row(stored: str) -> None:
     found = audited(
         stored,

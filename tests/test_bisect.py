@@ -406,3 +406,17 @@ def test_a_run_that_recorded_a_few_packages_has_the_others_of_the_other_run(fill
     assert first.settings == {"python": "3.11", "packages numpy": "2.0", "packages typer": "0.2"}
     assert first.changes == [Change("packages numpy", "2.0", "2.1")]
     assert first.fixed == [Change("cpu", ABSENT, "a")]
+
+
+def test_a_model_has_the_settings_that_it_was_resumed_with_at_its_own_epoch(filled: Store) -> None:
+    was = {"python": "3.11", "packages": {"numpy": "2.0", "typer": "0.2"}}
+    changed = {"packages": {"numpy": "2.1"}}
+    resume = {"epoch": 9, "epochs": {"paddle": 9, "python": 0}, "changed": changed}
+    for number, recorded in ((1, was), (2, was | {"resumes": [resume]})):
+        value = json.dumps(recorded).replace(":", r"\:")
+        execute(filled, f"UPDATE runs SET seed = 0, environment = '{value}' WHERE id = {number}")
+    found = questions(filled, filled.run(1), filled.run(2))
+    assert {each.model: each.changes for each in found} == {
+        "paddle": [],
+        "python": [Change("packages numpy", "2.0", "2.1")],
+    }

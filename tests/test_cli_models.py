@@ -153,6 +153,18 @@ def test_a_model_that_raises_keeps_what_was_trained_and_is_resumed_once_it_works
         assert resume["changed"] == {"models": {"mine": new}}
 
 
+def test_a_changed_model_with_other_parameters_is_not_resumed(
+    sqlite_url: str, own: Path, capsys: Output
+) -> None:
+    own.write_text(RAISES)
+    assert train(sqlite_url, "mine.py:Mine") == 1
+    own.write_text(OWN + "    parameter_names = classmethod(lambda *_: ('a', 'b', 'c', 'd'))\n")
+    assert job("resume", "1", "--changed-model", url=sqlite_url) == 2
+    assert "the models of run 1 have other parameters now than the run has" in capsys.readouterr().err
+    with Store(sqlite_url) as store:
+        assert (store.run().status, store.progress(1)) == ("failed", {"mine": 7})
+
+
 def test_the_same_file_elsewhere_is_the_same_model(sqlite_url: str, own: Path, tmp_path: Path) -> None:
     assert train(sqlite_url, "python", "mine.py:Mine") == 0
     (tmp_path / "elsewhere").mkdir()

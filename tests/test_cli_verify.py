@@ -123,17 +123,25 @@ def test_runs_without_digests_are_left_out_and_said(database_url: str, capsys: O
         assert run(["verify", "1", "--database-url", database_url]) == 2
 
 
-@pytest.mark.parametrize("column", ["target_mean = target_mean + 1", "target_maximum = 60"])
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        ("datasets SET target_mean = target_mean + 1", "y"),
+        ("datasets SET target_maximum = 60", "y"),
+        ("features SET mean = mean + 1 WHERE name = 'x2'", "x2"),
+    ],
+)
 def test_a_dataset_that_was_changed_is_found_where_its_file_is_known(
-    database_url: str, tmp_path: Path, capsys: Output, column: str
+    database_url: str, tmp_path: Path, capsys: Output, change: str, column: str
 ) -> None:
     write_csv(tmp_path / "made.csv")
     words = ["--data", "made.csv", "--epochs", "9", "--database-url", database_url]
     assert run(["train", *words]) == 0
     with Store(database_url) as store:
-        execute(store, f"UPDATE datasets SET {column}")
+        execute(store, f"UPDATE {change}")
     assert run(["verify", "1", "--database-url", database_url]) == 1
-    assert "integrity: FAILED: minimum, maximum and mean of y in the store and" in capsys.readouterr().out
+    said = f"integrity: FAILED: minimum, maximum and mean of {column} in the store and"
+    assert said in capsys.readouterr().out
 
 
 def test_a_changed_error_of_sums_loosens_no_bound(database_url: str, tmp_path: Path, capsys: Output) -> None:

@@ -93,13 +93,18 @@ def test_a_table_shows_the_main_packages_and_how_many_more_there_are() -> None:
     assert main_packages({"numpy": "2.0"}) == "numpy 2.0"
 
 
-def test_the_environment_of_an_epoch_is_that_of_the_resume_before_it() -> None:
+def test_the_environment_of_a_models_epoch_is_that_of_the_resume_before_it() -> None:
     first = {"cpu": "a", "packages": {"numpy": "1", "old": "1", "same": "1"}, "pins": {"A": None}}
     second = first | {"cpu": "b"}
     third = first | {"packages": {"numpy": "2", "new": "1", "same": "1"}, "pins": {"A": "1"}}
-    recorded = with_resume(with_resume(first, second, 10), third, 20)
+    recorded = with_resume(with_resume(first, second, {"a": 10, "b": 4}), third, {"a": 10, "b": 20})
     assert recorded["resumes"][1]["changed"]["packages"] == {"numpy": "2", "old": None, "new": "1"}
-    assert [environment_at(recorded, epoch) for epoch in (9, 10, 19, 25)] == [first, second, second, third]
+    assert [environment_at(recorded, epoch, "a") for epoch in (9, 10)] == [first, third]
+    of_b = [first, second, second, third]
+    assert [environment_at(recorded, epoch, "b") for epoch in (3, 4, 19, 25)] == of_b
+    for resume in recorded["resumes"]:
+        del resume["epochs"]  # as earlier versions had it: the epoch of the model that was furthest ahead
+    assert [environment_at(recorded, epoch, "b") for epoch in (9, 10, 19, 20)] == of_b
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db.errors import StoreError
+from db.errors import StoreError, UnsuitableRunError
 from db.history import History
 from db.integrity import DIFFERENT, Fault, first_fault
 from db.store import Store
@@ -203,6 +203,9 @@ CHANGES = {
     "python: the digest of the whole history was changed; the epochs were not changed": (
         f"UPDATE models SET digest = {OTHER} WHERE run_id = 1 AND name = 'python'",
     ),
+    "python: the digest of the whole history is missing; the epochs were not changed": (
+        "UPDATE models SET digest = NULL WHERE run_id = 1 AND name = 'python'",
+    ),
     "python has digests of 12 epochs, and the run 30": (
         f"DELETE FROM epochs WHERE {PYTHON} AND epoch > 11",
         f"DELETE FROM blocks WHERE {LAST}",
@@ -222,8 +225,20 @@ def test_what_is_changed_by_sql_is_named(store: Store, detail: str) -> None:
 
 
 def test_the_epochs_of_a_model_without_digests_are_foreign(store: Store) -> None:
-    found = fault_after(store, "DELETE FROM blocks WHERE model = 'python'", "UPDATE models SET digest = NULL")
-    assert found.detail == "paddle: the digest of the whole history is missing; the epochs were not changed"
+    found = fault_after(
+        store,
+        f"DELETE FROM blocks WHERE {PYTHON}",
+        "UPDATE models SET digest = NULL",
+        "UPDATE runs SET status = 'interrupted'",
+    )
+    assert found.detail == "python: epoch 0 is there, and the trainer did not store it"
+
+
+def test_a_run_that_is_lengthened_while_it_is_read_is_not_judged(store: Store) -> None:
+    read = store.run(1)
+    store.resume_run(1, epochs=40, environment={}).append("paddle", history(10, first_epoch=30))
+    with pytest.raises(UnsuitableRunError, match="run 1 has changed while it was read; try again"):
+        first_fault(store, read)
 
 
 def test_a_run_whose_digests_are_not_computed_yet_is_not_judged(store: Store) -> None:

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from db import lease
 from db.errors import LeaseHeldError, LeaseLostError, StoreError
 from db.owner import is_dead, new_token
 from db.specification import Specification
@@ -38,6 +39,19 @@ def test_a_silent_run_is_crashed_and_a_live_one_is_not(store: Store) -> None:
     assert store.run(live.run_id).status == "running"
 
 
+def test_a_run_that_was_taken_up_after_it_was_seen_to_stall_is_not_marked(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = start(store)
+    silence(store, writer.run_id, 61)
+    seen = store.read(lambda session: lease.stalled_runs(session, 60))
+    assert seen
+    store.resume_run(writer.run_id, environment={})
+    monkeypatch.setattr(lease, "stalled_runs", lambda *_: seen)
+    store.write(lambda session, _: lease.mark_crashed(session, 60))
+    assert store.run(writer.run_id).status == "running"
+
+
 def test_a_run_whose_process_died_on_this_machine_is_crashed_at_once(store: Store) -> None:
     writer = start(store)
     child = "from db.owner import new_token; print(new_token())"
@@ -60,10 +74,11 @@ def test_a_living_process_is_not_gone_and_a_foreign_one_is_unknown() -> None:
 def test_a_stopped_run_is_taken_up_and_its_old_writer_shut_out(store: Store, status: str) -> None:
     old = start(store)
     old.append("paddle", history(2))
-    execute(store, f"UPDATE runs SET status = '{status}'")
+    execute(store, f"UPDATE runs SET status = '{status}', heartbeat_at = '2026-01-01 00:00:00.000'")
     new = store.resume_run(old.run_id, environment={"cpu": "b"})
     run = store.run(old.run_id)
     assert (run.status, run.resumes, run.owner) == ("running", 1, new.token)
+    assert run.heartbeat_at >= run.created_at, "any command would mark it as crashed"
     with pytest.raises(LeaseLostError, match="no longer this process's"):
         old.append("paddle", history(1, first_epoch=2))
     with pytest.raises(LeaseLostError, match="no longer this process's"):
@@ -82,7 +97,7 @@ def test_a_resume_records_what_has_changed_in_the_environment(store: Store) -> N
     assert environment == {
         "cpu": "a",
         "python": "3.11",
-        "resumes": [{"epoch": 2, "changed": {"cpu": "b"}}],
+        "resumes": [{"epoch": 2, "epochs": {"paddle": 2, "python": 0}, "changed": {"cpu": "b"}}],
     }
 
 

@@ -87,6 +87,11 @@ class Momentum(OneByOne):
         return history
 
 
+class LateMomentum(Momentum):
+    def one(self) -> History:
+        return super().one() if self.epoch >= 15 else OneByOne.one(self)
+
+
 class HiddenFirst(OneByOne):
     """The first epoch after a start is another, which only row 0 and calls do not show."""
 
@@ -118,6 +123,7 @@ class Float64(OneByOne):
     ("model", "detail"),
     [
         (Momentum, "from the row of epoch 0: epoch 1: x0 is "),
+        (LateMomentum, "from the row of epoch 20: epoch 21: x0 is "),
         (HiddenFirst, "from the row of epoch 0: epoch 1: x0 is "),
         (Float64, "from the row of epoch 0: epoch 1: x"),
     ],

@@ -312,6 +312,19 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
     assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
 
 
+def test_same_bits(store: Store, run: RunRow, histories: dict[str, History]) -> None:
+    twin = store.start_run(made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=0, environment={})
+    for model, made in histories.items():
+        twin.append(model, made)
+    twin.finish("completed")
+    found = [tuple(row.values())[:5] for row in rows(store, "same-bits", None)]
+    assert found == [
+        (model, str(digest)[:12], count, first, last)
+        for first, last, count in ((1, 1, 1), (run.id, twin.run_id, 2), (3, 3, 1))
+        for model, digest in store.run(first).digests.items()
+    ]
+
+
 def test_sweep(store: Store) -> None:
     expected: list[tuple[Any, ...]] = []
     for rate, seed in ((0.2, 0), (0.1, 8), (0.1, 7)):

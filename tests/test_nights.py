@@ -21,6 +21,7 @@ from job.verdicts.drift import judge_drift
 from job.verdicts.fail_on import FailOn
 from tests.faults import lost_commit
 from tests.samples import dataset_row, execute, history, silence
+from tests.series import night
 
 DUE = datetime(2026, 1, 2, 2, 0, tzinfo=UTC)
 DAILY = "0 2 * * * UTC"
@@ -276,6 +277,8 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     for against, tolerance, passed in [(second, 1, False), (first, 0, True), (first, 1, False)]:
         values = {"run_id": second, "against_run_id": against, "kind": "drift", "detail": "", "worst": 0}
         store.add_verdict(VerdictRow(**values, tolerance=tolerance, passed=passed))
+    for run, passed in ((first, True), (second, True), (second, False)):  # the last one counts
+        store.add_verdict(VerdictRow(run_id=run, kind="baseline", tolerance=0, passed=passed, detail=""))
     found = run_query(store.url, named_query("nights").sql)
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
     expected = nights.newest(store)
@@ -284,12 +287,13 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     assert [row["outcome"] for row in rows] == [scheduled_run.outcome for scheduled_run in expected]
     assert [row["drift"] for row in rows] == [None, None, "same bits", None]
     assert [row["against_run"] for row in rows] == [None, None, first, None]
+    assert [row["baseline"] for row in rows] == [None, None, "DIFFERS", "same bits"]
     assert [row["why"] for row in rows] == [None, "nobody was there", None, None]
 
 
 def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
     told = []
-    for seed in (0, 0, 1, 1, 0, 2, 1):
+    for seed in (0, 0, 1, 1, 0, 2, 1, 2):
         row = nights.add_unscheduled(store, ScheduledRunRow(due_at=DUE, status="due"))
         writer = start(store, trigger="nightly", scheduled_run=row.id)
         writer.append("paddle", history(5, seed=seed))
@@ -311,28 +315,39 @@ def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
         (False, "back to the bits of run 2; against run 4"),
         (False, "against run 5"),
         (False, "against run 6"),
+        (False, "back to the bits of run 6; against run 7"),
     ]
 
 
+def test_no_night_is_back_to_the_bits_of_a_downsampled_run(store: Store) -> None:
+    for bits in (0, 1):
+        judge_drift(store, night(store, bits))
+    execute(store, "UPDATE runs SET thinned_every = 2 WHERE id = 1")
+    verdict = judge_drift(store, night(store, 0))
+    assert verdict is not None
+    assert verdict.detail.startswith("against run 2: ")
+
+
 @pytest.mark.parametrize(
-    ("scheduled_run", "run", "news"),
+    ("scheduled_run", "run", "result", "news"),
     [
-        ("missed", None, "the scheduled run of 2026-01-02 02:00Z was missed: why"),
-        ("failed", None, "the scheduled run of 2026-01-02 02:00Z failed: why"),
-        ("skipped", None, None),
-        ("started", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, failed: so"),
-        ("started", "diverged", "the scheduled run of 2026-01-02 02:00Z, run 1, diverged: so"),
-        ("started", "crashed", "the scheduled run of 2026-01-02 02:00Z, run 1, crashed: so"),
-        ("started", "interrupted", None),
-        ("started", "completed", None),
+        ("missed", None, "missed", "the scheduled run of 2026-01-02 02:00Z was missed: why"),
+        ("failed", None, "failed", "the scheduled run of 2026-01-02 02:00Z failed: why"),
+        ("skipped", None, "skipped", None),
+        ("started", "failed", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, failed: so"),
+        ("started", "diverged", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, diverged: so"),
+        ("started", "crashed", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, crashed: so"),
+        ("started", "interrupted", "skipped", None),
+        ("started", "completed", "passed", None),
     ],
 )
 def test_what_went_wrong_is_news_and_a_stop_is_none(
-    scheduled_run: str, run: str | None, news: str | None
+    scheduled_run: str, run: str | None, result: str, news: str | None
 ) -> None:
     row = ScheduledRunRow(due_at=DUE, status=scheduled_run, detail="why")
     own = run and RunRow(id=1, status=run, stop_reason="so")
     found = nights.ScheduledRun(row, own or None, None)
+    assert found.result == result
     passed = VerdictRow(kind="parity", passed=True, detail="near")
     assert bad_news(found, [passed], FailOn.drift) == news
     if run == "completed":

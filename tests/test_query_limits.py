@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
+from db.backends import query_limits
 from db.engine import parse_url
 from db.errors import QueryStoppedError
 from db.query import run_query
@@ -115,6 +118,21 @@ def test_rows_are_passed_on_as_they_arrive(store: Store) -> None:
     with pytest.raises(QueryStoppedError):
         run_query(store.url, endless, limit=None, max_bytes=10**6, take=read.extend)
     assert len(read) > (5000 if store.url.get_backend_name() == "sqlite" else -1)
+
+
+def test_the_time_limit_is_for_the_whole_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(step=60)  # each part takes a minute
+    monkeypatch.setattr(query_limits, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    watch = query_limits.Watch(100, max_bytes=10**9)
+
+    def answer() -> Generator[tuple[str], None, None]:
+        for _ in range(2):
+            yield ("a" * 2 * query_limits.PART_BYTES,)
+        watch.over.wait(5)
+        yield ("too late",)
+
+    with pytest.raises(QueryStoppedError, match="the query was stopped after 100 s"):
+        list(watch.rows(answer()))
 
 
 LARGE = {

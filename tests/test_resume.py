@@ -143,10 +143,12 @@ def test_train_resume_does_not_repeat_a_run_that_failed_its_verdict(
     assert train(database_url, data, 5) == 0
     judge(database_url, "drift", passed=False, against_run_id=1)
     assert train(database_url, data, 5, "--resume") == 0
-    judge(database_url, "parity", passed=False)
-    assert train(database_url, data, 5, "--resume") == 1
-    assert "run 2 of these data, settings and environment failed its parity" in capsys.readouterr().err
-    judge(database_url, "parity", passed=True)
+    for kind in ("parity", "reference", "exact"):
+        judge(database_url, kind, passed=False)
+        assert train(database_url, data, 5, "--resume") == 1
+        said = f"run 2 of these data, settings and environment failed its {kind}, as"
+        assert said in capsys.readouterr().err
+        judge(database_url, kind, passed=True)
     assert train(database_url, data, 5, "--resume") == 0
     with Store(database_url) as store:
         assert [run.id for run in store.runs()] == [3, 2, 1]

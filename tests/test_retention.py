@@ -19,6 +19,7 @@ from db.store import Store
 from job.mirror.repair import repair_logs, rewrite
 from job.verdicts.drift import compare
 from job.verdicts.verify import verify
+from tests.faults import fails_once
 from tests.pruning import OLD, Killed, actions, after_each_batch, failed, ids, kill, made, prune
 from tests.samples import dataset_row, execute, history
 from tests.trainers import start_and_wait
@@ -147,6 +148,21 @@ def test_a_run_resumed_meanwhile_is_left_alone(store: Store) -> None:
     assert len(store.history(run, "paddle")) == 40
     writer.finish("interrupted")
     assert apply_pruning(store, pruning, rules) is None
+
+
+def test_a_crashed_run_that_its_trainer_takes_back_meanwhile_is_left_alone(store: Store) -> None:
+    writer = store.start_run(
+        dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
+    )
+    writer.append("paddle", history(5))
+    execute(store, "UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
+    made(store)
+    rules = Policy(keep_nights=1)
+    (pruning,) = prunings(store, rules)
+    with fails_once(store):  # after a lost connection, it looks for its run again
+        writer.append("paddle", history(5, first_epoch=5))
+    assert apply_pruning(store, pruning, rules) is None
+    writer.append("paddle", history(5, first_epoch=10))
 
 
 def test_a_run_that_failed_a_verdict_meanwhile_is_left_alone(store: Store) -> None:

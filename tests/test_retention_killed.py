@@ -50,6 +50,14 @@ def test_a_deletion_that_was_forced_is_ended_without_force(store: Store, half_pr
     assert ids(store) == [last]
 
 
+def test_a_thinning_that_was_forced_is_ended_without_force(store: Store, half_pruned: Any) -> None:
+    run, _ = made(store), made(store)
+    failed(store, run)
+    half_pruned(run, **thin(10), force=True)
+    prune(store, **DELETE)
+    assert (store.run(run).pruning, store.run(run).thinned_every) == (None, 10)
+
+
 @pytest.mark.parametrize(
     ("begun", "then", "left"),
     [(100, 10, 100), (10, 100, 100), (100, 30, 100), (10, 10, 10)],

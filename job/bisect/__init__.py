@@ -80,7 +80,7 @@ def questions(store: Store, good: RunRow, bad: RunRow) -> list[Question]:
 
 def question(store: Store, good: RunRow, bad: RunRow, model: str, epoch: int) -> Question:
     """The question about one model. Raises BisectError if both runs recorded only a few packages."""
-    before, now = (environment_at(run.environment, epoch) for run in (good, bad))
+    before, now = (environment_at(run.environment, epoch, model) for run in (good, bad))
     if not (complete(before) or complete(now)):
         raise BisectError(f"runs {good.id} and {bad.id} recorded only a few packages; later runs record all")
     if not complete(before):

@@ -160,7 +160,7 @@ def reason(run: RunRow, name: str, first: Broken) -> str:
     if first.gap is None:
         return "no environment explains this: its row was removed from the store"
     models = sources([reference_of(each) for each in run.models])
-    changes = environment_changes(environment_at(run.environment, first.epoch), environment(models))
+    changes = environment_changes(environment_at(run.environment, first.epoch, name), environment(models))
     if changes:
         told = "; ".join(map(str, changes))
         return f"this environment is another than the run's, which may be the reason: {told}"
