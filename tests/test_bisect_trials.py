@@ -36,6 +36,19 @@ def test_a_trial_has_the_settings_of_the_run_and_the_model_in_question(tmp_path:
     ]
 
 
+def test_a_trial_has_the_pins_of_its_settings_and_no_others(tmp_path: Path) -> None:
+    words = trials(tmp_path, run_row()).training(SETTINGS | {"pins OMP_NUM_THREADS": "2"}, "python", 8)
+    others = ["OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "MKL_CBWR"]
+    removed = [word for name in others for word in ("-u", name)]
+    assert words[: len(removed) + 2] == ["env", *removed, "OMP_NUM_THREADS=2"]
+
+
+@pytest.mark.process
+def test_a_trial_that_cannot_start_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(FailedError, match="cannot train: .*python-3.11"):
+        trials(tmp_path, run_row()).train(SETTINGS, "python", 8)
+
+
 def test_a_trial_with_another_seed_learning_rate_model_or_length_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
