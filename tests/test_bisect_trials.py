@@ -45,7 +45,7 @@ def test_a_trial_has_the_pins_of_its_settings_and_no_others(tmp_path: Path) -> N
 
 @pytest.mark.process
 def test_a_trial_that_cannot_start_has_failed(tmp_path: Path) -> None:
-    with pytest.raises(FailedError, match="cannot train: .*python-3.11"):
+    with pytest.raises(FailedError, match=r"cannot train: .*python-3\.11"):
         trials(tmp_path, run_row()).train(SETTINGS, "python", 8)
 
 
