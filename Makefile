@@ -51,7 +51,7 @@ test: lint  ## run every test, on SQLite and on PostgreSQL
 quick: $(VENV)/.installed-dev  ## run the tests that are not marked slow
 	$(BIN)/pytest -n 2 -m "not slow"
 
-fast: $(VENV)/.installed-dev  ## run the tests that use neither a database nor a second process, in about 20 s
+fast: $(VENV)/.installed-dev  ## run the tests that use neither a database nor a second process, in about 30 s
 	$(BIN)/pytest -n 2 --dist loadfile -m fast
 
 coverage: $(VENV)/.installed-dev  ## run every test and print the coverage of job, db and migrations
