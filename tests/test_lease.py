@@ -131,6 +131,14 @@ def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     writer.finish("completed")
 
 
+def test_whoever_waits_for_a_run_knows_its_holder_and_the_age_of_the_heartbeat(store: Store) -> None:
+    run = store.run(start(store).run_id)
+    silence(store, run.id, 7)  # with the holder ELSEWHERE
+    held = store.read(lambda session: lease.still_held(session, store.run(run.id)))
+    assert (held.run_id, held.owner) == (run.id, ELSEWHERE)
+    assert held.heartbeat_age >= 7
+
+
 def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(database_url: str) -> None:
     with Store(database_url) as frozen, Store(database_url) as other:
         run_id = start(frozen).run_id
