@@ -44,18 +44,25 @@ def last_losses(store: Store, run_id: int) -> dict[str, tuple[float, float]]:
     return {model: (float(own.train_loss[-1]), float(own.test_loss[-1])) for model, own in last.items()}
 
 
+def has_squared_errors(run: RunRow) -> bool:
+    """Whether a run's losses are known to be mean squared errors of the target.
+
+    They are for a linear regression whose first model is built in, as the others must agree with it.
+    """
+    return run.is_linear_regression and run.models[0].source in BUILT_IN
+
+
 def loss_name(runs: Iterable[RunRow], unit: str = "") -> str:
     """What the losses of these runs are: a mean squared error, in `unit`, or whatever an own model has."""
-    return f"mean squared error{unit}" if all(run.is_linear_regression for run in runs) else "loss"
+    return f"mean squared error{unit}" if all(map(has_squared_errors, runs)) else "loss"
 
 
 def fits(run: RunRow, losses: Losses, dataset: Dataset | None) -> dict[str, tuple[Fit, Fit]]:
     """Each model's fit of the train and of the test rows, and with a dataset that of MEAN.
 
-    Empty if the losses are not known to be mean squared errors of the target: that is so for a linear
-    regression whose first model is built in, as the others must agree with it.
+    Empty if the losses are not known to be mean squared errors of the target.
     """
-    if not losses or not run.is_linear_regression or run.models[0].source not in BUILT_IN:
+    if not losses or not has_squared_errors(run):
         return {}
     spread = run.dataset.target_maximum - run.dataset.target_minimum
     variances: list[float | None] = [None, None]

@@ -38,14 +38,21 @@ STORES = {"backend", "migrated_url", "sqlite_template", "sqlite_url", "Store", "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts no process and is not slow: `sqlite` if it uses a SQLite store, else `fast`."""
+    """Mark what starts no process and is not slow: `sqlite` if it uses a SQLite store, else `fast`.
+
+    A test whose helpers use a store is marked `sqlite` itself.
+    """
     for item in items:
         assert isinstance(item, pytest.Function)
         backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
         marked = item.get_closest_marker("slow") or item.get_closest_marker("process")
         needs = {*item.fixturenames, *item.function.__code__.co_names}
-        if not (marked or backend == "postgresql" or needs & PROCESSES):
-            item.add_marker("sqlite" if needs & STORES else "fast")
+        if marked or backend == "postgresql" or needs & PROCESSES:
+            continue
+        if needs & STORES or item.get_closest_marker("sqlite"):
+            item.add_marker("sqlite")
+        elif not item.get_closest_marker("thorough"):
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ def listed() -> list[Mutant]:
 
 def likely(file: str, tree: Path = ROOT) -> list[str]:
     """The test files that are named after the changed module or its package, import it, or quote its name."""
-    *_, package, name = Path(file.partition(".")[0]).parts  # of a template, without both endings
+    package, name = Path(file).parent.name, Path(file).name.partition(".")[0]  # a template has two endings
     module = ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
     imports = rf"{re.escape(module)}\b|from {re.escape(module.rpartition('.')[0])} import .*\b{name}\b"
 
@@ -86,7 +86,7 @@ def killer(tree: Path, mutant: Mutant, whole: bool = True) -> str | None:
     """
     path, tests = tree / mutant.file, likely(mutant.file, tree)[: None if whole else CLOSEST]
     original = path.read_text(encoding="utf-8")
-    cheap = "fast or sqlite"
+    cheap = "fast or sqlite or thorough"
     stages = [["-m", cheap, *tests], ["-m", f"not ({cheap} or slow)", *tests], ["-m", "fast"]]
     for selection in [*stages, tests, []] if whole else stages:
         path.write_text(original.replace(mutant.old, mutant.new), encoding="utf-8")

@@ -243,8 +243,7 @@ def test_of_a_run_that_is_no_linear_regression_nothing_is_said_that_holds_for_on
     said = {each.name: each for each in sections(store, store.run(1))}
     assert said["final-parameters"].sentences == []
     assert len(said["final-parameters"].rows) == 1
-    (sentence,) = said["convergence"].sentences
-    assert sentence.endswith("; the optimum is known only for a linear regression whose data file is found.")
+    assert "optimum" not in " ".join(said["convergence"].sentences)
     print_losses(store, store.run(1))
     assert capsys.readouterr().out.startswith("Run 1: loss before the epoch's update\n")
 

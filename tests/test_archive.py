@@ -27,7 +27,7 @@ def as_floats(bits: Any) -> Any:
     return bits.view(f"f{bits.itemsize}")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(ANY)
 @example(np.array([SPECIAL], np.float32))
 @example(np.array([SPECIAL], np.float32).T)

@@ -22,6 +22,7 @@ from db.errors import CorruptedError, StoreError, StoreFailedError, UnsuitableRu
 from db.history import History
 from db.integrity import Fault, first_fault
 from db.lease import lock_run
+from db.query import named_queries
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import BaselineRow
 from db.store import Store
@@ -35,7 +36,7 @@ from tests.samples import dataset_row, execute, histories
 
 Output = pytest.CaptureFixture[str]
 MODELS = ("paddle", "python")
-OF_A_RUN = ("convergence", "losses", "final-parameters", "parity", "overfitting", "turning-points")
+OF_A_RUN = [query.name for query in named_queries() if "run" in query.parameters]
 
 
 def whole(store: Store, run: int) -> dict[str, History]:

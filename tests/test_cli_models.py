@@ -70,7 +70,7 @@ def train(url: str, *models: str, epochs: int = 20) -> int:
     return job("train", *named, "--epochs", str(epochs), "--learning-rate", "0.1", url=url)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_check_has_a_line_for_each_clause(own: Path, capsys: Output) -> None:
     assert run(["models", "check", "mine.py:Mine", "--data", "made.csv"]) == 0
     *clauses, end = capsys.readouterr().out.splitlines()
@@ -79,7 +79,7 @@ def test_a_check_has_a_line_for_each_clause(own: Path, capsys: Output) -> None:
     assert end == "mine: all clauses hold"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_broken_clause_is_named_with_its_place(own: Path, capsys: Output) -> None:
     own.write_text(KEEPS_STATE)
     assert run(["models", "check", "mine.py:Mine", "--data", "made.csv"]) == 1

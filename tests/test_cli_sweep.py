@@ -99,6 +99,7 @@ def sweep(url: str, *words: str) -> int:
     return command(["sweep", "--database-url", url, *words])
 
 
+@pytest.mark.sqlite
 def test_every_seed_is_trained_with_every_rate_and_counted(
     capsys: Output, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def test_settings_come_from_options_then_the_environment_then_the_file(
         assert (store.run().epochs, store.run().seed) == (5, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_default_store_is_made_where_it_is_missing(tmp_path: Path, capsys: Output) -> None:
     write_csv(tmp_path / "made.csv")
     assert run(["train", "--data", "made.csv", "--epochs", "2"]) == 0

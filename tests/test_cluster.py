@@ -72,7 +72,7 @@ def tasks(count: int) -> list[Task]:
     return [Task("s", seed, 0.01, 50, "sqlite:///x", 1.0, 10.0, "stop s") for seed in range(count)]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_task_is_submitted_once_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("distributed.Event", lambda name, client: None)
     client, dataset = Client(), load()
@@ -85,7 +85,7 @@ def test_every_task_is_submitted_once_and_told_of(monkeypatch: pytest.MonkeyPatc
     assert client.submitted[1:] == [(run_task, task, "the data", options) for task in tasks(3)]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_stop_reaches_the_workers_and_gives_up_what_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Any] = []
 

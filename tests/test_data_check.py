@@ -261,7 +261,7 @@ readings: st.SearchStrategy[dict[str, Any]] = st.builds(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=readings)
 def test_the_words_of_options_give_the_options(
@@ -282,7 +282,7 @@ def test_the_words_of_options_give_the_options(
     assert given == [reading]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(st.data())
 def test_the_command_reads_the_table_whatever_is_wrong_with_it(data: st.DataObject) -> None:

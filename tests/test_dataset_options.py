@@ -193,7 +193,7 @@ def test_the_split_is_exact_and_loses_no_row(rows: int, percent: int, seed: int 
     assert order.tolist() == expected.tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_default_share_is_the_first_four_fifths_of_any_table() -> None:
     for rows in range(5, 2000):
         values = np.asfortranarray(np.random.RandomState(0).rand(rows, 2))

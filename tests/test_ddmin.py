@@ -19,7 +19,7 @@ def causes(draw: st.DrawFn) -> tuple[int, list[frozenset[int]]]:
     return size, draw(st.lists(cause, min_size=1, max_size=3))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(causes(), st.randoms())
 def test_what_is_found_brings_the_effect_and_nothing_of_it_can_be_left_out(
     made: tuple[int, list[frozenset[int]]], luck: object

@@ -45,7 +45,7 @@ def stored_digest(store: Store, run_id: int, model: str = "paddle") -> str | Non
     return store.read(lambda session: blocks(session, run_id))[model][-1][1]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(
     values=st.lists(
         st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=6, max_size=6),

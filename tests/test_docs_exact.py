@@ -28,7 +28,7 @@ def own() -> History:
     return model("python", load(), 0.01).advance(10_000)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_distance_of_the_default_run(run: RunRow, own: History) -> None:
     (verdict,) = exact_verdicts(run, {"python": own}, load())
     assert isinstance(verdict, VerdictRow)

@@ -154,6 +154,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize(("page", "epoch"), [("README.md", 0), ("docs/walkthrough.md", 323)])
 def test_a_step_prints_what_the_page_shows(
     page: str, epoch: int, steps: str, capsys: pytest.CaptureFixture[str]

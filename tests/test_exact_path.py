@@ -71,7 +71,7 @@ def largest_rate(dataset: Dataset) -> float:
     return float(2 / ExactPath(dataset, 1.0, np.zeros(len(dataset.features) + 1, np.float32)).steps.max())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=60)
 @given(st.sampled_from(KINDS), st.integers(0, 999), st.floats(1e-4, 0.999), st.sampled_from([7, 60]))
 def test_the_closed_form_is_gradient_descent(kind: str, seed: int, share: float, rows: int) -> None:
@@ -108,7 +108,7 @@ def judged(
     return verdict
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=40)
 @given(st.sampled_from(KINDS), st.integers(0, 999), st.floats(1e-6, 0.999), st.sampled_from([7, 60, 900]))
 def test_a_right_model_is_on_the_path(kind: str, seed: int, share: float, rows: int) -> None:

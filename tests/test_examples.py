@@ -108,7 +108,7 @@ def test_the_trace_of_the_page_is_that_of_the_example() -> None:
     assert indent(block, "    ") in (ROOT / "examples" / "momentum_numpy.py").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_wrong_sign_keeps_the_contract_and_fails_parity_by_the_bias(housing: Dataset) -> None:
     text = (ROOT / "examples" / "lists_linear.py").read_text()
     wrong = text.replace("b = b - step * sum(error)", "b = b + step * sum(error)")

@@ -12,7 +12,7 @@ from db.schema import ModelRow
 from db.store import Store
 from job.cli import run
 from job.data.dataset import DEFAULT_DATA, load
-from job.fit import MEAN, Fit, fit_table, fits, last_losses
+from job.fit import MEAN, Fit, fit_table, fits, last_losses, loss_name
 from job.training import Settings, start, train_and_judge
 from tests.samples import regression, run_row
 
@@ -66,8 +66,10 @@ def test_losses_that_may_be_no_mean_squared_errors_are_not_converted() -> None:
     losses = {"mine": (0.25, 0.5)}
     row = regression(run_row(), load().row())
     assert fits(row, losses, None)["mine"][0].rmse == 45 / 2
+    assert loss_name([row]) == "mean squared error"
     row.models[0] = ModelRow(position=0, name="mine", source="mine.py:Mine")
     assert fits(row, losses, load()) == {}
+    assert loss_name([regression(run_row(), load().row()), row]) == "loss"
     row = regression(run_row(), load().row())
     row.parameters[0].name = "momentum"
     assert fits(row, losses, load()) == {}

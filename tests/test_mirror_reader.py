@@ -110,7 +110,7 @@ def test_a_redrawn_log_is_read_anew_and_of_a_removed_one_nothing_is_left(
     assert logs.runs() == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(st.lists(st.floats(width=32), min_size=9, max_size=60), st.integers(min_value=10, max_value=20))
 def test_a_sample_has_the_newest_point_and_the_extremes(losses: list[float], most: int) -> None:
     log = reader.Log(Path())

@@ -43,7 +43,7 @@ def test_the_hyper_parameters_name_the_run_and_its_losses(tmp_path: Path) -> Non
     assert [metric.name for metric in found.hparam.metricInfos] == ["loss/train", "loss/test"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 15)), elements=finite))
 def test_histograms_are_numpys(weights: Float32s) -> None:
     counts, edges = records.histograms(weights)

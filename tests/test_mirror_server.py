@@ -27,7 +27,7 @@ def server() -> Any:
     return server
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_one_request_is_answered_at_a_time(server: Any) -> None:
     inside: list[int] = []
     most: list[int] = []

@@ -32,6 +32,7 @@ def test_text_that_occurs_twice_or_never_is_a_problem() -> None:
 def test_tests_named_after_the_module_come_first() -> None:
     assert likely("job/plots/figures.py")[0] == "tests/test_plots.py"
     assert likely("job/mirror/deleted.py")[0] == "tests/test_mirror_deleted.py"
+    assert likely("./job/fit.py")[0] == "tests/test_fit.py"
     assert likely("job/templates/report.html.j2")[0] == "tests/test_report.py"
     assert "tests/test_named_queries.py" in likely("db/queries/overfitting.sql")
 

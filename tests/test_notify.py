@@ -43,7 +43,7 @@ def inbox() -> Iterator[tuple[str, list[Any]]]:
         thread.join()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_address_hears_of_it(
     inbox: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

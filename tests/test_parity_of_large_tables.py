@@ -35,7 +35,9 @@ def made(rows: int, kind: str) -> Dataset:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((rows, kind), marks=[pytest.mark.slow] * (rows > 404)) for rows in ROWS for kind in KINDS
+        pytest.param((rows, kind), marks=[pytest.mark.thorough] * (rows > ROWS[0]))
+        for rows in ROWS
+        for kind in KINDS
     ],
 )
 def dataset(request: pytest.FixtureRequest) -> Dataset:

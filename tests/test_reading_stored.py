@@ -164,7 +164,7 @@ def test_a_sweep_keeps_to_one_way_of_reading(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_model_is_checked_on_a_table_that_needs_options(data: Path, capsys: Output) -> None:
     words = ["models", "check", "python", "--data", str(data), "--epochs", "10"]
     assert run(words) == 2

@@ -24,6 +24,7 @@ from job.report.sentences import (
     overfitting,
     parity,
     sections,
+    sentences_of,
     turning_points,
 )
 from job.verdicts.drift import compare
@@ -238,12 +239,15 @@ def test_sentences_say_what_the_rows_say() -> None:
         "epoch 7."
     )
     done = {"model": "paddle", "final_train_loss": 0.5, "within_1_percent": 3, "within_0_1_percent": 8}
-    begin = "paddle: the train loss came within 1 % of its final 0.5 at epoch 3 and within 0.1 % at epoch 8; "
+    begin = "paddle: the train loss came within 1 % of its final 0.5 at epoch 3 and within 0.1 % at epoch 8"
     known = done | {"optimum": 0.4, "above_optimum": 0.1, "above_optimum_percent": 25.0}
     assert convergence([done | {"optimum": None}, known]) == [
-        begin + "the optimum is known only for a linear regression whose data file is found.",
-        begin + "that is 0.1 (25 %) above the least-squares optimum of 0.4000000.",
+        f"{begin}.",
+        begin + "; that is 0.1 (25 %) above the least-squares optimum of 0.4000000.",
     ]
+    missing = "The data file is not found, so the optimum is not known."
+    assert sentences_of("convergence", [done | {"optimum": None}], run_row()) == [f"{begin}.", missing]
+    assert missing not in sentences_of("convergence", [known], run_row())
 
 
 def rise(model: str, what: str, epochs: tuple[int, int], rise: float = 0, **more: Any) -> dict[str, Any]:

@@ -191,6 +191,15 @@ def test_a_lengthened_run_has_the_bits_of_a_long_one(database_url: str, data: Pa
     assert_same(database_url, 1, 2)
 
 
+def test_a_resume_finds_the_file_of_the_run_whatever_table_is_the_default(
+    sqlite_url: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(sqlite_url, data, 5) == 0
+    data.with_name("other.csv").write_text("a,b\n1,2\n")
+    monkeypatch.setenv("JOB_DATA", "other.csv")
+    assert run(["resume", "1", "--epochs", "9", "--database-url", sqlite_url]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -20,7 +20,7 @@ def written(numbers: list[int] | None) -> str:
     return "*" if numbers is None else ",".join(map(str, numbers))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(st.none() | days, st.none() | weekdays, st.integers(0, 23), st.integers(0, 59))
 def test_nights_are_those_that_crontab_5_describes(
     day: list[int] | None, weekday: list[int] | None, hour: int, minute: int

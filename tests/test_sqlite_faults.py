@@ -39,6 +39,7 @@ def refusal(arguments: list[str], capsys: Output) -> str:
     return err
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", [["runs"], ["show"], ["train", "--epochs", "1"], ["db", "upgrade"]])
 @pytest.mark.parametrize(
     ("content", "message"),
@@ -56,6 +57,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(
     assert path.read_bytes() == content
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", [["runs"], ["train", "--epochs", "1"], ["db", "upgrade"]])
 def test_a_database_with_tables_of_our_names_is_refused(
     command: list[str], tmp_path: Path, capsys: Output
@@ -67,6 +69,7 @@ def test_a_database_with_tables_of_our_names_is_refused(
     assert "already has tables named runs that are not this project's" in message
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("command", [["runs"], ["train", "--epochs", "1"], ["db", "upgrade"]])
 def test_a_newer_schema_is_refused(command: list[str], file: Path, capsys: Output) -> None:
     with sqlite_file(file) as connection:
@@ -75,6 +78,7 @@ def test_a_newer_schema_is_refused(command: list[str], file: Path, capsys: Outpu
     assert f"has schema 9001 and this version knows only {HEAD}" in message
 
 
+@pytest.mark.sqlite
 def test_an_older_schema_names_the_command_that_lifts_it(file: Path, capsys: Output) -> None:
     with sqlite_file(file) as connection:
         connection.execute("UPDATE ledger_version SET version_num = '0000'")
@@ -87,6 +91,7 @@ def corrupt(path: Path) -> None:
         stream.write(b"\xff" * 4096 * 4)
 
 
+@pytest.mark.sqlite
 def test_a_corrupted_file_is_one_line(file: Path, capsys: Output) -> None:
     corrupt(file)
     assert run(["show", "--database-url", f"sqlite:///{file}"]) == 2

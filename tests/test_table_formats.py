@@ -240,6 +240,12 @@ def test_what_is_no_table_is_named_in_one_line(tmp_path: Path, content: bytes, m
     assert "\n" not in str(refusal.value)
 
 
+def test_a_table_of_texts_without_names_has_no_row(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text("a,b,y\nc,d,z\n")
+    with pytest.raises(DataError, match=r"made\.csv: there is no row of numbers$"):
+        read_table(path, Reading(header=False))
+
+
 CELLS = {
     "253,112": "use --thousands , or --decimal ,",
     "1,253,112": "use --thousands ,$",

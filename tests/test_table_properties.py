@@ -128,7 +128,7 @@ def test_pandas_takes_no_cell_that_the_reader_of_rows_refuses(
     assert f"line {row + 2}" in said[0]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=60)
 @given(st.sampled_from(["a,b", "1,2,3,4", "1,2"]), st.integers(1, 29))
 def test_pandas_takes_no_row_of_another_width(line: str, row: int) -> None:
@@ -142,7 +142,7 @@ def test_pandas_takes_no_row_of_another_width(line: str, row: int) -> None:
     removed(path)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @settings(max_examples=200)
 @given(st.lists(NAMES.map(str.strip).filter(bool), min_size=1, max_size=5, unique=True))
 def test_names_are_written_and_read_as_one_word(names: list[str]) -> None:
@@ -164,7 +164,7 @@ READINGS = st.builds(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @given(READINGS)
 def test_stored_options_are_read_back(reading: Reading) -> None:
     assert Reading.of(reading.stored) == reading

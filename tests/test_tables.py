@@ -24,7 +24,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[bool], list[list[str]]]:
     return names, numeric, draw(st.lists(row, min_size=1, max_size=4))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("screen", SCREENS)
 @given(table=tables())
 def test_every_line_fits_and_every_letter_is_there(

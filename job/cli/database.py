@@ -131,10 +131,11 @@ def backup(
             url = shown(database.url._replace(password=None))  # pg_dump asks for it, or reads PGPASSWORD
             dump = shlex.join(["pg_dump", "--format=custom", f"--file={file}", url])
             raise StoreError(f"PostgreSQL brings its own: {dump}")
-        if database.revision == "none":
+        found = database.revision
+        if found == "none":
             raise NotFoundError(f"{database.path} is empty, so there is nothing to back up")
         size = copy(database.engine.url, file)
-        print_line(f"{database.path} is backed up to {file}: {size / 1e6:.1f} MB, schema {database.revision}")
+        print_line(f"{database.path} is backed up to {file}: {size / 1e6:.1f} MB, schema {found}")
 
 
 @app.command("unarchive")

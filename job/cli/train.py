@@ -18,10 +18,10 @@ from db.lease import RunWriter
 from db.store import Store
 from job.cli.options import (
     MOST_EPOCHS,
-    Data,
     LogFormat,
     Mirroring,
     Run,
+    RunData,
     StoreAccess,
     Tolerance,
     Training,
@@ -95,7 +95,7 @@ def resume(
     epochs: Annotated[
         int | None, typer.Option(min=1, max=MOST_EPOCHS, help="Lengthen the run to N epochs.")
     ] = None,
-    data: Data = None,
+    data: RunData = None,
     changed_model: Annotated[
         bool, typer.Option("--changed-model", help="Resume though a model's file has changed.")
     ] = False,

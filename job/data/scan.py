@@ -162,7 +162,8 @@ def problems_of(found: Scan, layout: Layout, reading: Reading, target: str | Non
     """
     problems = list(found.broken)
     if not len(found.values) and not problems:
-        problems.append(Problem(f"line {layout.names_line}: names, and no row below them"))
+        names = f"line {layout.names_line}: names, and no row below them"
+        problems.append(Problem(names if layout.names_line else "there is no row of numbers"))
     if found.odd_rows > len(found.broken):
         problems.append(Problem(f"{found.odd_rows:,} lines in all have another number of values"))
     if layout.ambiguous:

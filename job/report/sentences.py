@@ -36,7 +36,7 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
     every = max(1, run.epochs // 10)
     parameters: dict[str, dict[str, Any]] = {"losses": {"every": every}}
     said = []
-    for name, put in SENTENCES.items():
+    for name in SENTENCES:
         if name == "parity" and len(run.models) == 1:
             continue
         found = run_named_query(store, name, run, parameters.get(name), data=data, limit=None)
@@ -46,13 +46,22 @@ def sections(store: Store, run: RunRow, data: Path | None = None) -> list[Sectio
             Section(
                 name,
                 named_query(name).question,
-                put(rows) if run.is_linear_regression or name != "final-parameters" else [],
+                sentences_of(name, rows, run),
                 found.columns,
                 [[cell(value) for value in row] for row in found.rows],
                 [any(isinstance(value, int | float) for value in column) for column in columns],
             )
         )
     return said
+
+
+def sentences_of(name: str, rows: Sequence[Row], run: RunRow) -> list[str]:
+    """What the answer of a query says in words."""
+    sentences = SENTENCES[name](rows)
+    if not run.is_linear_regression:
+        return [] if name == "final-parameters" else sentences
+    unknown = name == "convergence" and any(row["optimum"] is None for row in rows)
+    return sentences + ["The data file is not found, so the optimum is not known."] * unknown
 
 
 def of_models(rows: Sequence[Row]) -> Iterable[tuple[str, list[Row]]]:
@@ -145,14 +154,12 @@ def convergence(rows: Sequence[Row]) -> list[str]:
             f"the train loss came within 1 % of its final {row['final_train_loss']:.5g} at "
             f"epoch {row['within_1_percent']:,} and within 0.1 % at epoch {row['within_0_1_percent']:,}"
         )
-        if row["optimum"] is None:
-            sentence += "; the optimum is known only for a linear regression whose data file is found."
-        else:
+        if row["optimum"] is not None:
             sentence += (
                 f"; that is {row['above_optimum']:.3g} ({row['above_optimum_percent'] or 0:.3g} %) above the "
-                f"least-squares optimum of {row['optimum']:.7f}."
+                f"least-squares optimum of {row['optimum']:.7f}"
             )
-        said.append((row["model"], sentence))
+        said.append((row["model"], f"{sentence}."))
     return by_models(said)
 
 
