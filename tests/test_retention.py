@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from db import retention, scheduled_runs
 from db.errors import LeaseLostError, StoreError
+from db.lease import RunWriter
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import VerdictRow
 from db.store import Store
@@ -150,12 +151,18 @@ def test_a_run_resumed_meanwhile_is_left_alone(store: Store) -> None:
     assert apply_pruning(store, pruning, rules) is None
 
 
-def test_a_crashed_run_that_its_trainer_takes_back_meanwhile_is_left_alone(store: Store) -> None:
+def crashed_night(store: Store) -> RunWriter:
+    """The writer of a nightly run with five epochs of one model, which is marked as crashed."""
     writer = store.start_run(
         dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
     )
     writer.append("paddle", history(5))
     execute(store, "UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
+    return writer
+
+
+def test_a_crashed_run_that_its_trainer_takes_back_meanwhile_is_left_alone(store: Store) -> None:
+    writer = crashed_night(store)
     made(store)
     rules = Policy(keep_nights=1)
     (pruning,) = prunings(store, rules)
@@ -177,11 +184,7 @@ def test_a_run_that_failed_a_verdict_meanwhile_is_left_alone(store: Store) -> No
 
 
 def test_the_trainer_of_a_pruned_run_has_lost_it(store: Store) -> None:
-    writer = store.start_run(
-        dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={}, trigger="nightly"
-    )
-    writer.append("paddle", history(5))
-    execute(store, "UPDATE runs SET status = 'crashed', finished_at = heartbeat_at")
+    writer = crashed_night(store)
     made(store)
     prune(store, keep_nights=1)
     with pytest.raises(LeaseLostError):
