@@ -248,7 +248,7 @@ def test_the_distance_from_the_exact_path_is_drawn_where_the_data_are_known(subj
         expected = np.abs(own.parameters - chunk.values[:, 2:]).max(axis=1)
         assert points(line) == [own.epoch.tolist(), pytest.approx(expected.tolist())]
     (line,) = lines["float32's bound"]
-    assert points(line)[1] == pytest.approx(chunk.bound[:, 2:].max(axis=1).tolist(), rel=0.5)
+    assert points(line)[1] == pytest.approx(chunk.bound[:, 2:].max(axis=1).tolist())
     unknown = Subject(subject.run, subject.histories, None)
     assert list(shown(gaps.gap([unknown])))[3:] == ["tolerance 2e-06"]
     unknown.run.models = unknown.run.models[:1]
