@@ -151,6 +151,11 @@ NUMBERS = [(i * i % 13 + 0.25, i * 7 % 11, i * i % 17) for i in range(20)]
             "--target c --drop near",
             "; to predict c instead, use --target c --drop near, or correct the file",
         ),
+        (  # beside it one value in all rows
+            "a,b,c,same,near\n" + "".join(f"{a},{b},{c},5,bay\n" for a, b, c in NUMBERS),
+            "--target c --drop near --constant drop",
+            "; to predict c instead, use --target c --drop near, or correct the file",
+        ),
         (
             "a,b,c,note\n" + "".join(f"{a},{b},{c},\n" for a, b, c in NUMBERS),
             "--target c --drop note",

@@ -20,7 +20,7 @@ from job.data.source import predictions
 from job.models.base import LinearRegression
 from job.plots import figures, gaps
 from job.plots.draw import all_figures, draw, drawable
-from job.plots.style import blank, epoch_axis, spread, styled
+from job.plots.style import blank, epoch_axis, plain, spread, styled
 from job.plots.subject import Subject, read_subject
 from job.report import page
 from job.verdicts.path import ExactPath
@@ -52,6 +52,11 @@ def test_a_dollar_sign_in_a_name_is_drawn_as_it_is(subject: Subject) -> None:
     figure = all_figures([subject])["parameters-python"]([subject])
     assert r"\$x^\$_{" in [text.get_text() for text in figure.findobj(Text)]  # which is drawn as $x^$_{
     assert [*draw([subject], ["parameters-python"], ["png"])]
+
+
+def test_a_long_name_is_cut_and_a_shorter_one_is_not() -> None:
+    assert plain("b" * 12, 12) == "b" * 12
+    assert plain("a" * 9 + "bcde", 12) == "a" * 9 + "bc…"
 
 
 def test_the_ticks_of_a_logarithmic_axis_are_drawn_as_powers(subject: Subject) -> None:
