@@ -63,8 +63,10 @@ def changes(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _unread(node: ast.AST) -> ast.expr | None:
-    """The value of `strict=` in a call of `zip`, which only guards."""
-    return node.value if isinstance(node, ast.keyword) and node.arg == "strict" else None
+    """The value of an argument that guards or saves memory, and changes no result: of `zip`, of a dataclass."""
+    if isinstance(node, ast.keyword) and node.arg in ("strict", "frozen", "slots"):
+        return node.value
+    return None
 
 
 def sample(root: Path, files: Sequence[str], count: int, seed: int) -> list[tuple[str, str, str]]:

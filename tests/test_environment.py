@@ -102,6 +102,7 @@ def test_the_environment_of_a_models_epoch_is_that_of_the_resume_before_it() -> 
     assert [environment_at(recorded, epoch, "a") for epoch in (9, 10)] == [first, third]
     of_b = [first, second, second, third]
     assert [environment_at(recorded, epoch, "b") for epoch in (3, 4, 19, 25)] == of_b
+    assert with_resume(first, second, {})["resumes"][0]["epoch"] == 0, "no model had an epoch yet"
     for resume in recorded["resumes"]:
         del resume["epochs"]  # as earlier versions had it: the epoch of the model that was furthest ahead
     assert [environment_at(recorded, epoch, "b") for epoch in (9, 10, 19, 20)] == of_b

@@ -241,6 +241,13 @@ def test_a_run_that_is_lengthened_while_it_is_read_is_not_judged(store: Store) -
         first_fault(store, read)
 
 
+def test_a_run_that_is_downsampled_while_it_is_read_is_not_judged(store: Store) -> None:
+    read = store.run(1)
+    execute(store, "DELETE FROM epochs WHERE epoch % 10 > 0", "UPDATE runs SET thinned_every = 10")
+    with pytest.raises(StoreError, match="only a whole run can be verified"):
+        first_fault(store, read)
+
+
 def test_a_run_whose_digests_are_not_computed_yet_is_not_judged(store: Store) -> None:
     execute(store, f"UPDATE blocks SET digest = NULL WHERE {LAST}")
     with pytest.raises(StoreError, match="the digests of run 1 are not computed yet; `job db upgrade`"):

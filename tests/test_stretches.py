@@ -68,6 +68,11 @@ def test_a_rise_while_the_train_loss_rises_too_is_none() -> None:
     assert found.epochs == (0, 1)
 
 
+def test_of_equal_losses_a_stretch_has_the_first() -> None:
+    found = stretches(made([0.5, 0.1, 0.1, 0.5, 0.9, 0.9, 0.5, 0.1]), LEAST)
+    assert [each.epochs for each in found] == [(1, 4)]
+
+
 def test_the_bound_is_relative_to_losses_beyond_1() -> None:
     assert stretches(made([100, 105]), LEAST) == []
     (found,) = stretches(made([100, 120]), LEAST)

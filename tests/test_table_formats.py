@@ -225,6 +225,10 @@ REFUSED = {
         "line 2: 3 values, but the table has 2 columns named in line 1",
     ),
     "a footer": (PLAIN.encode() + b"12 rows\n", "line 14: 1 value, but the table has 3 columns"),
+    "a row of texts among numbers": (
+        b"5,6,x\n3,4,y\na,b,c\n5,6,z\n7,8,w\n8,9,w\n",
+        "line 1: the columns have no names",
+    ),
     "years as names": (
         b"land,1990,1991\nx,1,2\ny,2,3\n",
         "line 1, column 2: '1990' is a number, but this line",

@@ -199,7 +199,6 @@ def get_scalar(logs: Logs, run: str, tag: str) -> list[list[Any]]:
         highest = np.where(np.isnan(losses), -np.inf, losses).argmax()
         chosen = np.union1d(spread(len(losses), most - 2), [lowest, highest]).astype(int)
         steps, moments, losses = steps[chosen], moments[chosen], losses[chosen]
-    moments = np.where(moments < 2_000_000_000, moments * 1000, moments)  # seconds, as VisualDL guesses
     points = zip(moments.tolist(), steps.tolist(), losses.tolist(), strict=True)
     return [[moment, step, x if math.isfinite(x) else str(x)] for moment, step, x in points]
 
