@@ -63,7 +63,7 @@ def changes(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
 
 
 def _unread(node: ast.AST) -> ast.expr | None:
-    """The value of an argument that guards or saves memory, and changes no result: of `zip`, of a dataclass."""
+    """The value of an argument of `zip` or of a dataclass that guards or saves memory."""
     if isinstance(node, ast.keyword) and node.arg in ("strict", "frozen", "slots"):
         return node.value
     return None
