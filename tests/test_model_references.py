@@ -62,6 +62,16 @@ def test_a_relative_path_is_kept_as_an_absolute_one(own: Path) -> None:
     assert parse("mine.py:Mine").source == f"{own}:Mine"
 
 
+def test_a_directory_may_have_an_equals_sign(tmp_path: Path) -> None:
+    (tmp_path / "a=b").mkdir()
+    (tmp_path / "a=b" / "mine.py").write_text(OWN)
+    assert (found := parse(f"{tmp_path}/a=b/mine.py:Mine")).name == "mine"
+    assert found.file == tmp_path / "a=b" / "mine.py"
+    assert parse(f"other={tmp_path}/a=b/mine.py:Mine").name == "other"
+    assert reference_of(ModelSource("mine", found.source)) == f"mine={found.source}"
+    assert parse(f"mine={found.source}").source == found.source
+
+
 def test_an_installed_entry_point_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("theirs", "job.models.python:PythonModel", reference.GROUP)
     points = importlib.metadata.EntryPoints([point])
@@ -104,6 +114,7 @@ def test_what_is_no_reference_is_refused(tmp_path: Path, text: str, problem: str
         (b"\xff", "cannot be loaded: .*(utf|unicode|UTF)"),
         ("import there_is_no_such_module", "cannot be loaded: line 1: ModuleNotFoundError: No module"),
         ("\n\n1 / 0", "cannot be loaded: line 3: ZeroDivisionError: division by zero"),
+        ("def f():\n    1 / 0\n\nf()", "cannot be loaded: line 2: ZeroDivisionError"),
         ("import sys\nsys.exit(3)", "cannot be loaded: line 2: SystemExit: 3"),
         ("print('hello')" + OWN, "prints when it is imported"),
         (
