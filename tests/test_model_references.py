@@ -62,16 +62,6 @@ def test_a_relative_path_is_kept_as_an_absolute_one(own: Path) -> None:
     assert parse("mine.py:Mine").source == f"{own}:Mine"
 
 
-def test_a_directory_may_have_an_equals_sign(tmp_path: Path) -> None:
-    (tmp_path / "a=b").mkdir()
-    (tmp_path / "a=b" / "mine.py").write_text(OWN)
-    assert (found := parse(f"{tmp_path}/a=b/mine.py:Mine")).name == "mine"
-    assert found.file == tmp_path / "a=b" / "mine.py"
-    assert parse(f"other={tmp_path}/a=b/mine.py:Mine").name == "other"
-    assert reference_of(ModelSource("mine", found.source)) == f"mine={found.source}"
-    assert parse(f"mine={found.source}").source == found.source
-
-
 def test_an_installed_entry_point_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("theirs", "job.models.python:PythonModel", reference.GROUP)
     points = importlib.metadata.EntryPoints([point])

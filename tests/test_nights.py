@@ -15,7 +15,6 @@ from db.errors import LeaseHeldError, NotFoundError
 from db.lease import RunWriter
 from db.query import named_query, run_query
 from db.schema import RunRow, ScheduledRunRow, VerdictRow
-from db.specification import Specification
 from db.store import Store
 from job.schedule.notify import bad_news
 from job.verdicts.drift import judge_drift
@@ -232,19 +231,6 @@ def test_a_night_is_overdue_by_the_clock_of_the_database(store: Store) -> None:
     nights.settle(store, settled.id, "missed")
     assert [row.id for row in nights.overdue(store, 60)] == [late.id, later.id]
     assert nights.overdue(store, 600) == []
-
-
-def test_the_age_of_the_results_is_that_of_the_last_scheduled_run_that_was_completed(store: Store) -> None:
-    runs = [complete(store), complete(store)]
-    other = start(store)
-    other.finish("failed")
-    by_hand = complete(store, trigger="manual")
-    for run, hours in zip((*runs, other.run_id, by_hand), (9, 5, 3, 1), strict=True):
-        at = datetime.now(UTC) - timedelta(hours=hours)
-        execute(store, f"UPDATE runs SET finished_at = '{at:%Y-%m-%d %H:%M:%S.000}' WHERE id = {run}")
-    same = Specification.of(store.run(runs[0])).runs()
-    assert nights.seconds_since_completed(store, same) == pytest.approx(5 * 3600, abs=600)
-    assert nights.seconds_since_completed(store, same.where(RunRow.id < 0)) is None
 
 
 def test_a_night_of_no_schedule_whose_process_died_is_settled_by_the_next(store: Store) -> None:
