@@ -308,6 +308,15 @@ def test_runs_of_other_models_are_another_specification(store: Store, others: li
             store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
 
 
+def test_the_same_model_file_in_another_place_is_the_same_specification(store: Store) -> None:
+    settings: dict[str, Any] = {"epochs": 3, "learning_rate": 0.1, "seed": 0, "environment": {}}
+    for place in ("/here/b.py:B", "/there/b.py:B"):
+        models = [ModelSource("a", "a"), ModelSource("b", place, "0" * 64)]
+        store.start_run(dataset_row(), trigger="nightly", models=models, **settings).finish("completed")
+    assert (before := scheduled_runs.night_before(store, store.run(2))) is not None
+    assert before.id == 1
+
+
 def test_a_deleted_run_takes_its_models_and_parameters_along(filled: Store) -> None:
     filled.write(lambda session, _: session.execute(text("DELETE FROM runs")))
     for table in ("models", "parameters"):

@@ -30,7 +30,7 @@ from db.sweeps import losses
 from job.cli import run as command
 from job.named_query import run_named_query
 from job.verdicts.drift import compare
-from tests.faults import child, ended
+from tests.faults import child, ended, lost_commit
 from tests.pruning import OLD, Killed, actions, after_each_batch, failed, ids, kill, made, prune
 from tests.samples import dataset_row, execute, histories
 
@@ -105,8 +105,13 @@ def test_every_named_query_has_the_answer_that_it_had(store: Store) -> None:
 
     before, curves = answers(), losses(store, "swept", [0, 3, 17, 39, 99])
     assert len(curves) == 2 * 4
+    read_before = store.run(runs[0])
     archive(store, runs[0])
     assert answers() == before
+    assert run_named_query(store, "losses", read_before, {"every": 1}).rows[2:4] == [
+        (1, model, float(own.train_loss[1]), float(own.test_loss[1]))
+        for model, own in whole(store, runs[0]).items()
+    ], "also where it was archived only after it was read"
     assert losses(store, "swept", [0, 3, 17, 39, 99]) == curves
 
 
@@ -303,6 +308,34 @@ def test_unarchiving_puts_every_row_back_as_it_was(database_url: str, capsys: Ou
         assert scalar(store, "SELECT count(*) FROM archives") == 0
         assert scalar(store, "SELECT count(*) FROM archived_models") == 0
         store.resume_run(run, epochs=40, environment={}).finish("interrupted")
+
+
+def test_unarchiving_whose_answer_was_lost_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(store)
+    before = rows(store)
+    archive(store, run)
+    lost_commit(store, monkeypatch, lambda: unarchive(store, run))
+    assert rows(store) == before
+    with pytest.raises(StoreError, match=f"run {run} is not archived; all of its epochs are rows"):
+        unarchive(store, run)
+
+
+def test_the_end_of_archiving_a_run_is_not_the_end_of_another(store: Store) -> None:
+    half, other = made(store, trigger="manual"), made(store, trigger="manual")
+    with pytest.raises(Killed), after_each_batch(kill):
+        archive(store, half)
+    archive(store, other)
+    assert actions(store, keep_nights=5) == {half: "archive"}
+
+
+def test_the_rows_that_are_archived_or_deleted_make_the_store_smaller(store: Store) -> None:
+    run = made(store, epochs=4000)
+    before = store.size()
+    archive(store, run)
+    if store.path:
+        assert store.size() < before
+    unarchive(store, run)
+    assert store.size() >= before
 
 
 def test_a_damaged_archive_is_found_named_and_not_put_back(database_url: str, capsys: Output) -> None:

@@ -17,6 +17,7 @@ from db.retention import Policy, apply_pruning, prunings
 from db.schema import BaselineRow, RunRow
 from db.store import Store
 from job.schedule.notify import bad_news
+from job.training import judge
 from job.verdicts.baseline import clear_baseline, judge_baseline, set_baseline
 from job.verdicts.fail_on import FailOn
 from tests.pruning import OLD, actions, ids, made, prune
@@ -253,6 +254,13 @@ def test_nights_that_only_differ_from_the_baseline_are_pruned(store: Store) -> N
     assert verdict.detail.startswith(f"differs since run {nights[2].id} of ")
 
 
+def test_a_run_by_hand_is_judged_against_neither_the_baseline_nor_a_night(store: Store) -> None:
+    accept(store, night(store))
+    verdicts = judge(store, trained(store, 1))
+    assert [verdict.kind for verdict in verdicts] == ["integrity", "parity"]
+    assert [verdict.kind for verdict in judge(store, night(store, 1))][2:] == ["drift", "baseline"]
+
+
 def test_the_run_of_a_baseline_can_be_neither_deleted_nor_lengthened(store: Store) -> None:
     run = night(store)
     accept(store, run)
@@ -287,5 +295,6 @@ def test_the_query_tells_how_the_numbers_moved_and_who_let_them(store: Store) ->
         )
     gap = np.abs(history(5).values.astype(float) - history(5, seed=1).values).max()
     assert [row["largest_change"] for row in rows] == [None, None, gap, gap, None]
+    assert [row["first_epoch"] for row in rows] == [None, None, 0, 0, None]
     assert rows[2]["former_run"] == one.id
     assert rows[2]["environment_changes"] == "the same"

@@ -125,6 +125,12 @@ def other_data() -> DatasetRow:
     return row
 
 
+def other_target() -> DatasetRow:
+    row = dataset_row(3, "made3.csv")
+    row.target = "z"
+    return row
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
@@ -132,6 +138,7 @@ def other_data() -> DatasetRow:
         ({"learning_rate": 0.2}, [("learning rate", "0.1", "0.2")]),
         ({"epochs": 1234}, [("epochs", "9", "1,234")]),
         ({"dataset": None}, [("data", f"made3.csv (sha256 {'0' * 12})", f"other.csv (sha256 {'1' * 12})")]),
+        ({"dataset": "target"}, [("target", "y", "z")]),
         ({"epochs": 8, "seed": 2}, [("epochs", "9", "8"), ("seed", "0", "2")]),
     ],
 )
@@ -139,7 +146,7 @@ def test_what_differs_in_the_specification_is_said_first_and_is_no_drift(
     store: Store, capsys: Output, settings: dict[str, Any], told: list[tuple[str, str, str]]
 ) -> None:
     if "dataset" in settings:
-        settings = {"dataset": other_data()}
+        settings = {"dataset": other_data() if settings["dataset"] is None else other_target()}
     add(store, paddle=history(9))
     add(store, settings=settings, paddle=history(9, seed=1))
     assert compare(store, 2, 1) == 1

@@ -10,8 +10,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from db.engine import create_store_engine, parse_url
+from db.engine import create_store_engine, error_line, parse_url
 from db.errors import StoreError
 from db.query import run_query
 from db.retry import RetryPolicy
@@ -81,6 +82,17 @@ def test_no_command_shows_a_password(url: str, capfd: Output, tmp_path: Path) ->
 )
 def test_both_places_of_a_password_are_used(url: str) -> None:
     assert parse_url(url).password == "x/z"
+
+
+def test_of_two_passwords_in_a_url_the_last_counts_as_for_libpq() -> None:
+    assert parse_url("postgresql://h/d?password=one&password=other").password == "other"
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword", "oauth_client_secret"])
+def test_no_secret_that_a_driver_repeats_is_in_the_line_about_its_error(name: str) -> None:
+    url = parse_url(f"postgresql://me@h/d?{name}={SECRET}")
+    error = OperationalError("SELECT 1", None, Exception(f"cannot use {SECRET}"))
+    assert error_line(error, url).startswith("cannot use *** (postgresql://")
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])

@@ -136,6 +136,25 @@ def test_a_mean_that_is_not_there_is_not_made_up(tmp_path: Path, text: str, mess
         load(path, None, Reading(missing="mean"))
 
 
+def test_a_row_is_named_by_its_line_wherever_the_options_have_put_it(tmp_path: Path) -> None:
+    lines = ["a,y", "?,1", *(f"{i},{i * i % 7}" for i in range(20))]
+    lines[9], lines[15] = "1e300,4", "7,1e300"
+    (path := tmp_path / "made.csv").write_text("\n".join(lines))
+    for shuffle in (None, 1, 2, 3):
+        with pytest.raises(
+            DataError, match=r"line (10, column 1 \(a\)|16, column 2 \(y\)): 1e\+300 is beyond"
+        ):
+            load(path, None, Reading(missing="drop", shuffle=shuffle, test_share=0.9))
+    path.write_text("\n".join(lines).replace("1e300", "NA"))
+    for shuffle in (None, 1, 2, 3):
+        with pytest.raises(DataError, match=r"line 16, column 2 \(y\): a value of the target is missing"):
+            load(path, None, Reading(missing="mean", shuffle=shuffle))
+    path.write_text(path.read_text().replace("\n0,0\n", "\n0,NA\n"))
+    for shuffle in (None, 1, 2, 3):
+        with pytest.raises(DataError, match=r"line 3, column 2 \(y\): .* is missing, the first of 2"):
+            load(path, None, Reading(missing="mean", shuffle=shuffle))
+
+
 @pytest.mark.parametrize("text", ["a,b,a,y\n", "a,b,,y\n", "a,b,b\x07,y\n"])
 def test_a_column_whose_name_does_not_tell_it_is_dropped_by_its_position(tmp_path: Path, text: str) -> None:
     rows = "".join(f"{i},{i * i % 7},{i * 3 % 5},{i * i % 5}\n" for i in range(10))
@@ -212,6 +231,13 @@ def test_rows_sorted_by_the_target_are_doubted_until_they_are_shuffled(tmp_path:
         "use --shuffle 0"
     )
     assert list(doubts(load(path, None, doubt.options[0]))) == []
+
+
+def test_two_test_rows_beyond_the_others_are_no_doubt(tmp_path: Path) -> None:
+    for rows, doubted in ((10, 0), (15, 1)):
+        text = "a,y\n" + "".join(f"{i * 7 % 10},{i}\n" for i in range(rows))
+        (path := tmp_path / "made.csv").write_text(text)
+        assert len(list(doubts(load(path)))) == doubted
 
 
 @pytest.mark.parametrize("target", ["y", "class"])

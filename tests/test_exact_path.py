@@ -296,6 +296,23 @@ def test_every_value_counts_and_the_first_beyond_its_bound_is_named(small: Datas
             assert (bad.worst is None) == np.isnan(far)
 
 
+@pytest.mark.parametrize("size", [1, 7, 50])
+def test_the_largest_distance_of_all_chunks_counts_with_its_own_bound(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr("job.verdicts.path.CHUNK", size * 4)
+    right = model("python", small).advance(50)
+    right.parameters[20, 1] += np.float32(1e-4)
+    right.train_loss[41] += np.float32(1e-5)
+    values, bound = whole(ExactPath(small, 0.1, PythonModel.initial(small, 0).parameters), 50)
+    gap = np.abs(right.values - values)
+    (verdict,) = exact_verdicts(run_of(small), {"python": right}, small)
+    assert (verdict.first_epoch, verdict.passed) == (20, False)
+    assert "(x1, epoch 20; " in verdict.detail
+    assert (verdict.worst, verdict.tolerance) == pytest.approx((gap.max(), bound[20, 3]), rel=1e-9)
+    assert f"largest share of a bound {(gap / bound).max():.2g};" in verdict.detail
+
+
 def test_epochs_are_told_by_their_numbers(small: Dataset) -> None:
     right = model("python", small).advance(50)
     holed = History.concatenate([right[3:7], right[20:]])

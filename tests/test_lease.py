@@ -21,6 +21,26 @@ from db.store import Store
 from tests.samples import ELSEWHERE, execute, history, silence, start
 
 
+class AtOnce(threading.Event):
+    """An event that ends the first wait, and keeps for how long that would have been."""
+
+    waited: float | None = None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited = timeout
+        return True
+
+
+@pytest.mark.parametrize(("timeout", "pause"), [(1, 1 / 3), (4.5, 1.5), (60, 2)])
+def test_a_heartbeat_comes_two_times_before_it_is_overdue(
+    store: Store, monkeypatch: pytest.MonkeyPatch, timeout: float, pause: float
+) -> None:
+    monkeypatch.setattr(store, "heartbeat_timeout", timeout)
+    ended = AtOnce()
+    start(store)._beat(ended)
+    assert ended.waited == pytest.approx(pause)
+
+
 def test_every_block_renews_the_heartbeat(store: Store) -> None:
     writer = start(store)
     before = store.run(writer.run_id).heartbeat_at
@@ -112,6 +132,8 @@ def test_a_trainer_that_was_declared_crashed_while_it_stood_still_writes_nothing
 
 def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     writer = start(store)
+    said: list[str] = []
+    store.log_line = said.append
     stop = threading.Event()
 
     def beat() -> None:
@@ -128,6 +150,7 @@ def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     finally:
         stop.set()
         trainer.join()
+    assert said == [], "its heartbeat is not overdue"
     writer.finish("completed")
 
 
@@ -163,6 +186,16 @@ def test_who_asks_for_crashes_does_not_wait_for_a_writer_that_stands_still(datab
         assert other.run(run_id).status == "running"
         other.mark_crashed()
         assert other.run(run_id).status == "crashed"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_writer_may_stand_still_for_half_a_minute_and_a_reader_for_as_long_as_it_likes(
+    store: Store,
+) -> None:
+    asked = text("SHOW idle_in_transaction_session_timeout")
+    before = store.read(lambda session: session.scalar(asked))
+    assert store.write(lambda session, _: session.scalar(asked)) == "30s"
+    assert store.read(lambda session: session.scalar(asked)) == before
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite, a live process keeps its lock

@@ -24,6 +24,7 @@ from db.errors import StoreError
 from db.integrity import first_fault
 from db.migrate import config, differences, downgrade, upgrade
 from db.model_source import ModelSource
+from db.schema import VerdictRow
 from db.store import Store
 from db.version import HEAD, current
 from job.cli import run
@@ -171,7 +172,10 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
         downgrade(engine, "base")
     else:
         downgrade(engine, revision)
-        assert rows(engine, columns)["epochs"] == before["epochs"]
+        after = rows(engine, columns)
+        assert {table: after[table] for table in after if table != "runs"} == {
+            table: before[table] for table in before if table != "runs"
+        }
         upgrade(engine)
         with Store(empty_url) as store:
             assert store.history(1, "paddle").same_bits(history(5))
@@ -179,6 +183,32 @@ def test_a_released_store_is_lifted_and_brought_down_with_its_data(
     with engine.connect() as connection:
         assert current(connection) is None
     assert not {*TABLES, "nights", "scheduled_runs"} & set(inspect(engine).get_table_names())
+
+
+def test_an_older_schema_keeps_the_verdicts_of_the_kinds_that_it_has(empty_url: str, engine: Engine) -> None:
+    fill(empty_url)
+    kinds = ("drift", "integrity", "exact", "audit", "baseline")
+    with Store(empty_url) as store:
+        for kind in kinds:
+            store.add_verdict(VerdictRow(run_id=1, kind=kind, passed=True, tolerance=0, detail=kind))
+    later = {*kinds[1:]}
+    for revision, gone in (("0007", set()), ("0006", {"baseline"}), ("0004", later), ("0003", later)):
+        downgrade(engine, revision)
+        found = [kind for (kind,) in rows(engine, {"verdicts": ["kind"]})["verdicts"]]
+        assert found == sorted({"parity", *kinds} - gone), revision
+
+
+def test_a_downsampled_run_is_asked_for_no_digest_that_cannot_be_computed(
+    empty_url: str, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_golden("0004", empty_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE runs SET thinned_every = 2 WHERE id = 1")
+        connection.exec_driver_sql("UPDATE runs SET pruning = 'delete' WHERE id = 2")
+        connection.exec_driver_sql("DELETE FROM epochs WHERE epoch = 1")
+    assert run(["db", "upgrade", "--database-url", empty_url]) == 0
+    said = capsys.readouterr()
+    assert (said.err, "digests" in said.out) == ("", False)
 
 
 FAMOUS = float(np.uint32(0x15AE43FD).view(np.float32))

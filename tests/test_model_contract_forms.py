@@ -95,7 +95,8 @@ def test_names_that_do_not_fit_are_found(small: Dataset) -> None:
     assert only(named("a", "b", "b", "bias"), small) == (NAMES, "'b' is there twice")
     assert only(named("a", "b", "", "bias"), small)[1] == "not a printable string of 1 to 4000 characters: ''"
     assert only(named("a", "b", 3, "bias"), small)[1] == "not a printable string of 1 to 4000 characters: 3"
-    assert only(named("a", "b\0", "c", "bias"), small)[1].startswith("not a printable string")
+    for bad in ("b\0", "b" * 4001):
+        assert only(named("a", bad, "c", "bias"), small)[1].startswith("not a printable string")
     assert only(named(), small)[1] == "not a tuple of strings: ()"
     assert only(named("a", "b", "bias"), small) == (START, "4 parameters, but 3 names")
     changing = iter(["a", "b"])

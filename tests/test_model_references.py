@@ -104,6 +104,7 @@ def test_what_is_no_reference_is_refused(tmp_path: Path, text: str, problem: str
         (b"\xff", "cannot be loaded: .*(utf|unicode|UTF)"),
         ("import there_is_no_such_module", "cannot be loaded: line 1: ModuleNotFoundError: No module"),
         ("\n\n1 / 0", "cannot be loaded: line 3: ZeroDivisionError: division by zero"),
+        ("def f():\n    1 / 0\n\nf()", "cannot be loaded: line 2: ZeroDivisionError"),
         ("import sys\nsys.exit(3)", "cannot be loaded: line 2: SystemExit: 3"),
         ("print('hello')" + OWN, "prints when it is imported"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from db.errors import QueryError
 from db.history import History
+from db.model_source import ModelSource
 from db.query import named_queries, named_query, run_query
 from db.schema import DatasetRow, FeatureRow, RunRow
 from db.store import Store
@@ -19,7 +21,7 @@ from job.computed import COMPUTED
 from job.data.dataset import DEFAULT_DATA, load
 from job.data.source import least_squares
 from job.named_query import run_named_query
-from tests.samples import dataset_row, history
+from tests.samples import dataset_row, execute, history
 
 EPOCHS, FEATURES = 120, 3
 NAMES = ["x0", "x1", "x2", "bias"]
@@ -194,6 +196,19 @@ def test_a_turn_says_in_which_stretch_it_is(store: Store, run: RunRow) -> None:
         assert [(row["test_rises_from"], row["test_rises_to"])] == (inside or [(None, None)])
 
 
+def test_answers_about_several_models_are_sorted_by_model_first(store: Store) -> None:
+    sources = [ModelSource(name, name) for name in ("c", "b", "a")]
+    writer = store.start_run(
+        made_dataset(), epochs=EPOCHS, learning_rate=0.1, seed=0, environment={}, models=sources
+    )
+    for seed, source in enumerate(sources):
+        writer.append(source.name, made_history(seed))
+    run = store.run(writer.run_id)
+    for name in ("overfitting", "turning-points", "convergence", "parity"):
+        models = [model for model, _ in groupby(row["model"] for row in rows(store, name, run))]
+        assert models == ["a", "b", "c"][: 2 if name == "parity" else 3]
+
+
 def turns(value: np.ndarray[Any, Any], least: float) -> list[tuple[int, float, float]]:
     """(epoch, distance before, distance after) of each change of direction, if both are at least `least`."""
     moving = [0, *(e for e in range(1, len(value)) if value[e] != value[e - 1])]
@@ -310,6 +325,11 @@ def test_runs_by_final_loss(store: Store, run: RunRow) -> None:
     found = rows(store, "runs-by-final-loss", None)
     assert [(r["train_loss"], r["run"], r["model"], r["test_loss"]) for r in found] == sorted(finals)
     assert {row["last_epoch"] for row in found} == {EPOCHS - 1}
+    for row in found:
+        about = store.run(row["run"])
+        for name in ("status", "learning_rate", "seed", "trigger"):
+            assert row[name] == getattr(about, name)
+        assert (row["dataset"], row["target"]) == (about.dataset.name, about.dataset.target)
 
 
 def test_same_bits(store: Store, run: RunRow, histories: dict[str, History]) -> None:
@@ -317,8 +337,13 @@ def test_same_bits(store: Store, run: RunRow, histories: dict[str, History]) -> 
     for model, made in histories.items():
         twin.append(model, made)
     twin.finish("completed")
-    found = [tuple(row.values())[:5] for row in rows(store, "same-bits", None)]
-    assert found == [
+    execute(
+        store,
+        *(f"UPDATE runs SET created_at = '203{i}-01-01 00:00:00.000' WHERE id = {i}" for i in range(1, 5)),
+    )
+    found = rows(store, "same-bits", None)
+    assert [str(row["first_created"])[:4] for row in found] == [f"203{row['first_run']}" for row in found]
+    assert [tuple(row.values())[:5] for row in found] == [
         (model, str(digest)[:12], count, first, last)
         for first, last, count in ((1, 1, 1), (run.id, twin.run_id, 2), (3, 3, 1))
         for model, digest in store.run(first).digests.items()

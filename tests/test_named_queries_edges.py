@@ -72,6 +72,24 @@ def test_a_loss_that_is_just_within_the_bounds_counts(store: Store) -> None:
         assert row[column] == 2
 
 
+def test_a_loss_below_zero_is_within_the_bounds_on_both_sides(store: Store) -> None:
+    writer = store.start_run(made_dataset(), epochs=5, learning_rate=0.1, seed=0, environment={})
+    made = history(5)
+    made.train_loss[:] = [-90, -99.25, -100.75, -100.0625, -100]
+    writer.append("python", made)
+    (row,) = rows(store, "convergence", store.run(writer.run_id))
+    assert (row["within_1_percent"], row["within_0_1_percent"]) == (1, 3)
+
+
+def test_a_parameter_of_zero_has_no_sign(store: Store) -> None:
+    writer = store.start_run(made_dataset(), epochs=1, learning_rate=0.1, seed=0, environment={})
+    made = history(1)
+    made.parameters[0] = [0, 1, -1, -0.0]
+    writer.append("python", made)
+    found = rows(store, "final-parameters", store.run(writer.run_id))
+    assert [row["sign"] for row in found] == ["0", "+", "-", "0"]
+
+
 def test_of_a_loss_of_zero_nothing_is_a_percentage(store: Store) -> None:
     writer = store.start_run(made_dataset(), epochs=3, learning_rate=0.1, seed=0, environment={})
     made = history(3)

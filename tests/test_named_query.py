@@ -131,6 +131,7 @@ def test_without_an_exact_path_the_turns_are_told_without_it(
 ) -> None:
     found = run_named_query(store, "turning-points", run)
     assert found.rows
-    (tmp_path / "made.csv").unlink()
+    moved = (tmp_path / "made.csv").rename(tmp_path / "moved.csv")
+    assert run_named_query(store, "turning-points", run, data=moved).rows == found.rows
     found = run_named_query(store, "turning-points", run)
     assert {row[-3:] for row in found.rows} == {(None, None, None)}

@@ -291,6 +291,25 @@ def test_the_query_says_of_every_night_what_the_list_says(store: Store) -> None:
     assert [row["why"] for row in rows] == [None, "nobody was there", None, None]
 
 
+def test_the_query_has_the_times_of_a_run_its_own_drift_and_what_was_pruned(store: Store) -> None:
+    run = complete(store, scheduled_run=nights.add_due(store, DAILY, DUE).id)
+    for column, minute in (("created_at", 0), ("heartbeat_at", 5), ("finished_at", 10)):
+        execute(store, f"UPDATE runs SET {column} = '2026-01-02 02:{minute:02}:00.000' WHERE id = {run}")
+    for kind, epoch, gap in (("drift", 3, 0.25), ("baseline", 1, 8.0)):
+        values = {"run_id": run, "kind": kind, "tolerance": 0, "passed": False, "detail": ""}
+        store.add_verdict(VerdictRow(**values, first_epoch=epoch, worst=gap))
+    gone = complete(store, scheduled_run=nights.add_due(store, DAILY, DUE - timedelta(days=1)).id)
+    execute(store, f"DELETE FROM runs WHERE id = {gone}")
+    found = run_query(store.url, named_query("nights").sql)
+    row, pruned = (dict(zip(found.columns, row, strict=True)) for row in found.rows)
+    assert [str(row[name])[:19] for name in ("began", "ended")] == [
+        "2026-01-02 02:00:00",
+        "2026-01-02 02:10:00",
+    ]
+    assert (row["first_epoch"], row["largest_gap"]) == (3, 0.25)
+    assert (pruned["outcome"], pruned["run"], pruned["began"]) == ("pruned", None, None)
+
+
 def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
     told = []
     for seed in (0, 0, 1, 1, 0, 2, 1, 2):
@@ -319,6 +338,21 @@ def test_a_night_that_drifts_back_says_to_which_run(store: Store) -> None:
     ]
 
 
+def test_what_job_compare_finds_is_no_drift_that_a_night_could_be_back_from(store: Store) -> None:
+    by_hand = complete(store, trigger="manual")
+    older, first, drifted, same = (night(store, bits) for bits in (0, 0, 1, 1))
+    for run in (first, drifted, same):
+        judge_drift(store, run)
+    later = night(store, 1)
+    for about, against, tolerance in [(drifted, older.id, 0.5), (same, by_hand, 0), (drifted, later.id, 0)]:
+        values = {"run_id": about.id, "against_run_id": against, "tolerance": tolerance}
+        store.add_verdict(VerdictRow(**values, kind="drift", passed=False, detail="by hand"))
+    parity = {"run_id": same.id, "against_run_id": drifted.id, "kind": "parity", "tolerance": 0}
+    store.add_verdict(VerdictRow(**parity, passed=False, detail="of another kind"))
+    assert (found := nights.before_drift(store, night(store, 0))) is not None
+    assert found.id == first.id
+
+
 def test_no_night_is_back_to_the_bits_of_a_downsampled_run(store: Store) -> None:
     for bits in (0, 1):
         judge_drift(store, night(store, bits))
@@ -338,6 +372,7 @@ def test_no_night_is_back_to_the_bits_of_a_downsampled_run(store: Store) -> None
         ("started", "diverged", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, diverged: so"),
         ("started", "crashed", "failed", "the scheduled run of 2026-01-02 02:00Z, run 1, crashed: so"),
         ("started", "interrupted", "skipped", None),
+        ("started", None, "skipped", None),  # its run was pruned
         ("started", "completed", "passed", None),
     ],
 )

@@ -19,7 +19,9 @@ from db.integrity import compute_digests
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.cli import run
+from job.data.dataset import load
 from job.models.reference import BUILT_IN
+from job.training import Settings, start
 from tests.conftest import ROOT
 from tests.samples import execute, write_csv
 from tests.trainers import start_and_wait
@@ -149,9 +151,15 @@ def test_train_resume_does_not_repeat_a_run_that_failed_its_verdict(
         said = f"run 2 of these data, settings and environment failed its {kind}, as"
         assert said in capsys.readouterr().err
         judge(database_url, kind, passed=True)
-    assert train(database_url, data, 5, "--resume") == 0
+    for model, passed in (("paddle", False), ("python", True)):
+        judge(database_url, "exact", passed, model=model)
+    assert train(database_url, data, 5, "--resume") == 1, "one model failed, whatever the other did"
+    judge(database_url, "exact", passed=True, model="paddle")
     with Store(database_url) as store:
-        assert [run.id for run in store.runs()] == [3, 2, 1]
+        start(store, Settings(load(data), 5, trigger="nightly")).finish("diverged")
+    assert train(database_url, data, 5, "--resume") == 0, "a scheduled run is none by hand"
+    with Store(database_url) as store:
+        assert [run.id for run in store.runs()] == [4, 3, 2, 1]
 
 
 def test_train_resume_tries_again_in_another_environment(
@@ -168,7 +176,9 @@ def test_train_resume_tries_again_in_another_environment(
         assert [run.id for run in store.runs()] == [2, 1]
 
 
-def judge(url: str, kind: str, passed: bool, against_run_id: int | None = None) -> None:
+def judge(
+    url: str, kind: str, passed: bool, against_run_id: int | None = None, model: str | None = None
+) -> None:
     """Give the newest run another verdict."""
     with Store(url) as store:
         store.add_verdict(
@@ -177,6 +187,7 @@ def judge(url: str, kind: str, passed: bool, against_run_id: int | None = None) 
                 kind=kind,
                 passed=passed,
                 against_run_id=against_run_id,
+                model=model,
                 tolerance=1e-6,
                 detail="as a test has it",
             )

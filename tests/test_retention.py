@@ -15,7 +15,7 @@ from db import retention, scheduled_runs
 from db.errors import LeaseLostError, StoreError
 from db.lease import RunWriter
 from db.retention import Policy, apply_pruning, prunings
-from db.schema import VerdictRow
+from db.schema import UNFINISHED, VerdictRow
 from db.store import Store
 from job.mirror.repair import repair_logs, rewrite
 from job.verdicts.drift import compare
@@ -56,6 +56,8 @@ def test_the_night_that_the_next_is_compared_with_stays(store: Store) -> None:
         before: "keep",
     }
     assert broken in ids(store)
+    execute(store, f"UPDATE runs SET thinned_every = 2 WHERE id = {made(store)}")
+    assert actions(store, keep_nights=1)[before] == "keep", "the newest is no longer whole"
     assert scheduled_runs.night_before(store, store.run(made(store))) is not None
 
 
@@ -70,7 +72,8 @@ def test_a_run_is_thinned_once_it_is_as_old_as_was_said(store: Store) -> None:
 
 def test_live_young_and_resumable_runs_are_not_thinned(store: Store) -> None:
     made(store, age=timedelta(days=1), trigger="manual")
-    made(store, status="interrupted", trigger="manual")
+    for status in UNFINISHED:
+        made(store, status=status, trigger="manual")
     old = made(store, trigger="manual")
     live = store.start_run(dataset_row(), epochs=40, learning_rate=0.1, seed=0, environment={})
     live.append("paddle", history(40))

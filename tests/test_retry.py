@@ -153,3 +153,17 @@ def test_a_fault_that_stays_is_not_waited_for() -> None:
 )
 def test_which_faults_of_postgresql_are_waited_for(error: type[Exception], passing: bool) -> None:
     assert is_transient(DBAPIError("SELECT", None, error("so"))) is passing
+
+
+def test_a_wait_that_is_over_is_not_said_again_and_limits_no_later_work() -> None:
+    lines: list[str] = []
+    waiting = RetryPolicy(URL, 60, None, lines.append)
+    with patch("db.retry.PATIENCE", 0.0):
+        away_for(0.01, waiting)
+    assert len(lines) == 2
+    assert waiting(lambda attempt: attempt) == 1
+    assert len(lines) == 2
+    waiting = RetryPolicy(URL, 0.3, None, lambda line: None, answer_timeout=60)
+    away_for(0.01, waiting)
+    time.sleep(0.4)
+    assert not waiting.gives_up(time.monotonic())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,6 +52,24 @@ def test_a_dataset_is_stored_once(store: Store) -> None:
     assert [feature.name for feature in runs[0].dataset.features] == ["x0", "x1", "x2"]
 
 
+def test_the_same_bytes_under_another_name_keep_that_name(store: Store) -> None:
+    for name in ("made.csv", "copy.csv"):
+        store.start_run(dataset_row(name=name), epochs=1, learning_rate=0.1, seed=0, environment={})
+    assert [run.dataset.name for run in store.runs()] == ["copy.csv", "made.csv"]
+
+
+def test_a_dataset_of_an_earlier_version_gets_its_rounding_and_keeps_it(store: Store) -> None:
+    start(store)
+    other = store.start_run(dataset_row(name="b"), epochs=1, learning_rate=0.1, seed=0, environment={})
+    execute(store, "UPDATE datasets SET sum_error = NULL")
+    for measured, kept in ((0.25, 0.25), (0.5, 0.25)):
+        row = dataset_row()
+        row.sum_error = measured
+        run = store.start_run(row, epochs=1, learning_rate=0.1, seed=0, environment={}).run_id
+        assert store.run(run).dataset.sum_error == kept
+    assert store.run(other.run_id).dataset.sum_error is None
+
+
 def test_a_run_keeps_its_settings_and_the_databases_time(store: Store) -> None:
     writer = start(store, epochs=7, learning_rate=0.25, seed=2**32 - 1, environment={"a": [1]})
     run = store.run(writer.run_id)
@@ -86,6 +105,25 @@ def test_verdicts_are_kept_in_order(store: Store) -> None:
         assert store.add_verdict(verdict).id
     assert [verdict.passed for verdict in store.verdicts(writer.run_id)] == [True, False]
     assert store.verdicts(start(store).run_id) == []
+
+
+def test_a_verdict_that_says_something_else_is_stored_and_the_same_once(store: Store) -> None:
+    one, other = start(store).run_id, start(store).run_id
+    first: dict[str, Any] = {"kind": "drift", "passed": True, "tolerance": 0.0, "detail": "so"}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"detail": "otherwise"},
+        {"against_run_id": other},
+        {"model": "a"},
+        {"against_model": "b"},
+    ]
+    stored = []
+    for change in changes:
+        stored += [store.add_verdict(VerdictRow(run_id=one, **first | change)).id for _ in range(2)]
+    assert stored[::2] == stored[1::2] == sorted(set(stored))
+    for change in changes[1:]:  # others have come since, and none of the same runs and models
+        assert store.add_verdict(VerdictRow(run_id=one, **first | change)).id in stored
+    assert len(store.verdicts(one)) == len(changes)
 
 
 def test_a_specification_is_data_target_epochs_rate_and_seed(store: Store) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from job.data.cells import is_missing, told
+from job.data.check import check
 from job.data.dataset import DEFAULT_DATA, load
 from job.data.reading import Reading
 from job.data.table import read_table
@@ -189,6 +191,20 @@ def test_what_is_left_out_of_a_file_is_said(tmp_path: Path) -> None:
         "line 1 left out: no row of the table",
         "column 1 is left out: it has no name, so it is taken for an index",
     )
+    path.write_text("# from somewhere\n# a,b,y\n" + BODY)
+    assert read_table(path).layout.notes == ("the names are those of the comment in line 2",)
+    path.write_text("A title\n\nand its second line\n" + PLAIN)
+    assert read_table(path).layout.notes == ("lines 1 to 3 left out: no row of the table",)
+
+
+def test_rows_of_another_width_are_counted_beyond_those_that_are_named(tmp_path: Path) -> None:
+    (path := tmp_path / "made.csv").write_text(PLAIN + "1,2\n" * 7)
+    problems = [str(problem) for problem in check(path, Reading()).problems]
+    assert problems[:5] == [
+        f"line {line}: 2 values, but the table has 3 columns named in line 1; correct the line"
+        for line in range(14, 19)
+    ]
+    assert problems[5:] == ["7 lines in all have another number of values"]
 
 
 REFUSED = {
@@ -275,6 +291,25 @@ def test_a_cell_that_is_no_number_is_named_with_its_place_and_the_option(
     (path := tmp_path / "made.csv").write_text(PLAIN + f'1,"{cell}",2\n')
     with pytest.raises(DataError, match=rf"made\.csv: line 14, column 2 \(b\): .*{message}"):
         read_table(path)
+
+
+def test_other_programs_marks_of_a_missing_value_are_known() -> None:
+    for mark in ("n.a.", "#N/A N/A", "-nan", "(null)", "#NULL!", "nil", "missing", "--", "---", "..", "..."):
+        assert is_missing(mark), mark
+    for mark in ("*", "\\N", "1.#IND", "-1.#QNAN", "#DIV/0!", "#VALUE!", "#NUM!", "None", "Missing"):
+        assert is_missing(mark), mark
+    assert not any(map(is_missing, ("0", "-1", "na2", "inf", "unknown")))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("2020-01-31T12:00Z", "2020-01", "2020/1/31", "31/1/2020", "1-31-20 12:00", "12:30", "12:30:15.5"),
+        *("31 Jan 2020", "31-January-20", "Jan 31, 2020", "2020年1月31日", "2020年1月"),
+    ],
+)
+def test_dates_of_many_forms_are_called_dates(cell: str) -> None:
+    assert told(cell) == (f"{cell!r} is a date, not a number", ())
 
 
 MARKS = ["NA", "", "?", "NaN", "nan", "N/A", "null", "None", "-", "#N/A", "<NA>", "."]

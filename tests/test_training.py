@@ -81,6 +81,13 @@ def test_the_first_block_of_each_model_is_one_epoch_and_no_block_is_above_2000()
     assert max(sizes) == 2000
 
 
+def test_a_block_of_a_large_model_has_few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("job.training.loop.BLOCK_VALUES", 41)
+    writer = Recorded()
+    run(writer, 60, a=MadeUp())  # of four parameters
+    assert max(len(block) for _, block in writer.blocks) == 11
+
+
 @pytest.mark.parametrize("begun", [0, 1, 700, 1999, 2000])
 def test_wherever_a_run_begins_a_block_ends_at_each_multiple_of_2000(begun: int) -> None:
     writer = Recorded()
@@ -135,6 +142,16 @@ def test_a_divergence_is_no_warning_of_numpy() -> None:
             return made
 
     assert run(Recorded(), 9, a=Overflowing()).status == "diverged"
+
+
+@pytest.mark.parametrize("field", ["train_loss", "test_loss", "parameters"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_epochs_are_finite_up_to_the_first_value_that_is_not(field: str, value: float) -> None:
+    made = history(9)
+    getattr(made, field)[4] = value
+    getattr(made, field)[6] = value
+    assert made.finite().same_bits(history(9)[:4])
+    assert history(9).finite().same_bits(history(9))
 
 
 def test_every_model_that_diverged_is_named() -> None:
@@ -215,6 +232,17 @@ def test_a_model_that_raises_ends_the_run_at_its_epoch_and_the_other_gets_as_far
     ahead = len(stored.get("good", []))
     assert stored.get("good", []) == list(range(ahead))
     assert epoch <= ahead <= 4 * epoch + 1, "not further than its block at that time"
+
+
+def test_what_a_model_prints_is_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    class Talking(MadeUp):
+        def advance(self, epochs: int) -> History:
+            print("hello")
+            return super().advance(epochs)
+
+    assert run(Recorded(), 1, a=Talking()) == Outcome("completed")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
 
 
 def test_a_model_that_raises_only_once_goes_on() -> None:

@@ -20,7 +20,7 @@ from db.database import summaries
 from db.history import History
 from db.schema import RunRow
 from db.store import Store
-from db.types import database_now, pack, seconds_since, unpack
+from db.types import database_now, first_not_packed, pack, seconds_since, unpack
 from tests.samples import dataset_row, history
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -143,3 +143,10 @@ def test_moments_are_the_same_in_every_time_zone(store: Store) -> None:
         "postgresql": "SELECT (due_at AT TIME ZONE 'UTC')::text FROM scheduled_runs",
     }[store.engine.dialect.name]
     assert store.read(lambda session: session.scalar(text(stored)))[:19] == "2026-01-02 02:00:00"
+
+
+def test_numbers_that_an_earlier_version_wrote_in_full_are_no_change() -> None:
+    vectors = np.array([[0.1, 0.5]] * 3, np.float32)
+    written = ["[0.1,0.5]", "[0.10000000149011612,0.5]", "[0.1,0.5]"]
+    assert first_not_packed(written, vectors) is None
+    assert first_not_packed([*written[:2], "[0.1000000001,0.5]"], vectors) == 2

@@ -12,10 +12,16 @@ import pytest
 
 from db.errors import StoreError
 from db.history import History
-from db.schema import RunRow
+from db.schema import ModelRow, RunRow
 from db.store import Store
 from job.data.dataset import load
-from job.verdicts.verify import is_default_run, parity_verdict, reference_verdict, verify
+from job.verdicts.verify import (
+    changed_statistics,
+    is_default_run,
+    parity_verdict,
+    reference_verdict,
+    verify,
+)
 from tests.conftest import ROOT
 from tests.samples import dataset_row, execute, history, regression, run_row
 
@@ -125,6 +131,24 @@ def test_a_printed_epoch_that_the_run_lacks_is_missed(gone: int) -> None:
 )
 def test_the_default_run_is_the_notebooks(changes: dict[str, Any], is_default: bool) -> None:
     assert is_default_run(default_run(**changes)) is is_default
+
+
+def test_a_model_of_ones_own_is_not_the_notebooks_whatever_its_name() -> None:
+    run = default_run()
+    run.models.append(ModelRow(position=2, name="mine", source="/mine.py:Mine"))
+    assert is_default_run(run)
+    run.models[1].source = "/mine.py:Mine"
+    assert not is_default_run(run)
+
+
+def test_statistics_may_differ_in_their_last_digits_in_relation_to_the_range() -> None:
+    for low, high in ((1e6, 1e6 + 1), (0.0, 1e-6)):
+        stored, data = dataset_row(), dataset_row()
+        for row in (stored, data):
+            row.features[1].minimum, row.features[1].maximum, row.features[1].mean = low, high, high
+        for share, found in ((5e-10, ""), (1e-6, "minimum, maximum and mean of x1 in the store and in")):
+            stored.features[1].mean = high - share * (high - low)
+            assert changed_statistics(stored, data)[: len(found) or 99] == found
 
 
 def judged(status: str = "completed", **histories: History) -> Any:
