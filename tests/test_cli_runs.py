@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -15,10 +14,9 @@ from db.store import Store
 from db.version import HEAD
 from job.cli import run
 from tests.conftest import ROOT, Job, job_command
-from tests.samples import dataset_row, execute, histories, history, start
+from tests.samples import dataset_row, execute, history, start
 
 Output = pytest.CaptureFixture[str]
-MOMENTS = ("created_at", "heartbeat_at", "finished_at")
 
 
 @pytest.fixture
@@ -41,28 +39,6 @@ def test_runs_are_listed_newest_first(filled_url: str, capsys: Output) -> None:
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split()[:2] == ["run", "status"]
     assert [line.split()[:2] for line in lines] == [["2", "interrupted"], ["1", "completed"]]
-
-
-@pytest.fixture
-def dated(filled: Store) -> Store:
-    """Of the runs 1 and 2 every moment is another; run 2 lacks epochs of python."""
-    moments = {name: f"2026-01-02 0{i}:04:05.000" for i, name in enumerate(MOMENTS, 3)}
-    execute(
-        filled,
-        "UPDATE runs SET " + ", ".join(f"{name} = '{moment}'" for name, moment in moments.items()),
-        "DELETE FROM epochs WHERE run_id = 2 AND model = 'python' AND epoch > 3",
-        "DELETE FROM runs WHERE id = 3",
-    )
-    return filled
-
-
-def test_a_line_of_the_list_has_the_epochs_of_the_model_that_is_behind(dated: Store, capsys: Output) -> None:
-    assert run(["runs", "--database-url", dated.url.render_as_string()]) == 0
-    _, second, first = (re.split(" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines())
-    both = ["completed", "manual", "0.1", "2026-01-02 03:04Z"]
-    for line, number, epochs, seed in ((first, "1", "30", "0"), (second, "2", "4 of 30", "1")):
-        digest = str(dated.run(int(number)).digests["paddle"])[:12]
-        assert line == [number, *both[:2], epochs, both[2], seed, both[3], digest]
 
 
 def test_runs_as_json_have_every_fact(filled_url: str, capsys: Output) -> None:
@@ -101,19 +77,28 @@ def test_show_has_the_whole_run(filled_url: str, capsys: Output) -> None:
     assert set(shown["last_losses"]) == {"paddle", "python"}
 
 
-def test_show_has_each_fact_under_its_name(dated: Store, capsys: Output) -> None:
-    assert run(["show", "1", "--database-url", dated.url.render_as_string()]) == 0
-    table = capsys.readouterr().out.partition("\n\n")[0]
-    facts = dict(re.split(" {2,}", line, maxsplit=1) for line in table.splitlines())
-    assert facts["rows"] == "24 to train, 6 to test"
-    moments = [facts[name.partition("_")[0]] for name in MOMENTS]
-    assert moments == [f"2026-01-02 0{hour}:04:05Z" for hour in (3, 4, 5)]
-    for model, own in histories(30).items():
-        losses = [float(part[-1]) for part in (own.train_loss, own.test_loss)]
-        assert facts[f"{model} loss"] == f"train {losses[0]:.8f}, test {losses[1]:.8f}"
-        unit = dated.run(1).dataset.target_maximum - dated.run(1).dataset.target_minimum
-        errors = re.findall(r"(?:train|test) ([\d.]+)", facts[f"RMSE of {model}"])
-        assert list(map(float, errors)) == pytest.approx([unit * value**0.5 for value in losses], rel=1e-4)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plot", "1", "--figure", "losses"),
+        ("report", "1"),
+        ("export", "1"),
+        ("query", "losses", "--run", "1"),
+    ],
+)
+def test_what_rests_on_the_epochs_that_are_left_of_a_run_says_so(
+    words: tuple[str, ...], filled: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("job.cli.draw.draw", "job.report.draw"):
+        monkeypatch.setattr(place, lambda *_: [])
+    url = filled.url.render_as_string()
+    assert run([*words, "--database-url", url]) == 0
+    assert "run 1 is" not in capsys.readouterr().err
+    execute(filled, "UPDATE runs SET thinned_every = 10 WHERE id = 1")
+    assert run([*words, "--database-url", url]) == 0
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith("job: run 1 is downsampled")
+    assert said.endswith("; what follows rests on the epochs that are left")
 
 
 def test_verify_judges_and_stores(filled_url: str, capsys: Output) -> None:
