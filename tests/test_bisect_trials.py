@@ -62,6 +62,50 @@ def test_a_trial_with_another_seed_learning_rate_model_or_length_is_another(
     assert len({one, *others}) == 5
 
 
+def test_a_trial_of_other_data_models_code_or_on_another_cpu_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(change: str = "") -> str:
+        """With a change of this attribute of the dataset, of the last model, of the CPU or of the code."""
+        run, cpu = run_row(), "a"
+        monkeypatch.setattr("job.bisect.trials.SOURCE", tmp_path / "source")
+        (tmp_path / "source" / "db").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / "db" / "made.py").write_text(f"CHANGED = {change == 'code'}\n")
+        if change == "cpu":
+            cpu = "b"
+        elif change in ("sha256", "target", "reading"):
+            setattr(run.dataset, change, f"other {change}")
+        elif change:
+            setattr(run.models[-1], change, f"other {change}")
+        monkeypatch.setattr("job.bisect.trials.environment", lambda: {"cpu": cpu})
+        return trials(tmp_path, run).key(SETTINGS, "python", 8)
+
+    changes = ["sha256", "target", "reading", "name", "source", "source_sha256", "code", "cpu"]
+    assert key() == key()
+    assert len({key(), *map(key, changes)}) == 1 + len(changes)
+
+
+def test_a_trial_has_no_setting_of_the_user_and_no_run_of_the_trial_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, str]] = []
+
+    def fails(*_: object, env: dict[str, str], **__: object) -> Any:
+        given.append(env)
+        return subprocess.CompletedProcess([], 2, "", "job: error: no such file")
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    for name in ("JOB_MODELS", "PYTHONHASHSEED", "OWN"):
+        monkeypatch.setenv(name, "mine")
+    made = trials(tmp_path, run_row())
+    (made.directory / "trial.db").touch()
+    with pytest.raises(FailedError, match=r"^cannot train: no such file$"):
+        made.train(SETTINGS, "python", 8)
+    (variables,) = given
+    assert variables["OWN"] == "mine"
+    assert not [name for name in variables if name.startswith(("JOB_", "PYTHON"))]
+
+
 @pytest.fixture
 def trained(migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """The digest of `python` by a trial that gives a run with that version of NumPy."""

@@ -14,7 +14,7 @@ from db.store import Store
 from db.version import HEAD
 from job.cli import run
 from tests.conftest import ROOT, Job, job_command
-from tests.samples import dataset_row, history, start
+from tests.samples import dataset_row, execute, history, start
 
 Output = pytest.CaptureFixture[str]
 
@@ -75,6 +75,30 @@ def test_show_has_the_whole_run(filled_url: str, capsys: Output) -> None:
     shown = json.loads(capsys.readouterr().out)
     assert shown["features"] == ["x0", "x1", "x2"]
     assert set(shown["last_losses"]) == {"paddle", "python"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plot", "1", "--figure", "losses"),
+        ("report", "1"),
+        ("export", "1"),
+        ("query", "losses", "--run", "1"),
+    ],
+)
+def test_what_rests_on_the_epochs_that_are_left_of_a_run_says_so(
+    words: tuple[str, ...], filled: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("job.cli.draw.draw", "job.report.draw"):
+        monkeypatch.setattr(place, lambda *_: [])
+    url = filled.url.render_as_string()
+    assert run([*words, "--database-url", url]) == 0
+    assert "run 1 is" not in capsys.readouterr().err
+    execute(filled, "UPDATE runs SET thinned_every = 10 WHERE id = 1")
+    assert run([*words, "--database-url", url]) == 0
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith("job: run 1 is downsampled")
+    assert said.endswith("; what follows rests on the epochs that are left")
 
 
 def test_verify_judges_and_stores(filled_url: str, capsys: Output) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -36,6 +37,16 @@ def test_a_line_says_what_became_of_a_combination(result: Result, words: str, ca
     log_result(TASK, result, 2, 9)
     said = words.format("seed 0, learning rate 0.01")
     assert capsys.readouterr().err == f"job: 2 of 9: {said}\n"
+
+
+def test_a_line_in_json_has_the_combination_and_its_time(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOB_LOG_FORMAT", "json")
+    log_result(TASK, Result(7, "completed", None, 1.2345, trained=True), 2, 9)
+    line = json.loads(capsys.readouterr().err)
+    names = ("event", "run", "seed", "learning_rate", "status", "seconds")
+    assert [line[name] for name in names] == ["sweep_run", 7, 0, 0.01, "completed", 1.234]
 
 
 def test_a_sweep_counts_what_its_combinations_came_to(capsys: Output) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from db.store import Store
 from job.cli import run
-from job.cli.progress import PlainLines
+from job.cli.progress import PlainLines, training_progress
 from job.data.dataset import DEFAULT_DATA
 from job.models.reference import BUILT_IN
 from tests.conftest import Job, job_command
@@ -271,3 +271,18 @@ def test_a_progress_line_comes_once_every_model_has_passed_its_epoch(
     report("b", history(2, first_epoch=2))
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0].strip() for line in lines] == ["3 of 10 epochs", "4 of 10 epochs"]
+
+
+def test_a_terminal_gets_a_bar_for_each_model_with_its_epochs_and_its_last_losses(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for name, value in (("COLUMNS", "120"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    own = history(10, first_epoch=20)
+    with training_progress({"paddle": 20, "python": 5}, 40) as on_block:
+        on_block("paddle", own)
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    losses = f"train {own.train_loss[-1]:.6f} test {own.test_loss[-1]:.6f}"
+    assert re.search(rf"paddle .* 30/40 .*{losses}", said)
+    assert re.search(r"python .* 5/40 ", said)

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from job import __version__
+from job.cli import load
+from job.cli.options import DEFAULT_LOG_DIR
 from tests.conftest import ROOT
 
 Service = dict[str, Any]
@@ -236,3 +239,64 @@ def test_env_example_documents_every_setting() -> None:
     assert used == {
         line.lstrip("# ").partition("=")[0] for line in lines if line.startswith(("# JOB_", "# LEDGER_"))
     }
+
+
+def test_each_service_does_what_its_name_says() -> None:
+    assert of_those_that_have("command") == {
+        "migrate": ["db", "upgrade"],
+        "train": ["train", "--resume"],
+        "nightly": ["nightly"],
+        "sweep": ["sweep"],
+        "worker": ["worker", "tcp://scheduler:8786"],
+        "scheduler": ["--port", "8786", "--no-dashboard", "--no-show"],
+        "visualdl": ["dashboard", "--host", "0.0.0.0", "--port", "8040"],
+        "query": ["--list"],
+    }
+    assert SERVICES["sweep"]["environment"]["JOB_SCHEDULER"] == SERVICES["worker"]["command"][1]
+    assert of_those_that_have("entrypoint") == {
+        "passwords": ["/bin/bash", "/passwords.sh"],
+        "scheduler": ["python", "-m", "distributed.cli.dask_scheduler"],
+        "query": ["python", "-m", "job", "query"],
+    }
+    targets = {name: service["build"]["target"] for name, service in SERVICES.items() if "build" in service}
+    without_paddle = dict.fromkeys(READERS, "dashboard")
+    assert targets == dict.fromkeys(JOBS | {"scheduler"}, "job") | without_paddle
+
+
+def test_what_is_to_be_kept_is_mounted_where_it_is_written_and_read() -> None:
+    assert mounts(SERVICES["db"])["/var/lib/postgresql/data"] == ("database", False)
+    assert mounts(SERVICES["db"])["/docker-entrypoint-initdb.d/roles.sh"] == ("./docker/roles.sh", True)
+    (directory,) = re.findall(r"^WORKDIR (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    for name in ("train", "nightly", "visualdl"):
+        assert mounts(SERVICES[name])[f"{directory}/{DEFAULT_LOG_DIR.parent}"] == ("logs", False)
+    for name in ("train", "nightly", "sweep"):
+        assert mounts(SERVICES[name])["/data"] == ("./data", True)
+    assert set(COMPOSE["volumes"]) == {
+        source for service in SERVICES.values() for source, _ in mounts(service).values() if source[0] != "."
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "elsewhere"),
+    [
+        ("train", "train", {"JOB_LOG_DIR"}),
+        ("nightly", "nightly", {"JOB_LOG_DIR"}),
+        ("sweep", "sweep", set()),
+        ("worker", "worker", {"JOB_SCHEDULER"}),
+        ("visualdl", "dashboard", {"JOB_LOG_DIR", "JOB_DASHBOARD_HOST", "JOB_DASHBOARD_PORT"}),
+    ],
+)
+def test_a_service_passes_every_setting_of_its_command_on(
+    name: str, command: str, elsewhere: set[str]
+) -> None:
+    settings = {parameter.envvar for parameter in load(command).params} - {None}
+    assert settings - set(SERVICES[name]["environment"]) == elsewhere
+
+
+def test_what_is_installed_in_the_images_has_a_hash_and_the_labels_have_the_version() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    lines = text.replace("\\\n", " ").splitlines()
+    installed = [line for line in lines if "pip" in line and " install " in line and ".lock" in line]
+    assert len(installed) == 3
+    assert all({"--require-hashes", "--no-deps"} <= set(line.split()) for line in installed)
+    assert re.findall(r'image\.version="(.+?)"', text) == [__version__] * 2

@@ -19,6 +19,7 @@ from db import scheduled_runs
 from db.store import Store
 from job.cli import app
 from job.schedule.cron import Schedule
+from job.schedule.scheduler import GRACE
 from tests.conftest import ROOT, job_command
 
 DEPLOY = ROOT / "deploy"
@@ -125,3 +126,49 @@ def test_the_crontab_runs_one_night_and_none_while_one_is_at_work_and_checks_the
     with Store(f"sqlite:///{tmp_path / 'results/ledger.db'}") as store:
         assert [scheduled_run.outcome for scheduled_run in scheduled_runs.newest(store)] == ["completed"]
     assert '"event": "verdict"' in (tmp_path / "results/nightly.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["nightly", "check"])
+def test_what_the_units_start_can_change_the_results_and_nothing_else(name: str) -> None:
+    service = unit(f"epoch-ledger-{name}.service")["Service"]
+    expected = {"User": "epoch-ledger", "NoNewPrivileges": "true", "PrivateTmp": "true"}
+    expected |= {"ProtectSystem": "strict", "ProtectHome": "true"}
+    assert dict(service) | expected == dict(service)
+    assert service["ReadWritePaths"].lstrip("-") == f"{service['WorkingDirectory']}/results"
+
+
+@pytest.mark.parametrize("name", ["nightly", "check"])
+def test_what_the_cronjobs_start_is_locked_down(name: str) -> None:
+    spec, container = cronjob(f"{name}-cronjob.yaml")
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    user = {"runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001}
+    assert pod["securityContext"] == user | {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"memory"} <= set(container["resources"]["limits"])
+    settings = {each["name"]: each.get("value") for each in container["env"]}
+    assert settings["JOB_DATABASE_PASSWORD_FILE"] == "/run/passwords/password"
+    assert "@" in settings["JOB_DATABASE_URL"]
+    assert ":" not in settings["JOB_DATABASE_URL"].partition("//")[2], "it has no password"
+
+
+def test_a_night_that_failed_is_not_trained_again_and_one_that_is_stopped_has_time_to_store() -> None:
+    spec, _ = cronjob("nightly-cronjob.yaml")
+    assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert spec["startingDeadlineSeconds"] == GRACE.total_seconds()
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    assert (pod["restartPolicy"], pod["terminationGracePeriodSeconds"]) == ("Never", 15)
+    service = unit("epoch-ledger-nightly.service")["Service"]
+    assert (service["Restart"], service["TimeoutStopSec"]) == ("no", "15s")
+
+
+def test_the_check_comes_hours_after_the_night() -> None:
+    night, check = (when for when, _ in crontab_lines())
+    assert (night, check) == ("0 2 * * *", "0 8 * * *")
+    for name, when, at in (("nightly", night, "02:00:00"), ("check", check, "08:00:00")):
+        assert cronjob(f"{name}-cronjob.yaml")[0]["schedule"] == when
+        assert unit(f"epoch-ledger-{name}.timer")["Timer"]["OnCalendar"] == f"*-*-* {at}"

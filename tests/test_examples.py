@@ -80,6 +80,20 @@ def test_momentum_is_faster_than_none_and_mini_batches_too() -> None:
     assert trained("minibatch_numpy").train_loss[-1] < 0.5 * trained("python").train_loss[-1]
 
 
+@pytest.mark.parametrize("name", ["lists_linear", "momentum_numpy", "minibatch_numpy"])
+def test_the_losses_of_a_regression_are_those_of_all_rows_before_the_epoch(
+    name: str, housing: Dataset
+) -> None:
+    start = find(name).initial(housing, 0)
+    found = find(name)(housing, 0.01, 0, start).advance(1)
+    *w, b = find("python").initial(housing, 0).parameters.astype(float)
+    for x, y, loss in (
+        (housing.train_x, housing.train_y, found.train_loss),
+        (housing.test_x, housing.test_y, found.test_loss),
+    ):
+        assert loss[0] == pytest.approx(np.mean((x @ np.array(w) + b - y[:, 0]) ** 2), rel=1e-5)
+
+
 def test_the_order_of_mini_batches_comes_from_seed_and_epoch(housing: Dataset) -> None:
     model = find("minibatch_numpy")
     start = model.initial(housing, 0)

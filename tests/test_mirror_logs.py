@@ -220,6 +220,19 @@ def test_mend_brings_every_run_in_order(store: Store, log_dir: Path, said: list[
         assert_run_drawn(log_dir, store, run)
 
 
+def test_mend_begins_with_the_newest_run(sqlite_url: str, log_dir: Path) -> None:
+    with Store(sqlite_url, create=True) as store:
+        first, second = (started(store).run_id for _ in range(2))
+        drawn: list[list[str]] = []
+        repair_logs(store, log_dir, print, on_run=lambda *_: drawn.append(names(log_dir)))
+    assert drawn == [[str(second)], [str(first), str(second)]]
+
+
+def names(log_dir: Path) -> list[str]:
+    """The names of the runs that are drawn."""
+    return sorted(path.name for path in log_dir.iterdir() if path.name.isdecimal())
+
+
 def test_mend_goes_on_after_a_run_that_cannot_be_drawn(store: Store, log_dir: Path, said: list[str]) -> None:
     newer, older = (started(store).run_id for _ in range(2))
     log_dir.mkdir()

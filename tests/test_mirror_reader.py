@@ -60,6 +60,14 @@ def test_the_page_gets_the_stored_numbers(logs: reader.Logs, monkeypatch: pytest
     assert [list(value.histogram.hist) for value in histograms] == counts.tolist()
 
 
+def test_of_very_many_histograms_some_of_all_epochs_are_shown_and_the_newest(
+    log: Path, logs: reader.Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "HISTOGRAMS", 4)
+    shown = [value.id for value in logs.get_reservoir("histogram").get_items("1/python", "weights")]
+    assert shown == [0, 13, 26, 39]
+
+
 def test_a_curve_can_be_the_first_request(log: Path) -> None:
     assert len(steps(reader.Logs(ALL, 0))) == 40
 

@@ -81,6 +81,10 @@ def test_each_specification_has_its_own_metrics(store: Store, migrated_url: str,
         if sample.name == "epoch_ledger_run_duration_seconds"
     ]
     assert sorted(seeds) == ["0", "7"]
+    assert (
+        'epoch_ledger_run_duration_seconds{data="made.csv",epochs="5",learning_rate="0.1",'
+        'models="paddle,python",seed="7",target="y"}'
+    ) in text
     assert text.endswith("# EOF\n")
 
 
@@ -130,6 +134,7 @@ def test_junit_has_a_suite_for_each_run_and_a_case_for_each_verdict(
 ) -> None:
     for bits in (0, 1):
         judged(store, night(store, bits))
+    execute(store, "UPDATE runs SET finished_at = '2026-03-02 02:00:04.500' WHERE id = 2")
     verdict = VerdictRow(run_id=2, kind="parity", passed=True, tolerance=0.0, detail="", model="python")
     store.add_verdict(verdict)
     night(store, status="interrupted")
@@ -149,6 +154,8 @@ def test_junit_has_a_suite_for_each_run_and_a_case_for_each_verdict(
         assert [each.get("message") for each in suite.findall("testcase/failure")] == [message]
         assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("1", "1", "0")
     assert [case.get("name") for case in drifted] == ["run", "drift", "parity python"]
+    assert [drifted.get(name) for name in ("timestamp", "time")] == ["2026-03-02T02:00:00", "4.500"]
+    assert [case.get("time") for case in drifted] == ["4.500", "0", "0"]
     (failure,) = drifted.findall("testcase/failure")
     assert str(failure.get("message")).startswith("against run 1: ")
     assert (drifted.get("tests"), drifted.get("failures"), drifted.get("skipped")) == ("3", "1", "0")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from db import scheduled_runs
-from db.schema import ScheduledRunRow
+from db.schema import ScheduledRunRow, VerdictRow
 from db.store import Store
 from job.cli import run
 from job.schedule.page import nights_page
@@ -102,7 +102,12 @@ def test_against_a_baseline_each_night_is_marked_until_the_change_is_accepted(
     assert "packages numpy 9.9" in made[made.index('id="edges"') : made.index('id="baselines"')]
     accepted = made[made.index('id="baselines"') : made.index('id="others"')]
     assert "numpy 9.9 is &lt;right&gt;" in accepted
-    assert "bob" in accepted
+    worst = store.verdicts(2)[-1].worst
+    added = "packages numpy 9.9, was absent"
+    assert [row[1:] for row in cells(made, "baselines")] == [
+        ["set", "3", "bob", "numpy 9.9 is &lt;right&gt;", "1", f"{worst:.2g}", added],
+        ["set", "1", "alice", "first night", "", "", ""],
+    ]
 
 
 def test_missed_and_failed_nights_are_marked_and_listed_with_their_reasons(
@@ -114,7 +119,14 @@ def test_missed_and_failed_nights_are_marked_and_listed_with_their_reasons(
     made = page()
     assert 'title="2026-03-01 02:00Z, failed, run 1, no memory"' in made
     assert squares(made) == [("failed",), ("missed",)]
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in made[made.index('id="others"') :]
+    judged_badly = night(store)
+    failed = VerdictRow(run_id=judged_badly.id, kind="parity", passed=False, tolerance=0.0, detail="")
+    store.add_verdict(failed)
+    assert cells(page(), "others") == [
+        ["2026-04-01 02:00:00 UTC", "missed", "", "&lt;script&gt;alert(1)&lt;/script&gt;"],
+        ["2026-03-03 02:00:00 UTC", "verdict failed", "2", "job show 2"],
+        ["2026-03-01 02:00:00 UTC", "failed", "1", "no memory"],
+    ]
     assert "<script" not in made
 
 

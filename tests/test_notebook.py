@@ -12,6 +12,7 @@ import pytest
 from db.store import Store
 from job.cli import run as command
 from tests.conftest import ROOT, Job
+from tests.samples import execute
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -48,6 +49,42 @@ def test_the_notebook_reads_and_draws_a_run(
     ]
     assert kinds.count("image/png") == 2
     assert kinds.count("text/html") == 3
+
+
+@pytest.mark.thorough
+def test_the_notebook_shows_the_newest_run_under_the_right_names(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nbformat
+    from matplotlib import pyplot
+
+    execute(filled, "DELETE FROM runs WHERE id = 3")  # it has no epochs
+    monkeypatch.setenv("JOB_DATABASE_URL", filled.url.render_as_string())
+    monkeypatch.setattr(pyplot, "show", lambda: None)
+    pyplot.switch_backend("agg")
+    found: dict[str, Any] = {}
+    for cell in nbformat.read(NOTEBOOKS / "history.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, found)
+    stored = {model: filled.history(2, model) for model in ("paddle", "python")}
+    (axes,) = found["figure"].axes
+    assert axes.get_title() == found["axes"].get_title().rpartition(", ")[2].capitalize() == "Run 2"
+    parts = {
+        f"{model} {part}": getattr(own, f"{part}_loss").tolist()
+        for model, own in stored.items()
+        for part in ("train", "test")
+    }
+    assert {line.get_label(): list(line.get_ydata()) for line in axes.lines} == {
+        name: pytest.approx(losses) for name, losses in parts.items()
+    }
+    drawn = {line.get_label(): list(line.get_ydata()) for line in found["axes"].lines}
+    names = filled.run(2).parameter_names
+    values = stored["python"].parameters.T.tolist()
+    assert drawn == {name: pytest.approx(own) for name, own in zip(names, values, strict=True)}
+    apart = abs(stored["paddle"].test_loss - stored["python"].test_loss.astype(float))
+    assert found["gaps"].test_loss_gap.tolist() == pytest.approx(apart.tolist(), abs=1e-6)
+    found["engine"].dispose()
+    pyplot.close("all")
 
 
 @pytest.mark.process

@@ -20,7 +20,7 @@ from job.plots.sweep import Fan, fan, final, read_fan, seed_in_words, share_of_s
 from tests.samples import dataset_row, execute, histories, history
 
 EPOCHS = 150
-RATES, SEEDS = [0.01, 0.1], [3, 5, 7]
+RATES, SEEDS = [0.01, 0.1], [2, 3, 5, 7]
 Made = dict[tuple[float, int], dict[str, History]]
 
 
@@ -63,7 +63,7 @@ def test_a_fan_has_the_losses_of_paddle_by_rate_seed_and_epoch(shown: Fan, made:
     assert (shown.rates.tolist(), shown.seeds.tolist()) == (RATES, SEEDS)
     assert {0, 1, 2, 100, EPOCHS - 1} <= set(shown.epochs.tolist())
     assert np.diff(shown.epochs).min() > 0
-    assert shown.train.shape == shown.test.shape == (2, 3, len(shown.epochs))
+    assert shown.train.shape == shown.test.shape == (2, 4, len(shown.epochs))
     for i, rate in enumerate(RATES):
         for j, seed in enumerate(SEEDS):
             own = made.get((rate, seed), {"paddle": History.empty(0, 3)})["paddle"]
@@ -76,12 +76,12 @@ def test_a_fan_has_the_losses_of_paddle_by_rate_seed_and_epoch(shown: Fan, made:
 def test_a_panel_of_the_fan_has_each_run_the_median_and_the_quantiles(shown: Fan) -> None:
     figure = fan(shown)
     assert [axes.get_title("left") for axes in figure.axes] == [
-        "learning rate 0.01, 3 seeds",
-        "learning rate 0.1, 2 seeds",
+        "learning rate 0.01, 4 seeds",
+        "learning rate 0.1, 3 seeds",
     ]
     assert [axes.get_ylabel() for axes in figure.axes] == ["train loss (log)", ""]
     epochs_trained = (shown.epochs + 1).tolist()
-    for axes, rate, seeds in zip(figure.axes, shown.train, (3, 2), strict=True):
+    for axes, rate, seeds in zip(figure.axes, shown.train, (4, 3), strict=True):
         *each, median = axes.lines
         for line, losses in zip(each, rate[:seeds], strict=True):
             assert line.get_xdata().tolist() == epochs_trained  # type: ignore[union-attr]
@@ -100,6 +100,8 @@ def test_a_panel_of_the_fan_has_each_run_the_median_and_the_quantiles(shown: Fan
     assert colours[:2] == [each[0].get_color(), median.get_color()]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["one seed", "median", "25 to 75 %", "10 to 90 %"]
+    strong, weak = (float(handle.get_alpha() or 0) for handle in figure.legends[0].legend_handles[2:])  # type: ignore[union-attr]
+    assert strong > weak, "the bands lie on each other"
 
 
 def test_the_final_losses_are_those_of_the_last_epoch(shown: Fan, made: Made) -> None:
@@ -117,7 +119,7 @@ def test_the_final_losses_are_those_of_the_last_epoch(shown: Fan, made: Made) ->
             last = [float((own.train_loss if part == "train" else own.test_loss)[-1]) for own in whole]
             dots = next(lines)
             assert np.asarray(dots.get_ydata()).tolist() == last
-            assert np.asarray(dots.get_xdata()).tolist() == pytest.approx([0.94 * rate, 1.06 * rate])
+            assert np.asarray(dots.get_xdata()).tolist() == pytest.approx([0.94 * rate, rate, 1.06 * rate])
             medians.append(np.median(last))
         line = next(lines)
         assert np.asarray(line.get_xdata()).tolist() == RATES

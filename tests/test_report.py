@@ -16,7 +16,7 @@ from job.cli import run
 from job.data.dataset import load
 from job.html import cell, unbroken
 from job.plots.subject import Subject, read_subject
-from job.report import drift, newest_verdicts, outcome, page
+from job.report import drift, models_alike, newest_verdicts, outcome, page
 from job.report.sentences import (
     SENTENCES,
     convergence,
@@ -126,7 +126,14 @@ def test_the_page_has_what_the_run_was_made_of_and_lacks(
             writer.append(model, own[:epochs])
         writer.finish("completed")
     compare(store, store.run(2), store.run(1))
+    execute(
+        store,
+        "UPDATE runs SET created_at = '2026-01-02 03:04:05.000', finished_at = '2026-01-02 04:04:05.000'",
+        "UPDATE verdicts SET created_at = '2026-01-02 05:04:05.000'",
+    )
     text = page(store, store.run(2))
+    moments = re.findall(r"2026-01-02 (\d+):04:05 UTC", text)
+    assert moments == ["03", "04", "05"], "started, ended, judged"
     assert "24\ntraining rows and 6 test rows;" in text
     digests = re.findall(r"digest of (\w+):\s<code>(\w+)</code>", text)
     assert dict(digests) == store.run(2).digests
@@ -136,6 +143,32 @@ def test_the_page_has_what_the_run_was_made_of_and_lacks(
     assert dict(facts[:2]) == {"cpu": "&lt;fast&gt;", "threads x": "1"}
     assert [name for name, _ in facts[2:]] == ["packages", "dataset sha256"]
     assert "numpy 2.1" in facts[2][1]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_the_drift_is_that_of_the_newest_comparison_to_its_tolerance(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("job.report.draw", lambda *_: [])
+    for seed in range(3):
+        writer = store.start_run(dataset_row(), epochs=9, learning_rate=0.1, seed=0, environment={})
+        writer.append("paddle", history(9, seed=seed))
+        writer.finish("completed")
+    compare(store, store.run(3), store.run(1))
+    compare(store, store.run(3), store.run(2), 100.0)
+    found = drift(store, read_subject(store, store.run(3)), None)
+    assert found is not None
+    assert found.comparison is not None
+    verdict = found.comparison.verdict
+    assert (verdict.against_run_id, verdict.tolerance, verdict.passed) == (2, 100.0, True)
+
+
+def test_models_that_differ_at_one_epoch_are_not_alike() -> None:
+    own, other = history(9), history(9)
+    row = regression(run_row(), dataset_row())
+    assert models_alike(Subject(row, {"paddle": own, "python": other}, None)) == ["python"]
+    other.parameters[4, 1] += 0.5
+    assert models_alike(Subject(row, {"paddle": own, "python": other}, None)) == []
 
 
 def test_the_outcome_has_the_last_losses_and_the_errors_and_names_models_with_the_same_together() -> None:

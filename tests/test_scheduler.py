@@ -16,6 +16,7 @@ import pytest
 import time_machine
 
 from db import scheduled_runs
+from db.schema import ScheduledRunRow
 from db.store import Store
 from job.schedule.cron import Schedule
 from job.schedule.scheduler import NightlyScheduler
@@ -133,6 +134,38 @@ def test_nights_without_a_scheduler_are_missed_and_told_of(sqlite_url: str) -> N
     ]
 
 
+def test_missed_nights_are_told_of_by_the_clock_of_the_schedule(sqlite_url: str) -> None:
+    told: SweepProgress = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        for days in (0, 2):
+            clock.move_to(EVENING + timedelta(days=days))
+            berlin = scheduler(sqlite_url, NOTHING, told)
+            berlin.schedule = Schedule("0 2 * * *", "Europe/Berlin")
+            run_until(berlin, clock, datetime.now(UTC))
+    news = "2 scheduled runs were missed, from 2026-03-02 02:00 to 2026-03-03 02:00 CET"
+    assert told == [("a scheduled run was missed", news)]
+
+
+def test_the_clock_is_read_each_minute_since_a_wait_does_not_count_a_suspension(sqlite_url: str) -> None:
+    waits: list[timedelta] = []
+    with time_machine.travel(EVENING, tick=False) as clock:
+        idle = scheduler(sqlite_url, NOTHING)
+        until = EVENING + timedelta(minutes=3)
+        run_until(idle, clock, until, before_wait=lambda wakes: waits.append(wakes - datetime.now(UTC)))
+    assert max(waits) <= timedelta(minutes=1)
+
+
+def test_a_night_of_another_scheduler_that_died_before_its_run_is_not_due_for_ever(sqlite_url: str) -> None:
+    with Store(sqlite_url, create=True) as store:
+        for hours in (5, 7):
+            died = datetime.now(UTC) - timedelta(hours=hours)
+            scheduled_runs.add_unscheduled(store, ScheduledRunRow(due_at=died, status="due"))
+    stop = StopRequest()
+    stop.set()
+    scheduler(sqlite_url, NOTHING, stop=stop).run()
+    assert [outcome for _, outcome in outcomes(sqlite_url)] == ["failed", "due", "due"]
+
+
 def test_a_night_that_was_due_a_while_ago_begins_late(sqlite_url: str) -> None:
     with time_machine.travel(EVENING, tick=False) as clock:
         run_until(scheduler(sqlite_url, NOTHING), clock, EVENING + timedelta(hours=1))
@@ -203,16 +236,20 @@ def test_a_night_that_is_due_while_the_last_one_runs_is_skipped_and_that_one_not
 
 def test_a_night_that_was_stopped_before_its_run_began_stays_due(sqlite_url: str) -> None:
     waits = [sys.executable, "-c", "import time; time.sleep(600)"]
+    own_session: list[bool] = []
     with time_machine.travel(EVENING, tick=False) as clock:
         busy = scheduler(sqlite_url, waits)
 
         def stop(_: datetime) -> None:
             if busy.child is not None:
+                child = busy.child.process.pid
+                own_session.append(os.getsid(child) == child)
                 busy.stop.number = signal.SIGTERM
                 busy.stop.set()
 
         run_until(busy, clock, EVENING + timedelta(days=2), before_wait=stop)
     assert [outcome for _, outcome in outcomes(sqlite_url)] == ["due", "due"]
+    assert own_session == [True], "else Ctrl-C reaches it twice, which ends a training at once"
 
 
 def jumps(clock: Any, moment: datetime) -> Callable[[datetime], None]:

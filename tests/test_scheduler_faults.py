@@ -95,22 +95,35 @@ def test_a_store_that_is_slow_to_open_loses_no_night(sqlite_url: str) -> None:
         thread.join(30)
 
 
-def test_a_night_that_ends_badly_after_its_run_is_told_of(sqlite_url: str) -> None:
+@pytest.mark.parametrize(
+    ("ends", "news"),
+    [
+        (
+            "writer.finish('completed'); sys.exit(2)",
+            "scheduled run 1, run 1: its process ended with status 2",
+        ),
+        (
+            "os.kill(os.getpid(), 9)",
+            "the scheduled run of 2026-03-02 02:00Z, run 1, crashed: its process has ended",
+        ),
+    ],
+)
+def test_a_night_that_ends_badly_after_its_run_began_is_told_of(
+    ends: str, news: str, sqlite_url: str
+) -> None:
     told: SweepProgress = []
-    with Store(sqlite_url, create=True) as store:
-        store.mark_crashed()
+    Store(sqlite_url, create=True).close()
     program = (
-        "import sys; from db.store import Store; from tests.samples import dataset_row, history\n"
+        "import os, sys; from db.store import Store; from tests.samples import dataset_row, history\n"
         f"with Store({sqlite_url!r}) as store:\n"
         "    writer = store.start_run(dataset_row(), epochs=5, learning_rate=0.1, seed=0, environment={},\n"
         "                             trigger='nightly', scheduled_run=int(sys.argv[1]))\n"
-        "    writer.append('paddle', history(5)); writer.finish('completed')\n"
-        "sys.exit(2)"
+        f"    writer.append('paddle', history(5)); {ends}"
     )
     with time_machine.travel(EVENING, tick=False) as clock:
         failing = scheduler(sqlite_url, [sys.executable, "-c", program], told)
         run_until(failing, clock, EVENING + timedelta(hours=5))
-    assert told == [("a scheduled run failed", "scheduled run 1, run 1: its process ended with status 2")]
+    assert told == [("a scheduled run failed", news)]
 
 
 @pytest.mark.parametrize(("fail_on", "runs"), [(FailOn.drift, [2]), (FailOn.never, [])])
