@@ -14,6 +14,11 @@ class ModelSource(NamedTuple):
     source_sha256: str | None = None
     """of the source file, in hexadecimal; None for a built-in model"""
 
+    @property
+    def class_name(self) -> str:
+        """The class in the source file; of a model that goes by a name, the name."""
+        return self.source.rpartition(":")[2]
+
 
 DEFAULT_MODELS = ("paddle", "python")
 """the models of a run if none are named: built-in ones; the others are compared with the first"""

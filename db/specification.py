@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, select, true
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from db.model_source import ModelSource
 from db.schema import DatasetRow, ModelRow, RunRow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Specification:
-    """A run's specification. Runs that share one should have the same bits."""
+    """A run's specification. Runs that share one should have the same bits.
+
+    The file of a user's own model may lie elsewhere on another machine: its SHA-256 and the class count.
+    """
 
     sha256: str
     """of the data file, in hexadecimal"""
@@ -25,6 +28,20 @@ class Specification:
     models: tuple[ModelSource, ...]
     reading: str
     """the options by which the file was read and split, as `datasets.reading` has them"""
+
+    @property
+    def _compared(self) -> tuple[object, ...]:
+        models = [
+            (model.name, model.source_sha256, model.class_name if model.source_sha256 else model.source)
+            for model in self.models
+        ]
+        return self.sha256, self.target, self.epochs, self.learning_rate, self.seed, *models, self.reading
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Specification) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
 
     @classmethod
     def of(cls, run: RunRow, dataset: DatasetRow | None = None) -> Specification:
@@ -41,8 +58,7 @@ class Specification:
                     ModelRow.position == position,
                     ModelRow.name == model.name,
                     ModelRow.source_sha256.is_not_distinct_from(model.source_sha256),
-                    # The same file may lie elsewhere on another machine.
-                    true() if model.source_sha256 else ModelRow.source == model.source,
+                    has_class(model.class_name) if model.source_sha256 else ModelRow.source == model.source,
                 )
             )
             for position, model in enumerate(self.models)
@@ -66,3 +82,9 @@ class Specification:
     def nights(self) -> Select[RunRow]:
         """The completed scheduled runs of this specification, newest first."""
         return self.runs().where(RunRow.trigger == "nightly", RunRow.status == "completed")
+
+
+def has_class(name: str) -> ColumnElement[bool]:
+    """Whether a model's `class_name` is this one. LIKE would ignore the case on SQLite."""
+    source, end = ":" + ModelRow.source, f":{name}"
+    return func.substr(source, func.length(source) - len(name)) == end

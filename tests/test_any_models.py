@@ -308,13 +308,36 @@ def test_runs_of_other_models_are_another_specification(store: Store, others: li
             store.start_run(dataset_row(), trigger="sweep", sweep="s", models=sources, **settings)
 
 
+def nights_of(store: Store, *sources: str) -> None:
+    """A completed nightly run with each of these sources for its second model, all of one file."""
+    for source in sources:
+        models = [ModelSource("a", "a"), ModelSource("b", source, "0" * 64)]
+        writer = store.start_run(
+            dataset_row(),
+            epochs=3,
+            learning_rate=0.1,
+            seed=0,
+            environment={},
+            trigger="nightly",
+            models=models,
+        )
+        writer.finish("completed")
+
+
+@pytest.mark.parametrize("source", ["/b.py:b", "/b.py:AB", "/b.py:C", "b"])
+def test_another_class_of_the_same_model_file_is_another_specification(store: Store, source: str) -> None:
+    nights_of(store, "/b.py:B", source)
+    assert scheduled_runs.night_before(store, store.run(2)) is None
+    assert Specification.of(store.run(1)) != Specification.of(store.run(2))
+
+
 def test_the_same_model_file_in_another_place_is_the_same_specification(store: Store) -> None:
-    settings: dict[str, Any] = {"epochs": 3, "learning_rate": 0.1, "seed": 0, "environment": {}}
-    for place in ("/here/b.py:B", "/there/b.py:B"):
-        models = [ModelSource("a", "a"), ModelSource("b", place, "0" * 64)]
-        store.start_run(dataset_row(), trigger="nightly", models=models, **settings).finish("completed")
-    assert (before := scheduled_runs.night_before(store, store.run(2))) is not None
+    nights_of(store, "/here/b.py:B", "/there/b.py:B")
+    here, there = store.run(1), store.run(2)
+    assert (before := scheduled_runs.night_before(store, there)) is not None
     assert before.id == 1
+    assert len({Specification.of(here), Specification.of(there)}) == 1
+    assert specification_changes(there, here) == []
 
 
 def test_a_deleted_run_takes_its_models_and_parameters_along(filled: Store) -> None:
