@@ -66,14 +66,17 @@ def likely(file: str, tree: Path = ROOT) -> list[str]:
 
 
 def first_failure(tree: Path, *arguments: str) -> str | None:
-    """The test that fails first in a tree; None if none does. `hang` stands for a run without a result."""
+    """The test that fails first in a tree; None if none does. `hang` stands for a run without a result.
+
+    That is one that hangs, or whose tests cannot even be imported.
+    """
     # Tests start `python -m job` elsewhere, which must import the copy as well.
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *arguments]
     settings = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=tree, env=settings, capture_output=True, text=True)
     if done.returncode in (0, 5):  # 5: there is no such test
         return None
-    if done.returncode == 4:  # wrong use
+    if done.returncode == 4 and "while loading conftest" not in done.stderr:  # wrong use
         sys.exit(done.stderr)
     found = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
     return found[1] if found else "hang"

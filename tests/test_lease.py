@@ -154,6 +154,26 @@ def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     writer.finish("completed")
 
 
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_new_heartbeat_shows_that_the_holder_lives_unless_its_process_has_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch, dead: bool
+) -> None:
+    ages = iter((5.0, 1.0))
+
+    def work(*_: object) -> str:
+        for age in ages:
+            raise lease.StillHeldError(1, ELSEWHERE, age)
+        return "acquired"
+
+    monkeypatch.setattr(lease, "is_dead", lambda owner: dead)
+    monkeypatch.setattr(store.stop, "wait", lambda _: False)
+    if dead:
+        assert lease.acquire(store, work) == "acquired"
+    else:
+        with pytest.raises(LeaseHeldError, match="run 1 is being trained by another process"):
+            lease.acquire(store, work)
+
+
 def test_whoever_waits_for_a_run_knows_its_holder_and_the_age_of_the_heartbeat(store: Store) -> None:
     run = store.run(start(store).run_id)
     silence(store, run.id, 7)  # with the holder ELSEWHERE
