@@ -59,6 +59,9 @@ READ = {
     "R's row names between commas": "\n".join(
         ['"","a","b","y"', *(f'"{i + 1}",{x}' for i, x in enumerate(BODY.splitlines()))]
     ),
+    "R's numbers of the rows that are left": "\n".join(
+        ['"a" "b" "y"', *(f'"{7 * i + 3}" {x}' for i, x in enumerate(SPACED.splitlines()[1:]))]
+    ),
     "R's texts as row names": "\n".join(
         ['"a" "b" "y"', *(f'"Mazda RX{i}" {x}' for i, x in enumerate(SPACED.splitlines()[1:]))]
     ),
