@@ -94,7 +94,7 @@ def shown(figure: Figure) -> dict[str, list[Line2D]]:
 
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert len(names) == len({*names})
+    assert len(names) == len({*zip(names, map(look, legend.legend_handles), strict=True)})
     lines = [line for axis in figure.axes for line in axis.lines]
     return {
         name: [line for line in lines if look(line) == look(handle)]
