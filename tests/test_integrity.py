@@ -297,3 +297,9 @@ def test_a_change_too_small_for_float32_is_found(store: Store) -> None:
         store, f"UPDATE epochs SET test_loss = test_loss + 1e-15 WHERE {PYTHON} AND epoch = 8"
     )
     assert found.detail == "python, epochs 4 to 11: epoch 8: the test loss was changed: it is no float32"
+    if store.path:  # PostgreSQL's column can hold nothing but float32
+        row = read_row(store, "paddle", 9)
+        write_row(store, row | {"parameters": row["parameters"].replace(",", "000001,", 1)})
+        found = fault_of(store)
+        assert found is not None
+        assert found.detail == "paddle, epochs 4 to 11: epoch 9: a parameter was changed: it is no float32"

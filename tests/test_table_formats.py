@@ -53,6 +53,9 @@ READ = {
     "an index of texts": "\n".join(
         [",a,b,y", *(f"row {i},{line}" for i, line in enumerate(BODY.splitlines()))]
     ),
+    "an index without a name": "\n".join(
+        ["a,b,y", *(f"{i},{line}" for i, line in enumerate(BODY.splitlines()))]
+    ),
     "R's row names": "\n".join(
         ['"a" "b" "y"', *(f'"{i + 1}" {x}' for i, x in enumerate(SPACED.splitlines()[1:]))]
     ),
