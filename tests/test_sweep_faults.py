@@ -20,7 +20,9 @@ from db.errors import StoreError
 from db.schema import RunRow, VerdictRow
 from db.store import Store
 from job.data.dataset import DEFAULT_DATA, Dataset, load
+from job.errors import SweepError
 from job.plots.sweep import read_fan
+from job.sweep import cluster
 from job.sweep.cluster import client_of
 from job.sweep.tasks import Result, Task, run_task
 from tests.conftest import Job, job_command
@@ -103,6 +105,18 @@ def test_a_worker_is_never_paused_for_its_memory(scheduler: Any) -> None:
     finally:
         worker.terminate()
         worker.wait(60)
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_waited_for_and_then_refused(
+    scheduler: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "JOIN", 1)
+    address = scheduler.scheduler.address
+    refusal = f"the scheduler at {address} has no workers; `job worker` is one"
+    with pytest.raises(SweepError, match=refusal), client_of(address, 1):
+        pass
+    assert capsys.readouterr().err == f"job: waiting up to 1 s for a worker of {address}\n"
 
 
 @pytest.mark.slow
