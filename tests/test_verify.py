@@ -151,6 +151,14 @@ def test_statistics_may_differ_in_their_last_digits_in_relation_to_the_range() -
             assert changed_statistics(stored, data)[: len(found) or 99] == found
 
 
+def test_a_column_that_the_file_does_not_have_is_found() -> None:
+    stored, data = dataset_row(), dataset_row()
+    stored.features[1].name = "other"
+    found = changed_statistics(stored, data)
+    assert found.startswith("minimum, maximum and mean of other in the store and in the data file: ")
+    assert found.endswith(" and nan, nan, nan")
+
+
 def judged(status: str = "completed", **histories: History) -> Any:
     run = run_row(epochs=5, status=status)
     return parity_verdict(run, {name: histories[name] for name in MODELS})
