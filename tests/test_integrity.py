@@ -300,6 +300,5 @@ def test_a_change_too_small_for_float32_is_found(store: Store) -> None:
     if store.path:  # PostgreSQL's column can hold nothing but float32
         row = read_row(store, "paddle", 9)
         write_row(store, row | {"parameters": row["parameters"].replace(",", "000001,", 1)})
-        found = fault_of(store)
-        assert found is not None
-        assert found.detail == "paddle, epochs 4 to 11: epoch 9: a parameter was changed: it is no float32"
+        assert (other := fault_of(store)) is not None
+        assert other.detail == "paddle, epochs 4 to 11: epoch 9: a parameter was changed: it is no float32"
