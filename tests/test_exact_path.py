@@ -212,6 +212,20 @@ def test_a_planted_mistake_leaves_the_path(mistake: type[PythonModel], table: st
     assert verdict.first_epoch in (0, 1)
 
 
+def test_the_bound_of_a_loss_is_what_the_bounds_of_the_parameters_allow() -> None:
+    """Of a feature and a bias that do not correlate, at a rate so small that rounding adds up for long."""
+    x = np.tile([[0.0], [1.0]], (50, 1))
+    dataset = of(x, 3 * x[:, 0] + np.random.RandomState(1).rand(100))
+    values, bound = whole(ExactPath(dataset, 1e-4, np.array([2, -1], np.float32)), 3000)
+    parameters, off = values[-2, 2:], bound[-2, 2:]  # those before the last epoch
+    for part, (rows, y) in enumerate(((dataset.train_x, dataset.train_y), (dataset.test_x, dataset.test_y))):
+        table = np.column_stack([rows, np.ones(len(rows))]).astype(np.float64)
+        corners = [parameters + off * signs for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+        losses = [float(np.mean((table @ t - y[:, 0]) ** 2)) for t in (parameters, *corners)]
+        most = max(abs(loss - losses[0]) for loss in losses)
+        assert most <= bound[-1, part] <= 1.1 * most
+
+
 def test_a_turn_is_that_of_two_modes_against_each_other() -> None:
     path = ExactPath(made("normal"), 0.01, np.zeros(5, np.float32))
     path.modes = np.sqrt(0.5) * np.array([[1, 1], [1, -1]])
