@@ -19,6 +19,11 @@ class ModelSource(NamedTuple):
         """The class in the source file; of a model that goes by a name, the name."""
         return self.source.rpartition(":")[2]
 
+    @property
+    def compared(self) -> tuple[str, str | None, str]:
+        """What tells two models apart: the name and, of a file, its SHA-256 and the class, not its place."""
+        return self.name, self.source_sha256, self.class_name if self.source_sha256 else self.source
+
 
 DEFAULT_MODELS = ("paddle", "python")
 """the models of a run if none are named: built-in ones; the others are compared with the first"""

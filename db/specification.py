@@ -10,11 +10,11 @@ from db.model_source import ModelSource
 from db.schema import DatasetRow, ModelRow, RunRow
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Specification:
     """A run's specification. Runs that share one should have the same bits.
 
-    The file of a user's own model may lie elsewhere on another machine: its SHA-256 and the class count.
+    The place of a model's file is not compared: it may be another one on another machine.
     """
 
     sha256: str
@@ -31,11 +31,8 @@ class Specification:
 
     @property
     def _compared(self) -> tuple[object, ...]:
-        models = [
-            (model.name, model.source_sha256, model.class_name if model.source_sha256 else model.source)
-            for model in self.models
-        ]
-        return self.sha256, self.target, self.epochs, self.learning_rate, self.seed, *models, self.reading
+        models = [model.compared for model in self.models]
+        return self.sha256, self.target, self.epochs, self.learning_rate, self.seed, self.reading, *models
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Specification) and self._compared == other._compared

@@ -338,6 +338,8 @@ def test_the_same_model_file_in_another_place_is_the_same_specification(store: S
     assert before.id == 1
     assert len({Specification.of(here), Specification.of(there)}) == 1
     assert specification_changes(there, here) == []
+    there.seed = 1
+    assert [change.what for change in specification_changes(there, here)] == ["seed"]
 
 
 def test_a_deleted_run_takes_its_models_and_parameters_along(filled: Store) -> None:

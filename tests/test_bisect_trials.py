@@ -66,7 +66,7 @@ def test_a_trial_of_other_data_models_code_or_on_another_cpu_is_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def key(change: str = "") -> str:
-        """With a change of this attribute of the dataset, of the last model, of the CPU or of the code."""
+        """The key after a change of this attribute of the dataset, of the last model, the CPU or the code."""
         run, cpu = run_row(), "a"
         monkeypatch.setattr("job.bisect.trials.SOURCE", tmp_path / "source")
         (tmp_path / "source" / "db").mkdir(parents=True, exist_ok=True)
@@ -75,12 +75,15 @@ def test_a_trial_of_other_data_models_code_or_on_another_cpu_is_another(
             cpu = "b"
         elif change in ("sha256", "target", "reading"):
             setattr(run.dataset, change, f"other {change}")
+        elif change in ("own.py:B", "own.py:C"):  # two classes of one file
+            run.models[-1].source, run.models[-1].source_sha256 = change, "0" * 64
         elif change:
             setattr(run.models[-1], change, f"other {change}")
         monkeypatch.setattr("job.bisect.trials.environment", lambda: {"cpu": cpu})
         return trials(tmp_path, run).key(SETTINGS, "python", 8)
 
     changes = ["sha256", "target", "reading", "name", "source", "source_sha256", "code", "cpu"]
+    changes += ["own.py:B", "own.py:C"]
     assert key() == key()
     assert len({key(), *map(key, changes)}) == 1 + len(changes)
 
@@ -94,7 +97,7 @@ def test_a_trial_has_no_setting_of_the_user_and_no_run_of_the_trial_before(
         given.append(env)
         return subprocess.CompletedProcess([], 2, "", "job: error: no such file")
 
-    monkeypatch.setattr(subprocess, "run", fails)
+    monkeypatch.setattr("job.bisect.trials.subprocess.run", fails)
     for name in ("JOB_MODELS", "PYTHONHASHSEED", "OWN"):
         monkeypatch.setenv(name, "mine")
     made = trials(tmp_path, run_row())

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from db.schema import RunRow
+from db.specification import Specification
 from db.store import Store
 from job.data.reading import Reading
 from job.environment import SOURCE, environment, environment_changes, flat
@@ -106,7 +107,7 @@ class Trials:
         return {
             "data": [run.dataset.sha256, run.dataset.target, run.dataset.reading],
             "settings": [run.learning_rate, run.seed],
-            "models": [[model.name, model.source_sha256 or model.source] for model in run.models],
+            "models": [model.compared for model in Specification.of(run).models],
             "code": code.hexdigest(),
             "cpu": environment()["cpu"],
         }

@@ -62,7 +62,7 @@ def metrics(store: Store, nights: Sequence[ScheduledRun]) -> CollectorRegistry:
 def last_ended(nights: Sequence[ScheduledRun]) -> dict[tuple[str, ...], ScheduledRun]:
     """The last scheduled run that has ended, by its labels.
 
-    Two specifications may have the same labels: a file of data or of a model has changed.
+    Two specifications may have the same labels: a file, or the class of a model, has changed.
     """
     last: dict[tuple[str, ...], ScheduledRun] = {}
     for night in nights:

@@ -125,22 +125,26 @@ def digests(store: Store, run: RunRow) -> defaultdict[str, set[tuple[int, str | 
 def specification_changes(run: RunRow, against: RunRow) -> list[Change]:
     """The differences between two runs' specifications; empty if there is none."""
 
-    def facts(each: RunRow) -> dict[str, str]:
+    def facts(each: RunRow) -> dict[str, tuple[object, str]]:
+        """By name: what is compared, and how it is shown."""
         data = each.dataset
+        compared = [model.compared for model in Specification.of(each).models]
         return {
-            "data": f"{data.name} (sha256 {data.sha256[:12]})",
-            "target": data.target,
-            "reading options": data.reading,
-            "epochs": f"{each.epochs:,}",
-            "learning rate": repr(each.learning_rate),
-            "seed": str(each.seed),
-            "models": ", ".join(model.described for model in each.models),
+            "data": (data.sha256, f"{data.name} (sha256 {data.sha256[:12]})"),
+            "target": (data.target, data.target),
+            "reading options": (data.reading, data.reading),
+            "epochs": (each.epochs, f"{each.epochs:,}"),
+            "learning rate": (each.learning_rate, repr(each.learning_rate)),
+            "seed": (each.seed, str(each.seed)),
+            "models": (compared, ", ".join(model.described for model in each.models)),
         }
 
-    if Specification.of(run) == Specification.of(against):
-        return []
     was = facts(against)
-    return [Change(name, was[name], now) for name, now in facts(run).items() if now != was[name]]
+    return [
+        Change(name, was[name][1], shown)
+        for name, (compared, shown) in facts(run).items()
+        if compared != was[name][0]
+    ]
 
 
 def compare(store: Store, run: RunRow, against: RunRow, tolerance: float = 0.0) -> Comparison:
