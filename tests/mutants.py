@@ -26,6 +26,7 @@ LIST = Path(__file__).with_name("mutants.toml")
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "results", "build", "dist"
 )
+NO_RESULT = "no result"
 CLOSEST = 12
 """test files that are tried for a random change, beside the fast tests"""
 
@@ -66,10 +67,7 @@ def likely(file: str, tree: Path = ROOT) -> list[str]:
 
 
 def first_failure(tree: Path, *arguments: str) -> str | None:
-    """The test that fails first in a tree; None if none does. `hang` stands for a run without a result.
-
-    That is one that hangs, or whose tests cannot even be imported.
-    """
+    """The test that fails first in a tree; None if none does, and NO_RESULT if the tests end without one."""
     # Tests start `python -m job` elsewhere, which must import the copy as well.
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *arguments]
     settings = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -79,7 +77,7 @@ def first_failure(tree: Path, *arguments: str) -> str | None:
     if done.returncode == 4 and "while loading conftest" not in done.stderr:  # wrong use
         sys.exit(done.stderr)
     found = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    return found[1] if found else "hang"
+    return found[1] if found else NO_RESULT
 
 
 def killer(tree: Path, mutant: Mutant, whole: bool = True) -> str | None:
@@ -97,7 +95,7 @@ def killer(tree: Path, mutant: Mutant, whole: bool = True) -> str | None:
         path.write_text(original, encoding="utf-8")
         if test is None:
             continue
-        if test == "hang" or first_failure(tree, test) is None:
+        if first_failure(tree, *(selection if test == NO_RESULT else [test])) is None:
             return test
         sys.exit(f"{test} fails without any change, so it says nothing about one")
     return None

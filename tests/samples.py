@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from db.history import Float64s, History, State
 from db.lease import RunWriter
@@ -116,6 +116,12 @@ def execute(store: Store, *statements: str) -> None:
     """Change a store by SQL, a transaction for each statement."""
     for statement in statements:
         store.write(lambda session, _, sql=statement: session.execute(text(sql)))  # type: ignore[misc]
+
+
+def set_times(store: Store, run_id: int, **times: datetime) -> None:
+    """Change moments of a run, whatever time zone the database has."""
+    changed = update(RunRow).where(RunRow.id == run_id).values(**times)
+    store.write(lambda session, _: session.execute(changed))
 
 
 def silence(store: Store, run_id: int, seconds: float) -> None:

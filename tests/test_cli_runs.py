@@ -86,7 +86,7 @@ def test_show_has_the_whole_run(filled_url: str, capsys: Output) -> None:
         ("query", "losses", "--run", "1"),
     ],
 )
-def test_what_rests_on_the_epochs_that_are_left_of_a_run_says_so(
+def test_a_command_says_that_a_run_is_downsampled(
     words: tuple[str, ...], filled: Store, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place in ("job.cli.draw.draw", "job.report.draw"):

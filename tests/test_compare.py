@@ -137,8 +137,11 @@ def other_target() -> DatasetRow:
         ({"seed": 1}, [("seed", "0", "1")]),
         ({"learning_rate": 0.2}, [("learning rate", "0.1", "0.2")]),
         ({"epochs": 1234}, [("epochs", "9", "1,234")]),
-        ({"dataset": None}, [("data", f"made3.csv (sha256 {'0' * 12})", f"other.csv (sha256 {'1' * 12})")]),
-        ({"dataset": "target"}, [("target", "y", "z")]),
+        (
+            {"dataset": other_data},
+            [("data", f"made3.csv (sha256 {'0' * 12})", f"other.csv (sha256 {'1' * 12})")],
+        ),
+        ({"dataset": other_target}, [("target", "y", "z")]),
         ({"epochs": 8, "seed": 2}, [("epochs", "9", "8"), ("seed", "0", "2")]),
     ],
 )
@@ -146,7 +149,7 @@ def test_what_differs_in_the_specification_is_said_first_and_is_no_drift(
     store: Store, capsys: Output, settings: dict[str, Any], told: list[tuple[str, str, str]]
 ) -> None:
     if "dataset" in settings:
-        settings = {"dataset": other_data() if settings["dataset"] is None else other_target()}
+        settings = {"dataset": settings["dataset"]()}
     add(store, paddle=history(9))
     add(store, settings=settings, paddle=history(9, seed=1))
     assert compare(store, 2, 1) == 1

@@ -84,7 +84,7 @@ def test_both_places_of_a_password_are_used(url: str) -> None:
     assert parse_url(url).password == "x/z"
 
 
-def test_of_two_passwords_in_a_url_the_last_counts_as_for_libpq() -> None:
+def test_the_last_of_two_passwords_in_a_url_counts_as_for_libpq() -> None:
     assert parse_url("postgresql://h/d?password=one&password=other").password == "other"
 
 

@@ -132,8 +132,6 @@ def test_a_trainer_that_was_declared_crashed_while_it_stood_still_writes_nothing
 
 def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     writer = start(store)
-    said: list[str] = []
-    store.log_line = said.append
     stop = threading.Event()
 
     def beat() -> None:
@@ -150,7 +148,6 @@ def test_a_live_run_is_not_taken_from_its_trainer(store: Store) -> None:
     finally:
         stop.set()
         trainer.join()
-    assert said == [], "its heartbeat is not overdue"
     writer.finish("completed")
 
 
@@ -172,6 +169,23 @@ def test_a_new_heartbeat_shows_that_the_holder_lives_unless_its_process_has_ende
     else:
         with pytest.raises(LeaseHeldError, match="run 1 is being trained by another process"):
             lease.acquire(store, work)
+
+
+@pytest.mark.parametrize(("age", "lines"), [(2.9, 0), (3.1, 1)])
+def test_an_overdue_heartbeat_is_said_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, age: float, lines: int
+) -> None:
+    said: list[str] = []
+    store.log_line = said.append
+    ages = iter((age, age + 0.5))
+
+    def work(*_: object) -> None:
+        for overdue in ages:
+            raise lease.StillHeldError(1, ELSEWHERE, overdue)
+
+    monkeypatch.setattr(store.stop, "wait", lambda _: False)
+    lease.acquire(store, work)
+    assert len(said) == lines
 
 
 def test_whoever_waits_for_a_run_knows_its_holder_and_the_age_of_the_heartbeat(store: Store) -> None:

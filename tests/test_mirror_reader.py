@@ -60,7 +60,7 @@ def test_the_page_gets_the_stored_numbers(logs: reader.Logs, monkeypatch: pytest
     assert [list(value.histogram.hist) for value in histograms] == counts.tolist()
 
 
-def test_of_very_many_histograms_some_of_all_epochs_are_shown_and_the_newest(
+def test_some_of_very_many_histograms_are_shown_and_the_newest(
     log: Path, logs: reader.Logs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "HISTOGRAMS", 4)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import ROOT, Mutant, killer, likely, listed
+from tests.mutants import NO_RESULT, ROOT, Mutant, killer, likely, listed
 from tests.mutations import sample
 
 
@@ -70,6 +70,13 @@ def test_a_mutant_is_killed_by_a_test_that_passes_without_it(
     assert killer(tmp_path, Mutant("made/double.py", "x + x", "x * x")) is None
     assert killer(tmp_path, Mutant("made/double.py", "x + x", "x")) == "tests/test_double.py::test_two"
     assert killer(tmp_path, Mutant("made/double.py", "return", "retrun")) == "tests/test_double.py"
+    conftest = tmp_path / "tests/conftest.py"
+    conftest.write_text("import made.double\n")
+    assert killer(tmp_path, Mutant("made/double.py", "return", "retrun")) == NO_RESULT
+    conftest.write_text("import nothing_of_this_name\n")
+    with pytest.raises(SystemExit, match="no result fails without any change"):
+        killer(tmp_path, Mutant("made/double.py", "x + x", "x"))
+    conftest.unlink()
     test.write_text("def test_two(): assert False\n")
     with pytest.raises(SystemExit, match="test_two fails without any change"):
         killer(tmp_path, Mutant("made/double.py", "x + x", "x"))

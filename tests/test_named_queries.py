@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from job.computed import COMPUTED
 from job.data.dataset import DEFAULT_DATA, load
 from job.data.source import least_squares
 from job.named_query import run_named_query
-from tests.samples import dataset_row, execute, history
+from tests.samples import dataset_row, history, set_times
 
 EPOCHS, FEATURES = 120, 3
 NAMES = ["x0", "x1", "x2", "bias"]
@@ -337,10 +338,8 @@ def test_same_bits(store: Store, run: RunRow, histories: dict[str, History]) -> 
     for model, made in histories.items():
         twin.append(model, made)
     twin.finish("completed")
-    execute(
-        store,
-        *(f"UPDATE runs SET created_at = '203{i}-01-01 00:00:00.000' WHERE id = {i}" for i in range(1, 5)),
-    )
+    for i in range(1, 5):
+        set_times(store, i, created_at=datetime(2030 + i, 1, 1, tzinfo=UTC))
     found = rows(store, "same-bits", None)
     assert [str(row["first_created"])[:4] for row in found] == [f"203{row['first_run']}" for row in found]
     assert [tuple(row.values())[:5] for row in found] == [

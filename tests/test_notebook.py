@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def test_the_notebook_reads_and_draws_a_run(
 
 @pytest.mark.thorough
 def test_the_notebook_shows_the_newest_run_under_the_right_names(
-    filled: Store, monkeypatch: pytest.MonkeyPatch
+    filled: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     import nbformat
     from matplotlib import pyplot
@@ -61,12 +62,15 @@ def test_the_notebook_shows_the_newest_run_under_the_right_names(
     execute(filled, "DELETE FROM runs WHERE id = 3")  # it has no epochs
     monkeypatch.setenv("JOB_DATABASE_URL", filled.url.render_as_string())
     monkeypatch.setattr(pyplot, "show", lambda: None)
+    request.addfinalizer(partial(pyplot.switch_backend, pyplot.get_backend()))
+    request.addfinalizer(partial(pyplot.close, "all"))
     pyplot.switch_backend("agg")
     found: dict[str, Any] = {}
     for cell in nbformat.read(NOTEBOOKS / "history.ipynb", as_version=4).cells:
         if cell.cell_type == "code":
             exec(cell.source, found)
     stored = {model: filled.history(2, model) for model in ("paddle", "python")}
+    request.addfinalizer(found["engine"].dispose)
     (axes,) = found["figure"].axes
     assert axes.get_title() == found["axes"].get_title().rpartition(", ")[2].capitalize() == "Run 2"
     parts = {
@@ -83,8 +87,6 @@ def test_the_notebook_shows_the_newest_run_under_the_right_names(
     assert drawn == {name: pytest.approx(own) for name, own in zip(names, values, strict=True)}
     apart = abs(stored["paddle"].test_loss - stored["python"].test_loss.astype(float))
     assert found["gaps"].test_loss_gap.tolist() == pytest.approx(apart.tolist(), abs=1e-6)
-    found["engine"].dispose()
-    pyplot.close("all")
 
 
 @pytest.mark.process

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import string
 import subprocess
 from pathlib import Path
@@ -22,8 +24,8 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.kept, self.given = directory / "passwords", directory / "secrets"
         text = (ROOT / "docker" / "passwords.sh").read_text()
-        for path, own in (("/run/secrets", self.given), ("/passwords", self.kept)):
-            text = text.replace(f"{path}/", f"{own}/")
+        own = {"/run/secrets/": f"{self.given}/", "/passwords/": f"{self.kept}/"}
+        text = re.sub("/run/secrets/|/passwords/", lambda found: own[found[0]], text)
         self.script = directory / "script"
         self.script.write_text(text)
         self.given.mkdir()
@@ -33,7 +35,7 @@ class Place:
         (directory / "bin").mkdir()
         self.owners = directory / "owners"
         chown = directory / "bin" / "chown"
-        chown.write_text(f'#!/bin/sh\nstat --format %a "$2" | xargs echo "$1" >> {self.owners}\n')
+        chown.write_text(f'#!/bin/sh\necho "$1" >> {self.owners}\n')
         chown.chmod(0o755)
         self.path = f"{directory / 'bin'}:{os.environ['PATH']}"
 
@@ -75,7 +77,9 @@ def test_each_role_gets_a_random_password_of_its_own_and_keeps_it(place: Place) 
 
 def test_only_the_job_and_the_server_can_read_a_password(place: Place) -> None:
     place.run()
-    assert place.owners.read_text().splitlines() == ["10001:999 440"] * 3
+    assert place.owners.read_text().splitlines() == ["10001:999"] * 3
+    files = [place.kept / role / "password" for role in ROLES]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o440] * 3
 
 
 def test_a_given_password_takes_the_place_of_the_one_before_and_the_database_is_to_be_told(

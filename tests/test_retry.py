@@ -156,14 +156,26 @@ def test_which_faults_of_postgresql_are_waited_for(error: type[Exception], passi
 
 
 def test_a_wait_that_is_over_is_not_said_again_and_limits_no_later_work() -> None:
+    now = 0.0
+
+    def work(attempt: int) -> int:
+        nonlocal now
+        now += 5.0
+        if attempt == 1:
+            raise gone()
+        return attempt
+
+    class Pause(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return False
+
     lines: list[str] = []
-    waiting = RetryPolicy(URL, 60, None, lines.append)
-    with patch("db.retry.PATIENCE", 0.0):
-        away_for(0.01, waiting)
-    assert len(lines) == 2
-    assert waiting(lambda attempt: attempt) == 1
-    assert len(lines) == 2
-    waiting = RetryPolicy(URL, 0.3, None, lambda line: None, answer_timeout=60)
-    away_for(0.01, waiting)
-    time.sleep(0.4)
-    assert not waiting.gives_up(time.monotonic())
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=time.sleep)
+    with patch("db.retry.time", clock), patch("db.retry.PATIENCE", 1.0):
+        waiting = RetryPolicy(URL, 60, Pause(), lines.append, answer_timeout=600)
+        assert waiting(work) == 2
+        assert len(lines) == 2
+        assert waiting(lambda attempt: attempt) == 1
+        assert len(lines) == 2
+        now += 100
+        assert not waiting.gives_up(now)

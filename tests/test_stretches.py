@@ -68,7 +68,7 @@ def test_a_rise_while_the_train_loss_rises_too_is_none() -> None:
     assert found.epochs == (0, 1)
 
 
-def test_of_equal_losses_a_stretch_has_the_first() -> None:
+def test_a_stretch_begins_and_ends_at_the_first_of_equal_losses() -> None:
     found = stretches(made([0.5, 0.1, 0.1, 0.5, 0.9, 0.9, 0.5, 0.1]), LEAST)
     assert [each.epochs for each in found] == [(1, 4)]
 
