@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Delete, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from db import retention, scheduled_runs
 from db.errors import LeaseLostError, StoreError
-from db.lease import RunWriter
+from db.lease import RunWriter, rowcount
 from db.retention import Policy, apply_pruning, prunings
 from db.schema import UNFINISHED, VerdictRow
 from db.store import Store
@@ -237,6 +240,23 @@ def test_the_logs_of_a_thinned_run_are_drawn_once_from_what_is_left(store: Store
     assert log.read_bytes() == first
     assert said == []
     assert_drawn(log, store.history(run, "paddle"))
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_nobody_else_can_put_a_runs_epochs_back_while_some_are_removed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(store, epochs=20)
+
+    def locked(session: Session, rows: Delete) -> int:
+        lock = text(f"SELECT id FROM runs WHERE id = {run} FOR UPDATE NOWAIT")
+        with store._writing.connect() as other, pytest.raises(OperationalError) as refusal:
+            other.execute(lock)
+        assert isinstance(refusal.value.orig, LockNotAvailable)
+        return rowcount(session, rows)
+
+    monkeypatch.setattr(retention, "rowcount", locked)
+    assert retention.delete_epochs(store, run, {"paddle": 20}, ()) == 20
 
 
 @pytest.mark.slow
