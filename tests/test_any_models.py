@@ -36,6 +36,7 @@ from job.training import Settings, start, start_or_resume, train_and_judge
 from job.verdicts.drift import specification_changes
 from job.verdicts.verify import verify
 from tests.samples import dataset_row, history, write_csv
+from tests.samples import start as start_run
 
 Output = pytest.CaptureFixture[str]
 NAMES = ["w.0", "w.1", "momentum"]
@@ -312,16 +313,7 @@ def nights_of(store: Store, *sources: str) -> None:
     """A completed nightly run with each of these sources for its second model, all of one file."""
     for source in sources:
         models = [ModelSource("a", "a"), ModelSource("b", source, "0" * 64)]
-        writer = store.start_run(
-            dataset_row(),
-            epochs=3,
-            learning_rate=0.1,
-            seed=0,
-            environment={},
-            trigger="nightly",
-            models=models,
-        )
-        writer.finish("completed")
+        start_run(store, trigger="nightly", models=models).finish("completed")
 
 
 @pytest.mark.parametrize("source", ["/b.py:b", "/b.py:AB", "/b.py:C", "b"])
